@@ -1,0 +1,37 @@
+"""The errors that a user can cause: what was wanted, what came, and what to do."""
+
+
+class FinescaleError(Exception):
+    """A problem to be told in words, without a traceback.
+
+    Attributes:
+        exit_code: The process's exit code where the command line reports the error.
+    """
+
+    exit_code = 1
+
+    def __init__(self, problem: str, *, wanted: str = "", got: str = "", remedy: str = "", where: str = "") -> None:
+        """Builds the message.
+
+        Args:
+            problem: One sentence: what is wrong.
+            wanted: What would have been right.
+            got: What came instead.
+            remedy: What the user can do.
+            where: File, line (or row) and field, e.g. ``study.yaml, line 7, grids[0].vary``.
+        """
+        lines = [f"{where}: {problem}" if where else problem]
+        lines += [f"  {label}: {text}" for label, text in (("wanted", wanted), ("got", got), ("remedy", remedy)) if text]
+        super().__init__("\n".join(lines))
+
+
+class UsageError(FinescaleError, ValueError):
+    """Wrong input: a file, a field, a flag (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(FinescaleError, ValueError):
+    """Valid input that does not allow the answer: too few runs, nothing left to fit (exit code 1)."""
+
+    exit_code = 1
