@@ -1,0 +1,1 @@
+"""The tasks: where source texts, targets and their splits come from."""
