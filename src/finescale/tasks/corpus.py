@@ -45,7 +45,8 @@ def load(name: str, split: str) -> pl.DataFrame:
 
     Returns:
         One row an example, every column a string. Translation: ``source``, ``target``, ``origin`` (and
-        ``source_language`` in ``zero_shot_to_de``). Summarization: ``language``, ``document``, ``summary``, ``origin``.
+        ``source_language`` in ``zero_shot_to_de``). Summarization: ``language``, ``document``, ``summary``,
+        ``origin``.
 
     Raises:
         UsageError: If there is no such set or split.
