@@ -1,0 +1,187 @@
+"""A safe expression over columns, for ``hold_out: "model_params>=1.5e10 or finetune_examples>=4.5e6"``.
+
+Comparisons of columns with numbers, texts or ``max(column)`` / ``min(column)``, joined with ``and``, ``or``,
+``not`` and brackets; ``in`` with a list. It is parsed by Python's parser and translated node by node into a polars
+expression: nothing is ever evaluated as code.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from finescale.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_COMPARE: dict[type[ast.cmpop], str] = {
+    ast.GtE: ">=",
+    ast.Gt: ">",
+    ast.LtE: "<=",
+    ast.Lt: "<",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+}
+_WANTED = 'comparisons joined with and/or/not, e.g. "model_params>=1.5e10 or pet_size==max(pet_size)"'
+_LONGEST = 2_000
+
+
+def columns_of(text: str) -> tuple[str, ...]:
+    """The column names that the expression uses, in order of appearance.
+
+    Args:
+        text: The expression.
+
+    Raises:
+        UsageError: The expression is not one that finescale knows.
+    """
+    names: list[str] = []
+
+    def see(name: str) -> str:
+        if name not in names:
+            names.append(name)
+        return name
+
+    _Translator(text, see).check(_parsed(text))
+    return tuple(names)
+
+
+def parse_expression(text: str, columns: Sequence[str]) -> pl.Expr:
+    """Translates the expression into a polars filter.
+
+    Args:
+        text: The expression.
+        columns: The columns that a name may mean.
+
+    Returns:
+        A boolean polars expression. A comparison with an empty cell counts as false.
+
+    Raises:
+        UsageError: A syntax error, an unknown column, or anything but comparisons.
+    """
+
+    def see(name: str) -> str:
+        if name not in columns:
+            near = get_close_matches(name, columns, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"columns: {', '.join(columns)}"
+            raise UsageError(f"unknown column `{name}`", remedy=hint, where=f'expression "{text}"')
+        return name
+
+    return _Translator(text, see).condition(_parsed(text))
+
+
+def matches(frame: pl.DataFrame, text: str, by: Sequence[str] = ()) -> pl.Series:
+    """Which rows match the expression.
+
+    Args:
+        frame: The table.
+        text: The expression.
+        by: Columns of the groups inside which ``max`` and ``min`` are taken.
+
+    Returns:
+        One boolean a row.
+
+    Raises:
+        UsageError: As ``parse_expression``; or a text compared with a number.
+    """
+    import polars as pl  # noqa: PLC0415
+
+    condition = parse_expression(text, frame.columns)
+    try:
+        return frame.select(condition.over(by) if by else condition).to_series()
+    except pl.exceptions.PolarsError as error:
+        got = str(error).splitlines()[0]
+        raise UsageError(
+            "cannot be compared", wanted=_WANTED, got=got, where=f'expression "{text}"'
+        ) from None
+
+
+def _parsed(text: str) -> ast.expr:
+    if len(text) > _LONGEST:
+        raise UsageError(
+            "the expression is too long", wanted=f"at most {_LONGEST} characters", got=str(len(text))
+        )
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        where = f'expression "{text}"'
+        raise UsageError(
+            "not an expression", wanted=_WANTED, got=str(error).split("(")[0], where=where
+        ) from None
+
+
+class _Translator:
+    """Walks the syntax tree; every node that is not listed here is refused."""
+
+    def __init__(self, text: str, see: Callable[[str], str]) -> None:
+        self.text = text
+        self.see = see
+
+    def refuse(self, node: ast.AST) -> UsageError:
+        got = ast.get_source_segment(self.text.strip(), node) or type(node).__name__
+        return UsageError(
+            "not allowed in an expression", wanted=_WANTED, got=got, where=f'expression "{self.text}"'
+        )
+
+    def check(self, node: ast.expr) -> None:
+        self.condition(node)
+
+    def condition(self, node: ast.expr) -> pl.Expr:
+        match node:
+            case ast.BoolOp(op=op, values=values):
+                import polars as pl  # noqa: PLC0415 - keeps the module light for study files
+
+                parts = [self.condition(value) for value in values]
+                return pl.all_horizontal(parts) if isinstance(op, ast.And) else pl.any_horizontal(parts)
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return ~self.condition(operand)
+            case ast.Compare(left=left, ops=ops, comparators=comparators):
+                return self.comparison(left, ops, comparators)
+            case ast.Name(id=name):
+                import polars as pl  # noqa: PLC0415
+
+                return pl.col(self.see(name)).cast(pl.Boolean).fill_null(value=False)
+        raise self.refuse(node)
+
+    def comparison(self, left: ast.expr, ops: list[ast.cmpop], comparators: list[ast.expr]) -> pl.Expr:
+        parts: list[pl.Expr] = []
+        for op, right in zip(ops, comparators, strict=True):
+            if isinstance(op, ast.In | ast.NotIn) and isinstance(right, ast.List | ast.Tuple | ast.Set):
+                inside = self.operand(left).is_in([self.constant(item) for item in right.elts])
+                parts.append((~inside if isinstance(op, ast.NotIn) else inside).fill_null(value=False))
+            elif type(op) in _COMPARE:
+                a, b = self.operand(left), self.operand(right)
+                made = {">=": a >= b, ">": a > b, "<=": a <= b, "<": a < b, "==": a == b, "!=": a != b}
+                parts.append(made[_COMPARE[type(op)]].fill_null(value=False))
+            else:
+                raise self.refuse(right)
+            left = right
+        import polars as pl  # noqa: PLC0415
+
+        return pl.all_horizontal(parts)
+
+    def operand(self, node: ast.expr) -> pl.Expr:
+        import polars as pl  # noqa: PLC0415
+
+        match node:
+            case ast.Name(id=name):
+                return pl.col(self.see(name))
+            case ast.Call(func=ast.Name(id="max" | "min" as which), args=[ast.Name(id=name)], keywords=[]):
+                column = pl.col(self.see(name))
+                return column.max() if which == "max" else column.min()
+        return pl.lit(self.constant(node))
+
+    def constant(self, node: ast.expr) -> float | str | bool:
+        match node:
+            case ast.Constant(value=bool() | int() | float() | str() as value):
+                return value
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+                return -value
+            case ast.BinOp(left=ast.Constant(value=int() | float() as base), op=ast.Pow(), right=exponent):
+                power = self.constant(exponent)
+                if isinstance(power, int | float) and abs(power) <= 30 and 0 < base <= 1000:
+                    return float(base) ** power
+        raise self.refuse(node)

@@ -1,0 +1,127 @@
+"""Reading a table from a file or another library's frame into polars; errors name file and row."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from finescale.errors import UsageError
+
+_READERS = ("csv", "tsv", "txt", "parquet", "jsonl", "ndjson")
+
+
+def read_table(source: str | Path | Any) -> tuple[pl.DataFrame, str, int]:
+    """Reads a table as it is; CSV cells stay text.
+
+    Args:
+        source: A file, or any frame that narwhals knows (polars, pandas, pyarrow, ..., eager or lazy).
+
+    Returns:
+        The table, its name for messages, and the number of its first row (2 in a CSV file, after the header).
+
+    Raises:
+        UsageError: The file is missing, damaged, empty or of an unknown kind; the object is no table.
+    """
+    if not isinstance(source, str | Path):
+        return _from_frame(source), "the given frame", 1
+    path = Path(source)
+    suffix = path.suffix.lower().lstrip(".")
+    name = path.name
+    if not path.exists():
+        raise UsageError("no such file", wanted="a table of runs", remedy="check the path", where=str(path))
+    if path.is_dir():
+        raise UsageError(
+            "a folder, not a file", wanted="a table of runs, e.g. records.parquet", where=str(path)
+        )
+    if suffix not in _READERS:
+        kinds = ", ".join("." + reader for reader in _READERS)
+        raise UsageError(
+            "unknown kind of file", wanted=f"one of {kinds}", got=path.suffix or "no suffix", where=name
+        )
+    try:
+        if suffix == "parquet":
+            return pl.read_parquet(path), name, 1
+        if suffix in ("jsonl", "ndjson"):
+            return pl.read_ndjson(path, infer_schema_length=None), name, 1
+        return _read_delimited(path), name, 2
+    except UsageError:
+        raise
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            "the file cannot be read as a table", wanted=f"a valid .{suffix} file", got=first, where=name
+        ) from None
+
+
+def _from_frame(source: Any) -> pl.DataFrame:
+    import narwhals as nw  # noqa: PLC0415 - only where a frame comes in
+
+    try:
+        frame = nw.from_native(source)
+    except TypeError:
+        raise UsageError(
+            "not a table", wanted="a path, or a polars, pandas or pyarrow frame", got=type(source).__name__
+        ) from None
+    if isinstance(frame, nw.LazyFrame):
+        frame = frame.collect()
+    try:
+        return frame.to_polars()
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        raise UsageError(
+            "the frame cannot be read", wanted="columns of one type each", got=str(error)
+        ) from None
+
+
+def _read_delimited(path: Path) -> pl.DataFrame:
+    raw = path.read_bytes()
+    if not raw.strip():
+        raise UsageError("the file is empty", wanted="a header and one row for each run", where=path.name)
+    if b"\x00" in raw:
+        raise UsageError(
+            "zero bytes inside", wanted="a text file", remedy="save it as CSV in UTF-8", where=path.name
+        )
+    header = raw[: raw.find(b"\n")] if b"\n" in raw else raw
+    separator = max((",", "\t", ";"), key=lambda mark: header.count(mark.encode()))
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise UsageError(
+            "text that is not UTF-8",
+            wanted="UTF-8",
+            remedy="save it as UTF-8",
+            where=f"{path.name}, row {line}",
+        ) from None
+    names = next(csv.reader([header.decode("utf-8-sig").rstrip("\r")], delimiter=separator), [])
+    names = [name.strip() for name in names]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise UsageError(
+            f"two columns are called `{min(twice)}`", wanted="different names", where=f"{path.name}, row 1"
+        )
+    if "" in names:
+        names = [name or f"column_{index + 1}" for index, name in enumerate(names)]
+    try:
+        table = pl.read_csv(raw, separator=separator, infer_schema=False)
+        return table.rename(dict(zip(table.columns, names, strict=True)))
+    except pl.exceptions.NoDataError:
+        return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+    except pl.exceptions.ComputeError:
+        _refuse_ragged(raw.decode("utf-8-sig"), separator, len(names), path.name)
+        raise
+
+
+def _refuse_ragged(text: str, separator: str, width: int, name: str) -> None:
+    reader = csv.reader(text.splitlines(), delimiter=separator)
+    for row in reader:
+        if len(row) > width:
+            raise UsageError(
+                "a row with too many cells",
+                wanted=f"{width} cells, as in the header",
+                got=f"{len(row)} cells",
+                remedy="put text that holds the separator in double quotes",
+                where=f"{name}, row {reader.line_num}",
+            )
