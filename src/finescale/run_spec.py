@@ -1,0 +1,130 @@
+"""What one run is, fully resolved (`RunSpec`, `PretrainRunSpec`), and the fingerprint that names it.
+
+A fingerprint hashes everything that changes the science (contents of weights, tokenizer and data, resolved
+hyperparameters) and nothing else: no path, device or worker count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FINGERPRINT_VERSION = 1
+METHODS = ("full", "lora", "prompt")
+PET_METHODS = ("lora", "prompt")
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+Count = Annotated[int, Field(gt=0, le=10**15)]
+Rate = Annotated[float, Field(gt=0, le=10)]
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys and silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class OptimizerSpec(Strict):
+    """An optimiser and its constants (T5X's where it is Adafactor)."""
+
+    name: Literal["adafactor", "adamw"] = "adafactor"
+    parameter_scaling: bool = False
+    """Adafactor: the learning rate is relative to each tensor's RMS (on for full tuning and pretraining)."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+
+
+class TrainSpec(Strict):
+    """How one run is trained; every value is resolved and enters the fingerprint."""
+
+    optimizer: OptimizerSpec
+    learning_rate: Rate
+    floor: float = Field(default=0.1, ge=0, le=1)
+    """The cosine schedule ends at `floor` x `learning_rate`."""
+    batch_size: Count = 16
+    epochs: Count = 4
+    max_steps: Count = 200_000
+    evaluations: Count = 8
+    """Dev evaluations over the run, evenly spaced in steps; the best one's weights are tested."""
+    dev_examples: Count = 256
+
+
+class ModelSpec(Strict):
+    """A base model: a ladder name (`nano-0.3m`), and which of its pretraining checkpoints."""
+
+    name: str
+    pretrain_tokens: Count
+    revision: str
+
+
+class MethodSpec(Strict):
+    """A finetuning method with its PET size (LoRA rank or prompt length; None for full tuning)."""
+
+    name: Literal["full", "lora", "prompt"]
+    pet_size: Count | None = None
+
+
+class RunSpec(Strict):
+    """One finetuning run: (base model, method, PET size, data subset, seed), fully resolved."""
+
+    task: str
+    model: ModelSpec
+    method: MethodSpec
+    finetune_examples: int = Field(ge=0)
+    """0: the untuned model is evaluated (method `none` in the records)."""
+    test_examples: Count
+    seed: int = Field(ge=0)
+    train: TrainSpec
+    content: dict[str, str]
+    """Content hashes of `weights`, `tokenizer` and `data`."""
+
+    def fingerprint(self) -> str:
+        """Twenty hex digits that name the run: equal science gives an equal name, on any machine."""
+        return _digest(
+            {"kind": "finetune", **self.model_dump(mode="json", exclude={"model": {"name", "revision"}})}
+        )
+
+
+class Objective(Strict):
+    """The UL2-style mixture (Garcia et al. 2023): shares of causal LM, prefix LM and span corruption."""
+
+    causal: float = Field(default=0.6, ge=0, le=1)
+    prefix: float = Field(default=0.2, ge=0, le=1)
+    spans: float = Field(default=0.2, ge=0, le=1)
+    span_settings: tuple[tuple[float, float], ...] = ((0.15, 3.0), (0.5, 32.0))
+    """(corruption rate, mean span length), each with an equal part of `spans`."""
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> Objective:
+        if abs(self.causal + self.prefix + self.spans - 1) > 1e-9:
+            raise ValueError("shares with causal + prefix + spans = 1")
+        return self
+
+
+class PretrainRunSpec(Strict):
+    """One pretraining run of a ladder size: one epoch over the text, with intermediate checkpoints."""
+
+    model: str
+    languages: tuple[str, ...]
+    context: Count
+    objective: Objective
+    batch_rows: Count
+    optimizer: OptimizerSpec
+    learning_rate: Rate
+    floor: float
+    checkpoints: tuple[float, ...]
+    held_out_rows: Count
+    seed: int
+    content: dict[str, str]
+
+    def fingerprint(self) -> str:
+        """Twenty hex digits that name the run."""
+        return _digest({"kind": "pretrain", **self.model_dump(mode="json")})
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    text = json.dumps({"version": FINGERPRINT_VERSION, **value}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
