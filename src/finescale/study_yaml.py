@@ -32,6 +32,7 @@ class Node:
         items: Keys (of a mapping) or positions (of a list) to nodes; None for a single value.
         key_lines: The line of each key of a mapping.
         kind: `value`, `mapping` or `list`.
+        height: Levels from this node down.
     """
 
     line: int
@@ -39,6 +40,7 @@ class Node:
     value: Any = None
     items: dict[Any, Node] = field(default_factory=dict)
     key_lines: dict[Any, int] = field(default_factory=dict)
+    height: int = 1
 
     def plain(self) -> Any:
         """The data without lines: dictionaries, tuples and single values."""
@@ -102,20 +104,22 @@ class _Reader:
 
     def node(self, event: Any, depth: int) -> Node:
         self.count += 1
-        if depth > MAX_DEPTH:
+        known = self.anchors.get(event.anchor) if isinstance(event, yaml.AliasEvent) else None
+        if depth + (known.height - 1 if known else 0) > MAX_DEPTH:
             raise self.error("nested too deeply", event, wanted=f"at most {MAX_DEPTH} levels")
         if isinstance(event, yaml.AliasEvent):
-            node = self.anchors.get(event.anchor)
-            if node is None:
+            if known is None:
                 raise self.error(
                     f"alias *{event.anchor[:40]} has no complete value to repeat",
                     event,
                     wanted=f"an anchor &{event.anchor[:40]} before it",
                 )
+            node = known
             self.count += self.sizes[id(node)]
         else:
             before = self.count
             node = self.own(event, depth)
+            node.height += max((item.height for item in node.items.values()), default=0)
             if event.anchor:
                 self.anchors[event.anchor] = node
                 self.sizes[id(node)] = self.count - before
