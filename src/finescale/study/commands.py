@@ -1,0 +1,289 @@
+"""What `finescale run` and `finescale status` do. Loads no torch: worker processes do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from finescale.errors import UsageError
+from finescale.spec import PlannedRun, PretrainSpec, StudySpec
+from finescale.study.executors import LocalExecutor, usable_cores
+from finescale.study.plan import EXECUTE, FinetunePlan, Plan, PretrainPlan, estimated_flops
+from finescale.study.progress import Shown, duration
+from finescale.study.store import Ledger
+from finescale.study_file import load_study
+
+RESULTS = Path("results")
+INTERRUPTED = 130
+
+
+def run(
+    study_file: Path,
+    *,
+    out: Path | None = None,
+    workers: int | None = None,
+    dry_run: bool = False,
+    text: Path | None = None,
+    retry_failed: bool = False,
+    execute: str = EXECUTE,
+    console: Console | None = None,
+) -> int:
+    """Runs what is missing of a study.
+
+    Args:
+        study_file: The study.
+        out: The study's folder (default: results/NAME).
+        workers: Worker processes (default: one a core).
+        dry_run: Only show what would run.
+        text: Folder with the pretraining text (`kind: pretrain`).
+        retry_failed: Run failed runs again.
+        execute: `module:function` that executes a finetuning run.
+        console: Where to print.
+
+    Returns:
+        The exit code: 0, or 130 after Ctrl-C.
+    """
+    console = console or Console()
+    spec = load_study(study_file)
+    if workers is not None and workers < 1:
+        raise UsageError("no workers", wanted="at least 1", got=str(workers), where="--workers")
+    folder = out or RESULTS / spec.name
+    plan = _plan(spec, folder, text, execute)
+    if dry_run:
+        _show_plan(console, spec, plan)
+        return 0
+    from finescale.study.runner import run_study  # noqa: PLC0415 - after the checks
+
+    _make_folder(folder, spec.name, study_file)
+    if retry_failed:
+        with Ledger(folder / "ledger.sqlite") as ledger:
+            console.print(f"{ledger.retry_failed()} failed runs will be tried again")
+    size = workers or usable_cores()
+    try:
+        with _sigterm_like_ctrl_c():
+            summary = run_study(plan, folder, LocalExecutor(size), progress=Shown(console, size))
+    except KeyboardInterrupt:
+        console.print("\nStopped. Everything finished is kept; the same command continues.", style="yellow")
+        return INTERRUPTED
+    words = ", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items()))
+    console.print(f"{spec.name}: {words} ({summary.made} made now). Records: {folder / 'records.parquet'}")
+    if summary.counts.get("failed"):
+        console.print(f"Why runs failed: finescale status {folder}; again: --retry-failed")
+    if summary.orphans:
+        console.print(f"{summary.orphans} finished runs are no longer in the study; they stay in the ledger.")
+    return 0
+
+
+def status(
+    target: Path, *, export: Path | None = None, as_json: bool = False, console: Console | None = None
+) -> int:
+    """Shows how a study stands.
+
+    Args:
+        target: A study file, or a study's folder.
+        export: Write the records to this .parquet or .csv file.
+        as_json: Print JSON.
+        console: Where to print.
+
+    Returns:
+        The exit code 0.
+    """
+    console = console or Console()
+    folder = target if target.is_dir() else RESULTS / load_study(target).name
+    with Ledger(folder / "ledger.sqlite", create=False) as ledger:
+        state = _state(ledger, folder)
+        if export is not None:
+            from finescale.study.export import records_frame, write_table  # noqa: PLC0415
+
+            frame = records_frame(ledger)
+            write_table(frame, export)
+            if not as_json:
+                console.print(f"{frame.height} records written to {export}")
+    if as_json:
+        console.print_json(json.dumps(state))
+    elif export is None:
+        _show_state(console, state)
+    return 0
+
+
+def _plan(spec: StudySpec | PretrainSpec, folder: Path, text: Path | None, execute: str) -> Plan:
+    if isinstance(spec, StudySpec):
+        if text is not None:
+            raise UsageError(
+                "--text is for pretraining studies", wanted="kind: pretrain", got="kind: finetune"
+            )
+        from finescale.study.resolve import resolver  # noqa: PLC0415
+
+        return FinetunePlan(spec, resolver(spec), folder, execute)
+    if text is None:
+        raise UsageError(
+            "a pretraining study needs its text",
+            wanted="--text FOLDER",
+            got="no --text",
+            remedy="give the folder with " + ", ".join(f"{language}.parquet" for language in spec.languages),
+        )
+    from finescale.study.resolve import pretrain_runs  # noqa: PLC0415
+
+    return PretrainPlan(spec.name, pretrain_runs(spec, text), folder, text)
+
+
+def _make_folder(folder: Path, name: str, study_file: Path) -> None:
+    """The study's folder with a copy of its file, unless the folder is another study's."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        ledger_file = folder / "ledger.sqlite"
+        if ledger_file.exists():
+            with Ledger(ledger_file) as ledger:
+                ledger.belongs_to(name)
+        copy = folder / "study.yaml"
+        if not (copy.exists() and copy.samefile(study_file)):
+            aside = folder / f".study.yaml.{os.getpid()}"
+            aside.write_bytes(study_file.read_bytes())
+            aside.replace(copy)
+    except OSError as error:
+        raise UsageError(
+            "the study's folder cannot be used",
+            wanted="a folder that can be written",
+            got=str(error),
+            remedy="give another one with --out",
+            where=str(folder),
+        ) from None
+
+
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    """A polite end of the process stops the workers and keeps what is finished, as Ctrl-C does."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _show_plan(console: Console, spec: StudySpec | PretrainSpec, plan: Plan) -> None:
+    """The expanded study: what would run, and roughly what it costs."""
+    if isinstance(spec, PretrainSpec):
+        assert isinstance(plan, PretrainPlan)
+        table = _table("model", "parameters", "checkpoints")
+        for task in plan.tasks():
+            fields = task.entry.fields
+            checkpoints = len(spec.checkpoints.get(fields["model"], ())) + 1
+            table.add_row(escape(fields["model"]), f"{fields['model_params']:,}", str(checkpoints))
+        console.print(f"{spec.name}: {len(plan.tasks())} pretraining runs", highlight=False)
+        console.print(table)
+        return
+    assert isinstance(plan, FinetunePlan)
+    known = {task.entry.run: task.entry for task in plan.tasks()}
+    runs: list[PlannedRun] = [task.job.arguments[0] for task in plan.tasks()] + plan.undecided()
+    held = plan.held_out_of(runs)
+    groups: dict[tuple[str, str, str], list[tuple[PlannedRun, bool]]] = {}
+    for item, out in zip(runs, held, strict=True):
+        method = item.run.method.name if item.run.finetune_examples else "none"
+        groups.setdefault((item.purpose, method, item.run.model.name), []).append((item, out))
+    table = _table("purpose", "method", "model", "runs", "examples", "training FLOPs", "held out")
+    for (purpose, method, model), items in groups.items():
+        sizes = sorted({item.run.finetune_examples for item, _ in items})
+        shown = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} - {sizes[-1]:,} ({len(sizes)} sizes)"
+        flops = sum(estimated_flops(item.run) for item, _ in items)
+        out = sum(out for _, out in items)
+        table.add_row(purpose, method, escape(model), str(len(items)), shown, f"{flops:.2g}", str(out or ""))
+    console.print(table)
+    total = sum(estimated_flops(item.run) for item in runs)
+    seconds = sum(entry.cost for entry in known.values()) + sum(plan.outlook())
+    study_runs = sum(item.purpose == "study" for item in runs)
+    console.print(
+        f"{spec.name}: {len(runs)} runs, {len(runs) - study_runs} of them for the learning-rate sweep; "
+        f"{sum(held)} of {study_runs} study runs held out"
+        f" ({sum(held) / max(1, study_runs):.0%}); about {total:.2g} training FLOPs (estimated),"
+        f" roughly {duration(seconds)} of one core.",
+        highlight=False,
+    )
+    if spec.hold_out is not None and not any(held):
+        console.print(f"hold_out matches no run: {spec.hold_out}", style="yellow", markup=False)
+
+
+def _state(ledger: Ledger, folder: Path) -> dict[str, Any]:
+    """How a study stands, as plain data."""
+    plan = ledger.plan()
+    groups: dict[tuple[str, str, str], Counter[str]] = {}
+    counts: Counter[str] = Counter()
+    for row in plan:
+        now = row["status"] or ("running" if row["owner"] else "pending")
+        counts[now] += 1
+        key = (row["purpose"], str(row["fields"].get("method")), str(row["fields"].get("model")))
+        groups.setdefault(key, Counter())[now] += 1
+    fields = {row["run"]: row["fields"] for row in plan}
+    return {
+        "study": ledger.study(),
+        "folder": str(folder),
+        "runs": len(plan),
+        "counts": dict(counts),
+        "groups": [
+            {"purpose": purpose, "method": method, "model": model, **counter}
+            for (purpose, method, model), counter in groups.items()
+        ],
+        "choices": [
+            {"method": row["method"], "chosen": row["chosen"], "evidence": row["evidence"]}
+            for row in ledger.choices()
+            if all(tried["run"] in fields for tried in row["evidence"]["candidates"])
+        ],
+        "troubles": [{**row, "fields": fields.get(row["run"], {})} for row in ledger.troubles()],
+        "orphans": ledger.orphans(),
+        "held_out": sum(row["held_out"] for row in plan),
+        "seconds": sum(ledger.seconds().values()),
+    }
+
+
+def _show_state(console: Console, state: Mapping[str, Any]) -> None:
+    order = ("done", "running", "pending", "diverged", "failed")
+    table = _table("purpose", "method", "model", *order)
+    for group in state["groups"]:
+        numbers = [str(group.get(name) or "") for name in order]
+        table.add_row(group["purpose"], escape(group["method"]), escape(group["model"]), *numbers)
+    words = ", ".join(f"{state['counts'][name]} {name}" for name in order if state["counts"].get(name))
+    console.print(f"{state['study']}: {state['runs']} runs: {words}", highlight=False, markup=False)
+    console.print(table)
+    for choice in state["choices"]:
+        chosen, edge = choice["chosen"], choice["evidence"].get("edge")
+        note = f" - the {edge} rate tried: a better one may lie beyond" if edge else ""
+        console.print(
+            f"{choice['method']}: {chosen['optimizer']['name']} at {chosen['learning_rate']:g}"
+            f" chosen by the sweep{note}",
+            highlight=False,
+            markup=False,
+        )
+    for trouble in state["troubles"]:
+        fields = trouble["fields"]
+        console.print(
+            f"{trouble['outcome']} {trouble['run']} ({fields.get('method')}, {fields.get('model')},"
+            f" {fields.get('finetune_examples')} examples): {trouble['error']}",
+            style="red",
+            highlight=False,
+            markup=False,
+        )
+    if state["orphans"]:
+        console.print(
+            f"{state['orphans']} finished runs are no longer in the study; they stay in the ledger."
+        )
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        words = name in ("purpose", "method", "model", "examples")
+        table.add_column(name, justify="left" if words else "right")
+    return table

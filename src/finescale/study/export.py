@@ -1,0 +1,92 @@
+"""From the ledger to tables: every record with every column of `records.py`, written aside and renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finescale.errors import UsageError
+from finescale.study.store import Ledger
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FRACTIONS = ("learning_rate", "lora_alpha", "train_flops", "wall_seconds", "tokens_per_second")
+
+
+def records_frame(ledger: Ledger) -> pl.DataFrame:
+    """Every record of the present plan; the columns of `records.py` first, in their order.
+
+    Args:
+        ledger: The study's ledger.
+
+    Returns:
+        A row a record. Columns that a run added come last.
+    """
+    import polars as pl  # noqa: PLC0415 - only where a table is made
+
+    from finescale.records import COLUMNS  # noqa: PLC0415
+
+    rows = list(ledger.rows())
+    schema: dict[str, Any] = {}
+    for column in COLUMNS:
+        if column.kind == "text":
+            schema[column.name] = pl.String
+        elif column.kind == "flag":
+            schema[column.name] = pl.Boolean
+        elif column.kind in ("loss", "number") or column.name in FRACTIONS:
+            schema[column.name] = pl.Float64
+        else:
+            schema[column.name] = pl.Int64
+    more = sorted({name for row in rows for name in row} - schema.keys())
+    known = pl.DataFrame(
+        [[row.get(name) for name in schema] for row in rows], schema, orient="row", strict=False
+    )
+    return known.with_columns(pl.Series(name, [row.get(name) for row in rows], strict=False) for name in more)
+
+
+def export_study(ledger: Ledger, folder: Path) -> None:
+    """Writes records.parquet, and scores.parquet where there are scores, into the study's folder."""
+    import polars as pl  # noqa: PLC0415
+
+    write_table(records_frame(ledger), folder / "records.parquet")
+    scores = ledger.scores()
+    if scores:
+        write_table(pl.DataFrame(scores, infer_schema_length=None), folder / "scores.parquet")
+
+
+def write_table(frame: pl.DataFrame, path: Path) -> None:
+    """Writes a table whole or not at all.
+
+    Args:
+        frame: The table.
+        path: A .parquet or .csv file.
+
+    Raises:
+        UsageError: Another kind of file, or a folder that cannot be written.
+    """
+    writers: dict[str, Callable[[Path], Any]] = {".parquet": frame.write_parquet, ".csv": frame.write_csv}
+    write = writers.get(path.suffix.lower())
+    if write is None:
+        raise UsageError(
+            "unknown kind of file",
+            wanted="a name that ends in .parquet or .csv",
+            got=path.name,
+            remedy=f"try {path.stem}.parquet",
+        )
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(aside)
+        with aside.open("rb") as written:
+            os.fsync(written.fileno())
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise UsageError(
+            "the table cannot be written",
+            wanted="a folder that can be written",
+            got=str(error),
+            where=str(path),
+        ) from None

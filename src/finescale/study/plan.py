@@ -1,0 +1,393 @@
+"""A study's plan: which runs are known now, what they will cost, and what the learning-rate sweep chose."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from finescale.errors import DataError, FinescaleError, UsageError
+from finescale.ladder import LADDER, Shape, train_flops
+from finescale.spec import (
+    Choice,
+    PlannedRun,
+    PretrainRunSpec,
+    Resolve,
+    RunSpec,
+    StudySpec,
+    expand,
+    sweep_runs,
+    untuned_runs,
+)
+from finescale.study.executors import Job
+from finescale.study.store import Entry, Ledger
+
+EXECUTE = "finescale.study.run:execute"
+EXECUTE_PRETRAINING = "finescale.study.pretraining:execute_pretraining"
+
+TOKENS_PER_EXAMPLE = 90
+TARGET_TOKENS_PER_EXAMPLE = 45
+FLOPS_PER_SECOND = 2e10
+SECONDS_PER_RUN = 1.0
+SECONDS_PER_STEP = 0.01
+"""Estimates, for the order of runs and a first guess at the time; measured times correct them."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run of the plan and the call that executes it."""
+
+    entry: Entry
+    job: Job
+
+
+class Plan(Protocol):
+    """What the runner drives: runs become known in stages (the sweep's choice opens the next)."""
+
+    study: str
+    problems: list[FinescaleError]
+    """What keeps a part of the study from going on; the other parts do."""
+
+    def awaits(self, run: str) -> bool:
+        """Whether the plan may know more runs once this one is finished."""
+        ...
+
+    def advance(self, ledger: Ledger) -> list[Task]:
+        """Every run that is known now, in the table's order; commits what has become decidable."""
+        ...
+
+    def outlook(self) -> list[float]:
+        """Estimated costs of the runs that are not known yet."""
+        ...
+
+    def records(self, entry: Entry, value: Any) -> Mapping[str, Mapping[str, Any]]:
+        """What a run returned, as records: id to fields."""
+        ...
+
+
+class FinetunePlan:
+    """The sweep, then the untuned models and the stars with the chosen learning rates."""
+
+    def __init__(self, study: StudySpec, resolve: Resolve, folder: Path, execute: str = EXECUTE) -> None:
+        """Expands the study.
+
+        Args:
+            study: The study.
+            resolve: Finds models and content hashes.
+            folder: The study's folder.
+            execute: `module:function` that executes a run: (planned run, the run's folder) -> record.
+
+        Raises:
+            UsageError: `hold_out` is no valid expression, or names a column that no run has.
+        """
+        self.study = study.name
+        self._spec = study
+        self._resolve = resolve
+        self._folder = folder
+        self._execute = execute
+        self._sweeps = sweep_runs(study, resolve)
+        self._choices: dict[str, Choice] = {}
+        self._stuck: set[str] = set()
+        self.problems: list[FinescaleError] = []
+        held_out([describe(item) for item in self._study_runs()], study.hold_out)
+
+    def awaits(self, run: str) -> bool:
+        """Whether the run belongs to a sweep that is not decided."""
+        return any(
+            item.run.fingerprint() == run for method in self._undecided() for _, item in self._sweeps[method]
+        )
+
+    def advance(self, ledger: Ledger) -> list[Task]:
+        """Every run that is known now; commits the choice of each method whose sweep is finished."""
+        for method in self._undecided():
+            try:
+                choice = self._choose(ledger, method, self._sweeps[method])
+            except DataError as error:
+                self._stuck.add(method)
+                self.problems.append(error)
+                continue
+            if choice is not None:
+                self._choices[method] = choice
+        return self.tasks()
+
+    def tasks(self) -> list[Task]:
+        """Every run that is known now: untuned models, stars, and sweep runs that no star needs."""
+        study_runs = self._study_runs()
+        fields = [describe(item) for item in study_runs]
+        held = held_out(fields, self._spec.hold_out)
+        tasks = {
+            item.run.fingerprint(): self._task(item, known, out)
+            for item, known, out in zip(study_runs, fields, held, strict=True)
+        }
+        for tried in self._sweeps.values():
+            for _, item in tried:
+                tasks.setdefault(item.run.fingerprint(), self._task(item, describe(item), False))
+        return list(tasks.values())
+
+    def outlook(self) -> list[float]:
+        """Estimated costs of the runs whose learning rate is not chosen yet."""
+        return [estimated_seconds(item.run) for item in self.undecided()]
+
+    def undecided(self) -> list[PlannedRun]:
+        """The runs whose learning rate is not chosen yet, each with the first candidate in its place."""
+        waiting = {
+            method: tried[0][0] for method, tried in self._sweeps.items() if method not in self._choices
+        }
+        runs = expand(self._spec, {**self._choices, **waiting}, self._resolve) if waiting else []
+        return [item for item in runs if item.run.method.name in waiting]
+
+    def held_out_of(self, runs: Sequence[PlannedRun]) -> list[bool]:
+        """Which runs `hold_out` keeps out of fits; never a sweep's."""
+        study_runs = [describe(item) for item in runs if item.purpose == "study"]
+        held = iter(held_out(study_runs, self._spec.hold_out))
+        return [item.purpose == "study" and next(held) for item in runs]
+
+    def records(self, entry: Entry, value: Any) -> Mapping[str, Mapping[str, Any]]:
+        """The one record of a finetuning run."""
+        return {entry.run: value}
+
+    def _undecided(self) -> list[str]:
+        return [
+            method for method in self._sweeps if method not in self._choices and method not in self._stuck
+        ]
+
+    def _study_runs(self) -> list[PlannedRun]:
+        untuned = untuned_runs(self._spec, self._resolve)
+        return untuned + expand(self._spec, self._choices, self._resolve)
+
+    def _task(self, item: PlannedRun, fields: dict[str, Any], held: bool) -> Task:
+        run = item.run.fingerprint()
+        entry = Entry(
+            run=run,
+            purpose=item.purpose,
+            held_out=held,
+            lr_tuned=item.lr_tuned,
+            cost=estimated_seconds(item.run),
+            fields=fields,
+            spec=item.model_dump(mode="json"),
+        )
+        return Task(entry, Job(run, self._execute, (item, self._folder / "runs" / run)))
+
+    def _choose(
+        self, ledger: Ledger, method: str, tried: Sequence[tuple[Choice, PlannedRun]]
+    ) -> Choice | None:
+        """The committed choice of a method's sweep, made now if its last run is finished."""
+        runs = [item.run.fingerprint() for _, item in tried]
+        sweep = hashlib.sha256("".join(sorted(runs)).encode()).hexdigest()[:20]
+        committed = ledger.choice(method, sweep)
+        if committed is None:
+            outcomes = [ledger.record(run) for run in runs]
+            if any(outcome is None for outcome in outcomes):
+                return None
+            candidates = [choice for choice, _ in tried]
+            index, evidence = choose(method, candidates, [outcome or {} for outcome in outcomes])
+            evidence["candidates"] = [
+                {"run": run, **candidate} for run, candidate in zip(runs, evidence["candidates"], strict=True)
+            ]
+            ledger.choose(method, sweep, candidates[index].model_dump(mode="json"), evidence)
+            committed = ledger.choice(method, sweep)
+            assert committed is not None
+        return Choice.model_validate(committed[0])
+
+
+class PretrainPlan:
+    """The runs of a pretraining study, one a size; a record a checkpoint."""
+
+    def __init__(
+        self,
+        study: str,
+        runs: Sequence[PretrainRunSpec],
+        folder: Path,
+        text: Path,
+        execute: str = EXECUTE_PRETRAINING,
+    ) -> None:
+        """Takes the study's runs.
+
+        Args:
+            study: The study's name.
+            runs: Its runs.
+            folder: The study's folder.
+            text: The folder with the text.
+            execute: `module:function`: (run, the study's folder, text folder, progress) -> records.
+        """
+        self.study = study
+        self.problems: list[FinescaleError] = []
+        self._runs = runs
+        self._folder = folder
+        self._text = text
+        self._execute = execute
+
+    def awaits(self, run: str) -> bool:
+        """Never: all runs are known from the start."""
+        del run
+        return False
+
+    def advance(self, ledger: Ledger) -> list[Task]:
+        """Every run; all are known from the start."""
+        del ledger
+        return self.tasks()
+
+    def tasks(self) -> list[Task]:
+        """Every run of the study."""
+        return [self._task(spec) for spec in self._runs]
+
+    def outlook(self) -> list[float]:
+        """Nothing: all runs are known."""
+        return []
+
+    def records(self, entry: Entry, value: Any) -> Mapping[str, Mapping[str, Any]]:
+        """A record for each checkpoint, called after run and tokens; one record where the run failed."""
+        if isinstance(value, Mapping):
+            return {entry.run: value}
+        return {f"{entry.run}-{fields['pretrain_tokens']}": fields for fields in value}
+
+    def _task(self, spec: PretrainRunSpec) -> Task:
+        shape = LADDER.get(spec.model)
+        fields = {
+            "method": "none",
+            "model": spec.model,
+            "model_params": shape.params if shape else None,
+            "model_params_nonembedding": shape.nonembedding_params if shape else None,
+            "finetune_examples": 0,
+            "seed": spec.seed,
+            "optimizer": spec.optimizer.name,
+            "learning_rate": spec.learning_rate,
+            "batch_size": spec.batch_rows,
+        }
+        run = spec.fingerprint()
+        cost = float(shape.params if shape else 1e9) / 1e3
+        entry = Entry(run, "study", False, False, cost, fields, spec.model_dump(mode="json"))
+        return Task(entry, Job(run, self._execute, (spec, self._folder, self._text)))
+
+
+def choose(
+    method: str, candidates: Sequence[Choice], outcomes: Sequence[Mapping[str, Any]]
+) -> tuple[int, dict[str, Any]]:
+    """The choice of a sweep: the lowest best dev loss; of equal ones the lower learning rate.
+
+    Only runs that are done count. The evidence says whether the chosen rate is the lowest or highest that
+    was tried with its optimiser: then the best rate may lie outside the tried ones.
+
+    Args:
+        method: The method, for messages.
+        candidates: What was tried.
+        outcomes: The record of each.
+
+    Returns:
+        The index of the chosen candidate, and the evidence.
+
+    Raises:
+        DataError: No candidate has a dev loss.
+    """
+    losses = [outcome.get("dev_loss") if outcome.get("status") == "done" else None for outcome in outcomes]
+    finished = [index for index, loss in enumerate(losses) if loss is not None]
+    told = [
+        {
+            "optimizer": candidate.optimizer.model_dump(mode="json"),
+            "learning_rate": candidate.learning_rate,
+            "dev_loss": loss,
+            "status": outcome.get("status"),
+        }
+        for candidate, loss, outcome in zip(candidates, losses, outcomes, strict=True)
+    ]
+    if not finished:
+        reasons = {str(outcome.get("error") or outcome.get("status")) for outcome in outcomes}
+        raise DataError(
+            f"no learning rate of {method} worked: all {len(candidates)} runs of its sweep failed",
+            wanted="at least one sweep run that is done",
+            got="; ".join(sorted(reasons))[:300],
+            remedy=f"state other rates in learning_rates.{method}, or `finescale run --retry-failed`",
+        )
+    best = min(finished, key=lambda index: (losses[index], candidates[index].learning_rate))
+    rates = [item.learning_rate for item in candidates if item.optimizer == candidates[best].optimizer]
+    chosen = candidates[best].learning_rate
+    edges = [name for name, rate in (("lowest", min(rates)), ("highest", max(rates))) if rate == chosen]
+    return best, {
+        "rule": "lowest best dev loss; of equal ones the lower learning rate",
+        "edge": edges[0] if len(rates) > 1 and edges else None,
+        "candidates": told,
+    }
+
+
+def describe(item: PlannedRun) -> dict[str, Any]:
+    """The columns of a run's record that are known before it runs."""
+    run = item.run
+    shape = LADDER.get(run.model.name)
+    tuned = run.finetune_examples > 0
+    return {
+        "task": run.task,
+        "method": run.method.name if tuned else "none",
+        "model": run.model.name,
+        "revision": run.model.revision,
+        "model_params": shape.params if shape else None,
+        "model_params_nonembedding": shape.nonembedding_params if shape else None,
+        "pretrain_tokens": run.model.pretrain_tokens,
+        "pet_size": run.method.pet_size if tuned else None,
+        "trainable_params": _trainable(run, shape) if tuned else 0,
+        "finetune_examples": run.finetune_examples,
+        "seed": run.seed,
+        "optimizer": run.train.optimizer.name if tuned else None,
+        "learning_rate": run.train.learning_rate if tuned else None,
+        "batch_size": run.train.batch_size if tuned else None,
+    }
+
+
+def held_out(fields: Sequence[Mapping[str, Any]], expression: str | None) -> list[bool]:
+    """Which runs an expression over the columns of `describe` holds out of fits."""
+    if expression is None or not fields:
+        return [False] * len(fields)
+    import polars as pl  # noqa: PLC0415 - a study without hold_out does without
+
+    from finescale.expression import matches  # noqa: PLC0415
+
+    try:
+        return matches(pl.DataFrame(list(fields), infer_schema_length=None), expression).to_list()
+    except UsageError as error:
+        raise UsageError(f"hold_out: {error}") from None
+
+
+def estimated_flops(run: RunSpec) -> float:
+    """Training FLOPs of a run, from an estimated number of tokens an example."""
+    shape = LADDER.get(run.model.name)
+    if shape is None or run.finetune_examples == 0:
+        return 0.0
+    seen = _steps(run) * run.train.batch_size
+    tokens = TOKENS_PER_EXAMPLE + (run.method.pet_size or 0 if run.method.name == "prompt" else 0)
+    kind = "full" if run.method.name == "full" else "pet"
+    return train_flops(
+        kind,
+        shape.nonembedding_params,
+        shape.embedding_params,
+        seen * tokens,
+        seen * TARGET_TOKENS_PER_EXAMPLE,
+    )
+
+
+def estimated_seconds(run: RunSpec) -> float:
+    """A first guess at a run's seconds on one core, evaluations included."""
+    shape = LADDER.get(run.model.name)
+    params = shape.params if shape else 1e9
+    evaluated = run.test_examples
+    if run.finetune_examples:
+        evaluated += run.train.evaluations * run.train.dev_examples
+    evaluation = 2.0 * params * TOKENS_PER_EXAMPLE * evaluated
+    steps = _steps(run) if run.finetune_examples else 0
+    compute = (estimated_flops(run) + evaluation) / FLOPS_PER_SECOND
+    return SECONDS_PER_RUN + SECONDS_PER_STEP * steps + compute
+
+
+def _steps(run: RunSpec) -> int:
+    per_epoch = math.ceil(run.finetune_examples / run.train.batch_size)
+    return min(run.train.max_steps, per_epoch * run.train.epochs)
+
+
+def _trainable(run: RunSpec, shape: Shape | None) -> int | None:
+    if shape is None:
+        return None
+    if run.method.name == "full":
+        return shape.params
+    size = run.method.pet_size or 0
+    return shape.lora_params(size) if run.method.name == "lora" else shape.prompt_params(size)

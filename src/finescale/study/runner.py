@@ -1,0 +1,225 @@
+"""The runner: drives a plan through an executor into the ledger; run again, it goes on where it stopped.
+
+Order: the sweep first, then everything else, the longest run first. A finished run is never redone. A run
+that breaks (its process dies, its function raises) is tried again later, `ATTEMPTS` times in all; a run that
+diverges is not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finescale.study.executors import Executor, Result
+from finescale.study.export import export_study
+from finescale.study.owner import this_process
+from finescale.study.plan import Plan, Task
+from finescale.study.progress import Progress, Silent
+from finescale.study.store import Ledger
+
+ATTEMPTS = 3
+HEARTBEAT_SECONDS = 10.0
+POLL_SECONDS = 1.0
+STATUSES = ("done", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a study stands after the runner.
+
+    Attributes:
+        counts: Runs of the plan by status.
+        made: Runs that were executed and committed this time.
+        orphans: Finished runs in the ledger that the plan no longer has.
+    """
+
+    counts: Mapping[str, int]
+    made: int
+    orphans: int
+
+
+def run_study(plan: Plan, folder: Path, executor: Executor, *, progress: Progress | None = None) -> Summary:
+    """Executes every run of a plan that is not finished, and exports the records.
+
+    Args:
+        plan: The study's plan.
+        folder: The study's folder; it has to exist.
+        executor: Where runs are executed; closed at the end, whatever happens.
+        progress: Told what happens.
+
+    Returns:
+        How the study stands.
+
+    Raises:
+        UsageError: The folder belongs to another study.
+        DataError: A method's sweep chose nothing; everything else is done.
+        KeyboardInterrupt: Ctrl-C; what is finished is committed and exported.
+    """
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        ledger.belongs_to(plan.study)
+        drive = _Drive(plan, ledger, executor, progress or Silent())
+        try:
+            with drive.progress:
+                drive.all()
+        finally:
+            executor.close()
+            ledger.release(drive.owner)
+            export_study(ledger, folder)
+        if plan.problems:
+            raise plan.problems[0]
+        counts: dict[str, int] = {}
+        for task in drive.tasks.values():
+            status = drive.statuses[task.entry.run]
+            counts[status] = counts.get(status, 0) + 1
+        return Summary(counts, drive.made, ledger.orphans())
+
+
+class _Drive:
+    """One pass over a study: the state of the loop."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, executor: Executor, progress: Progress) -> None:
+        self.plan = plan
+        self.ledger = ledger
+        self.executor = executor
+        self.progress = progress
+        self.owner = this_process()
+        self.tasks: dict[str, Task] = {}
+        self.statuses: dict[str, str] = {}
+        self.queue: deque[Task] = deque()
+        self.elsewhere: deque[Task] = deque()
+        self.running: dict[str, int] = {}
+        self.made = 0
+        self.beat = 0.0
+        self.polled = 0.0
+
+    def all(self) -> None:
+        """Until nothing is left to do, here or elsewhere."""
+        self.advance()
+        while True:
+            self.submit()
+            if not (self.running or self.queue or self.elsewhere):
+                return
+            for result in self.executor.wait(POLL_SECONDS):
+                self.finish(result)
+            self.keep_alive()
+            self.progress.running(self.executor.progress())
+
+    def advance(self) -> None:
+        """Takes what the plan knows now: at the start, and whenever a sweep is finished."""
+        tasks = self.plan.advance(self.ledger)
+        if [task.entry for task in tasks] != [task.entry for task in self.tasks.values()]:
+            self.ledger.sync_plan(self.plan.study, [task.entry for task in tasks])
+        self.tasks = {task.entry.run: task for task in tasks}
+        self.statuses = self.ledger.statuses()
+        self.fill()
+        self.progress.plan(
+            [task.entry for task in tasks], self.statuses, self.ledger.seconds(), self.plan.outlook()
+        )
+
+    def fill(self) -> None:
+        """The queue: every run that is neither finished nor running here."""
+        self.elsewhere.clear()
+        open_tasks = (
+            task for run, task in self.tasks.items() if run not in self.statuses and run not in self.running
+        )
+        self.queue = deque(
+            sorted(open_tasks, key=lambda task: (task.entry.purpose != "sweep", -task.entry.cost))
+        )
+
+    def submit(self) -> None:
+        """Fills the executor's free slots."""
+        while self.queue and self.executor.free() > 0:
+            task = self.queue.popleft()
+            attempt = self.ledger.claim(task.entry.run, self.owner)
+            if attempt is None:
+                self.elsewhere.append(task)
+            else:
+                self.running[task.entry.run] = attempt
+                self.executor.submit(task.job)
+                self.progress.started(task.entry)
+
+    def keep_alive(self) -> None:
+        """Renews the leases; looks what other drivers of the study have done."""
+        now = time.monotonic()
+        if now - self.beat > HEARTBEAT_SECONDS:
+            self.beat = now
+            self.ledger.heartbeat(self.owner)
+        if self.elsewhere and not self.queue and now - self.polled > POLL_SECONDS:
+            self.polled = now
+            self.advance()
+
+    def finish(self, result: Result) -> None:
+        """Commits a result; after a sweep's run the plan may go on."""
+        attempt = self.running.pop(result.run)
+        task = self.tasks[result.run]
+        environment = {**result.environment, "seed": task.entry.fields.get("seed")}
+        if result.error is not None:
+            broken = self.ledger.fail(
+                result.run, attempt, result.error, traceback=result.traceback, environment=environment
+            )
+            if broken < ATTEMPTS:
+                self.queue.append(task)
+                self.progress.broken(task.entry, result.error, broken)
+                return
+            value: Any = {"status": "failed", "error": f"{result.error} (in {broken} attempts)"}
+            scores: Sequence[Mapping[str, Any]] = ()
+        else:
+            value, scores = _checked(result)
+        records = self.plan.records(task.entry, value)
+        won = self.ledger.commit(
+            result.run, attempt, records, scores=scores, environment=environment, traceback=result.traceback
+        )
+        self.made += won
+        last = list(records.values())[-1]
+        self.statuses[result.run] = str(last["status"])
+        self.progress.finished(task.entry, last, result.seconds)
+        if self.plan.awaits(result.run):
+            self.advance()
+
+
+def _checked(result: Result) -> tuple[Any, Sequence[Mapping[str, Any]]]:
+    """What a run returned, fit for the ledger, and its scores.
+
+    A value that is no record is the run's failure, in words; so is a run that says `done` without a finite
+    test loss.
+    """
+    value = result.value
+    if isinstance(value, Mapping):
+        scores = list(value.get("scores") or ())
+        scores = [{**row, "value": _plain(row.get("value"))} for row in scores]
+        return _checked_record(value, result), scores
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        return [_checked_record(item, result) for item in value], []
+    return {"status": "failed", "error": f"the run returned {type(value).__name__}, not a record"}, []
+
+
+def _checked_record(value: Mapping[str, Any], result: Result) -> dict[str, Any]:
+    fields = {name: _plain(item) for name, item in value.items() if name != "scores"}
+    for name, measured in (
+        ("wall_seconds", result.seconds),
+        ("peak_memory_bytes", result.peak_memory_bytes),
+    ):
+        if fields.get(name) is None:
+            fields[name] = measured
+    if fields.get("status") not in STATUSES:
+        fields |= {"status": "failed", "error": f"the run ended with the status {fields.get('status')!r}"}
+    if fields["status"] == "done" and fields.get("test_loss") is None:
+        got = value.get("test_loss")
+        fields |= {"status": "diverged", "error": f"the test loss is not a finite number ({got})"}
+    if fields["status"] != "done":
+        fields |= {"test_loss": None, "dev_loss": None}
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: numpy's and torch's scalars as numbers, a number that is not finite as None."""
+    if not isinstance(value, str | int | float | bool | None) and callable(getattr(value, "item", None)):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,140 @@
+"""The worker process: takes job after job from its driver, so that imports and caches are paid once.
+
+Started by `executors.LocalExecutor` as `python -m finescale.study.worker FD`, in a session of its own (the
+terminal's Ctrl-C reaches only the driver). A thread reads the connection; when the driver is gone, also by
+kill -9, the connection ends and the worker with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import inspect
+import os
+import platform
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("finescale", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "polars")
+PROGRESS_SECONDS = 0.5
+
+
+def find_function(name: str) -> Callable[..., Any]:
+    """The function that `module:function` names."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def environment() -> dict[str, Any]:
+    """What a run was made with: package versions, Python, machine and device."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    torch = sys.modules.get("torch")
+    return {
+        "packages": versions,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": _processor(),
+        "device": "cuda" if torch is not None and torch.cuda.is_available() else "cpu",
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def main(descriptor: int) -> None:
+    """Works until the driver closes the connection or is gone.
+
+    Args:
+        descriptor: The connection's file descriptor.
+    """
+    connection = Connection(descriptor)
+    jobs: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(connection, jobs), daemon=True).start()
+    connection.send(("ready", None))
+    while True:
+        function, arguments = jobs.get()
+        connection.send(_outcome(function, arguments, connection))
+
+
+def _read(connection: Connection, jobs: queue.SimpleQueue[Any]) -> None:
+    """Passes jobs on; ends the whole process, at once, when the driver is gone."""
+    try:
+        while True:
+            jobs.put(connection.recv())
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _outcome(function: str, arguments: tuple[Any, ...], connection: Connection) -> tuple[str, dict[str, Any]]:
+    began = time.monotonic()
+    _forget_peak()
+    try:
+        call = find_function(function)
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.get_num_threads() != 1:
+            torch.set_num_threads(1)
+        extra = {"progress": _teller(connection)} if "progress" in inspect.signature(call).parameters else {}
+        answer: dict[str, Any] = {"value": call(*arguments, **extra)}
+    except Exception as error:
+        told = str(error) or "no message"
+        answer = {"error": f"{type(error).__name__}: {told}", "traceback": traceback.format_exc()}
+    return "finished", {
+        **answer,
+        "seconds": time.monotonic() - began,
+        "environment": environment(),
+        "peak_memory_bytes": _peak_memory(),
+    }
+
+
+def _teller(connection: Connection) -> Callable[[float], None]:
+    """A function that a long run tells its share to; it passes on two a second."""
+    last = 0.0
+
+    def tell(share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last > PROGRESS_SECONDS:
+            last = time.monotonic()
+            connection.send(("progress", float(share)))
+
+    return tell
+
+
+def _forget_peak() -> None:
+    """Starts the measurement of a run's peak memory anew (Linux; elsewhere the peak is the process's)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_memory() -> int | None:
+    """The largest resident memory since `_forget_peak`, in bytes."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
+    with contextlib.suppress(ImportError):
+        import resource  # noqa: PLC0415 - Unix only
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
