@@ -1,7 +1,7 @@
 """A safe expression over columns, for ``hold_out: "model_params>=1.5e10 or finetune_examples>=4.5e6"``.
 
 Comparisons of columns with numbers, texts or ``max(column)`` / ``min(column)``, joined with ``and``, ``or``,
-``not`` and brackets; ``in`` with a list. It is parsed by Python's parser and translated node by node into a polars
+``not`` and brackets; ``in`` with a list. Parsed by Python's parser and translated node by node into a polars
 expression: nothing is ever evaluated as code.
 """
 

@@ -1,0 +1,431 @@
+"""What a fit returns: a frozen law with intervals that predicts, summarises itself and writes itself as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from finescale.errors import DataError, UsageError
+from finescale.laws.formulas import Law, named
+from finescale.records import DATA_SIZE
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.table import Table
+
+Array = np.ndarray[Any, Any]
+SCHEMA = 1
+FAR = 10.0
+"""Predictions further than that factor outside the data are flagged."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter's value and its interval; the interval is NaN where there are no draws."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted losses; every array has the shape of the question.
+
+    Attributes:
+        at: What was asked for.
+        value: Predicted mean loss.
+        low: Lower end of the mean's interval; NaN without draws.
+        high: Upper end of the mean's interval.
+        run_low: Lower end of the interval for one new run.
+        run_high: Upper end of the interval for one new run.
+        status: What to know, e.g. extrapolation.
+    """
+
+    at: Mapping[str, Array]
+    value: Array
+    low: Array
+    high: Array
+    run_low: Array
+    run_high: Array
+    status: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FittedLaw:
+    """A law fitted to one group of runs.
+
+    Attributes:
+        by: The group, e.g. ``{"task": "wmt14-en-de", "method": "lora"}``.
+        factors: The factors that the law was fitted over; several where they share parameters.
+        law: The law's name.
+        base: The values at which the other factors were kept.
+        parameters: Values and intervals; a parameter of one factor among several is called NAME.factor.
+        draws: Bootstrap draws of every parameter, [draws]; draw i is one resample across methods and factors of a task.
+        run_deviation: In each draw, how far a new run lies from the law's mean (nats, or log nats), [draws].
+        objective: The minimised objective.
+        n_fitted: Settings (or runs, where seeds are not averaged) in the fit.
+        n_held_out: Settings kept out.
+        delta_e: Mean absolute deviation on fitted settings, in nats.
+        delta_h: Mean absolute deviation on held-out settings; NaN without any.
+        status: Soft trouble in words; empty if there is none.
+        columns: The law's variables and their columns, for each factor ("" for a law without one).
+        ranges: Smallest and largest fitted value of each column.
+        residual: ``raw`` or ``log``.
+        huber_delta: Huber's delta.
+        loss: The loss column.
+        level: Coverage that the intervals aim at.
+        shared: Parameters that are shared with other factors or groups.
+        formula: The law itself.
+        points: Settings with their predictions (columns as in ``Slice.points`` and ``predicted``, ``factor``); None
+            after reading from JSON.
+    """
+
+    by: Mapping[str, Any]
+    factors: tuple[str, ...]
+    law: str
+    base: Mapping[str, Any]
+    parameters: Mapping[str, Parameter]
+    draws: Mapping[str, Array] = field(repr=False)
+    run_deviation: Array = field(repr=False)
+    objective: float
+    n_fitted: int
+    n_held_out: int
+    delta_e: float
+    delta_h: float
+    status: tuple[str, ...]
+    columns: Mapping[str, Mapping[str, str]] = field(repr=False)
+    ranges: Mapping[str, tuple[float, float]]
+    residual: str = "raw"
+    huber_delta: float = 1e-3
+    loss: str = "test_loss"
+    level: float = 0.9
+    shared: tuple[str, ...] = ()
+    formula: Law | None = field(default=None, repr=False, compare=False)
+    points: pl.DataFrame | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def label(self) -> str:
+        """The group in words."""
+        return ", ".join(str(value) for value in self.by.values()) or "all runs"
+
+    @property
+    def equation(self) -> str:
+        """The law's equation in LaTeX."""
+        return self.formula.equation if self.formula else ""
+
+    def value(self, name: str) -> float:
+        """A parameter's value."""
+        return self.parameters[name].value
+
+    def for_factor(self, factor: str) -> FittedLaw:
+        """The same law of one factor alone, with plain parameter names.
+
+        Raises:
+            UsageError: The law was not fitted over this factor.
+        """
+        if factor not in self.factors:
+            raise UsageError(f"no law over `{factor}`", wanted="one of " + ", ".join(self.factors))
+        if len(self.columns) < 2:
+            return self
+        names = {name: self._name(name, factor) for name in self._formula.parameters}
+        points = None if self.points is None else self.points.filter(self.points["factor"] == factor)
+        return replace(
+            self,
+            factors=(factor,),
+            parameters={name: self.parameters[own] for name, own in names.items()},
+            draws={name: self.draws[own] for name, own in names.items() if own in self.draws},
+            columns={factor: self.columns[factor]},
+            points=points,
+        )
+
+    def predict(self, at: Mapping[str, Any] | None = None, /, **sizes: Any) -> Prediction:
+        """Predicts losses.
+
+        Args:
+            at: Values or arrays (they broadcast) by column, e.g. ``{"model_params": 7e9, "finetune_examples": 1e5}``.
+            **sizes: The same as keywords.
+
+        Returns:
+            Means, intervals of the mean and of a new run.
+
+        Raises:
+            UsageError: A variable that is missing, unknown or not positive.
+        """
+        asked = {**(at or {}), **sizes}
+        values, factor = self._arguments(asked)
+        centre = np.asarray(self._evaluate(values, factor, {n: p.value for n, p in self.parameters.items()}))
+        status = tuple(self._far(asked))
+        nothing = np.full(centre.shape, np.nan)
+        shown = {name: np.broadcast_to(np.asarray(value), centre.shape) for name, value in asked.items()}
+        if not self.draws:
+            return Prediction(shown, centre, nothing, nothing, nothing, nothing, status)
+        mean = self.mean_draws(asked)
+        tail = 100 * (1 - self.level) / 2
+        low, high = np.percentile(mean, [tail, 100 - tail], axis=0)
+        run_low, run_high = np.percentile(self.add_run(mean), [tail, 100 - tail], axis=0)
+        return Prediction(shown, centre, low, high, run_low, run_high, status)
+
+    def mean_draws(self, at: Mapping[str, Any] | None = None, /, **sizes: Any) -> Array:
+        """The law's mean in every bootstrap draw, [draws, *shape of the question].
+
+        Raises:
+            UsageError: As ``predict``.
+            DataError: The fit has no draws.
+        """
+        if not self.draws:
+            raise DataError("this law has no bootstrap draws", remedy="fit with bootstrap=1000")
+        values, factor = self._arguments({**(at or {}), **sizes})
+        depth = max((np.ndim(value) for value in values.values()), default=0)
+        draws = {name: draw.reshape(-1, *(1,) * depth) for name, draw in self.draws.items()}
+        return np.asarray(self._evaluate(values, factor, draws))
+
+    def add_run(self, mean: Array) -> Array:
+        """What one new run would show in each draw, given the means [draws, ...] of ``mean_draws``."""
+        deviation = self.run_deviation.reshape(-1, *(1,) * (mean.ndim - 1))
+        return mean * np.exp(deviation) if self.residual == "log" else mean + deviation
+
+    def summary(self) -> Table:
+        """The parameters and their intervals as a rich table."""
+        from finescale.laws.display import law_table  # noqa: PLC0415 - rich only where something is shown
+
+        return law_table([self])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fit as plain numbers and text at full precision (the Fit JSON, schema 1)."""
+        return {
+            "schema": SCHEMA,
+            "by": dict(self.by),
+            "factors": list(self.factors),
+            "law": self.law,
+            "base": dict(self.base),
+            "parameters": {
+                name: {"value": p.value, "low": _null(p.low), "high": _null(p.high)}
+                for name, p in self.parameters.items()
+            },
+            "draws": {name: draw.tolist() for name, draw in self.draws.items()},
+            "run_deviation": self.run_deviation.tolist(),
+            "objective": _null(self.objective),
+            "n_fitted": self.n_fitted,
+            "n_held_out": self.n_held_out,
+            "delta_e": _null(self.delta_e),
+            "delta_h": _null(self.delta_h),
+            "status": list(self.status),
+            "columns": {factor: dict(columns) for factor, columns in self.columns.items()},
+            "ranges": {name: list(limits) for name, limits in self.ranges.items()},
+            "residual": self.residual,
+            "huber_delta": "inf" if np.isinf(self.huber_delta) else self.huber_delta,
+            "loss": self.loss,
+            "level": self.level,
+            "shared": list(self.shared),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], laws: Sequence[Law] = ()) -> FittedLaw:
+        """Reads what ``to_dict`` wrote.
+
+        Args:
+            data: The dictionary.
+            laws: Laws of one's own that the fit may name.
+
+        Raises:
+            UsageError: Another schema, a missing field, an unknown law.
+        """
+        if data.get("schema", SCHEMA) != SCHEMA:
+            raise UsageError("a fit of another schema", wanted=str(SCHEMA), got=str(data.get("schema")))
+        own = {law.name: law for law in laws}
+        try:
+            factors = tuple(data["factors"])
+            formula = own.get(data["law"]) or named(data["law"], factors)
+            return cls(
+                by=data["by"],
+                factors=factors,
+                law=data["law"],
+                base=data["base"],
+                parameters={
+                    name: Parameter(p["value"], _number(p["low"]), _number(p["high"]))
+                    for name, p in data["parameters"].items()
+                },
+                draws={name: np.array(draw, dtype=float) for name, draw in data["draws"].items()},
+                run_deviation=np.array(data["run_deviation"], dtype=float),
+                objective=_number(data["objective"]),
+                n_fitted=data["n_fitted"],
+                n_held_out=data["n_held_out"],
+                delta_e=_number(data["delta_e"]),
+                delta_h=_number(data["delta_h"]),
+                status=tuple(data["status"]),
+                columns=data["columns"],
+                ranges={name: (limits[0], limits[1]) for name, limits in data["ranges"].items()},
+                residual=data["residual"],
+                huber_delta=float(data["huber_delta"]),
+                loss=data["loss"],
+                level=data["level"],
+                shared=tuple(data["shared"]),
+                formula=formula,
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(
+                "not a fit", wanted="what `finescale fit --json` wrote", got=repr(error)
+            ) from None
+
+    @property
+    def _formula(self) -> Law:
+        return self.formula or named(self.law, self.factors)
+
+    def _name(self, parameter: str, factor: str) -> str:
+        """What this law calls a parameter of the formula for this factor."""
+        return parameter if parameter in self.parameters else f"{parameter}.{factor}"
+
+    def _arguments(self, asked: Mapping[str, Any]) -> tuple[dict[str, Array], str]:
+        factor = self._which(asked)
+        values: dict[str, Array] = {}
+        for variable, column in self.columns[factor].items():
+            if column not in asked:
+                raise UsageError(
+                    f"the law needs {column}",
+                    wanted=", ".join(self.columns[factor].values()),
+                    got=", ".join(asked),
+                )
+            value = np.asarray(asked[column], dtype=float)
+            if not np.all(value > 0) or not np.all(np.isfinite(value)):
+                raise UsageError(f"{column} must be a positive number", got=str(asked[column]))
+            values[variable] = value
+        known = {
+            *self.base,
+            *self.by,
+            *(name for columns in self.columns.values() for name in columns.values()),
+        }
+        for name in asked:
+            if name not in known:
+                raise UsageError(
+                    f"the law does not know `{name}`", wanted="some of " + ", ".join(sorted(known))
+                )
+        return values, factor
+
+    def _which(self, asked: Mapping[str, Any]) -> str:
+        """The factor whose law answers: the one that is asked for, away from the base."""
+        if len(self.columns) == 1:
+            return next(iter(self.columns))
+        given = [factor for factor in self.factors if factor in asked]
+        moved = [
+            f
+            for f in given
+            if f not in self.base or not np.allclose(np.asarray(asked[f], float), self.base[f])
+        ]
+        if len(moved) > 1 or not given:
+            raise UsageError(
+                "the laws vary one factor at a time",
+                wanted="one of " + ", ".join(self.factors),
+                got=", ".join(moved) or "none",
+                remedy='fit law="joint" to move several factors together',
+            )
+        return (moved or given)[0]
+
+    def _evaluate(self, values: Mapping[str, Array], factor: str, numbers: Mapping[str, Any]) -> Any:
+        arguments = {name: numbers[self._name(name, factor)] for name in self._formula.parameters}
+        with np.errstate(all="ignore"):
+            return self._formula.function(**values, **arguments)
+
+    def _far(self, asked: Mapping[str, Any]) -> Iterator[str]:
+        for name, (low, high) in self.ranges.items():
+            if name not in asked:
+                continue
+            value = np.asarray(asked[name], dtype=float)
+            factor = max(float(np.max(value)) / high, low / float(np.min(value)))
+            if factor > 1.0 + 1e-9:
+                text = f"{name} lies {factor:.3g}x outside the fitted data"
+                yield text + (f": more than {FAR:g}x, do not rely on it" if factor > FAR else "")
+
+
+@dataclass(frozen=True)
+class Fits:
+    """All laws of one call of ``fit``: a sequence of ``FittedLaw``.
+
+    Attributes:
+        laws: The fitted laws.
+        notes: What was left out, in sentences.
+        source: Where the records came from.
+    """
+
+    laws: tuple[FittedLaw, ...]
+    notes: tuple[str, ...] = ()
+    source: str = "records"
+
+    def __len__(self) -> int:
+        """Number of laws."""
+        return len(self.laws)
+
+    def __iter__(self) -> Iterator[FittedLaw]:
+        """The laws in order."""
+        return iter(self.laws)
+
+    def __getitem__(self, index: int) -> FittedLaw:
+        """The law at a position."""
+        return self.laws[index]
+
+    def only(self, *, factor: str | None = None, **by: Any) -> FittedLaw:
+        """The one law of a group and factor.
+
+        Args:
+            factor: The factor.
+            **by: Values of the group, e.g. ``task="wmt14-en-de", method="lora"``.
+
+        Raises:
+            UsageError: None, or several.
+        """
+        found = self.select(factor=factor, **by).laws
+        if len(found) != 1:
+            have = "; ".join(f"{law.label} ({', '.join(law.factors)})" for law in self.laws[:12])
+            raise UsageError(f"{len(found)} laws match", wanted="exactly one", got=have or "no laws")
+        return found[0]
+
+    def select(self, *, factor: str | None = None, **by: Any) -> Fits:
+        """The laws of a group and factor."""
+        found = [
+            law.for_factor(factor) if factor else law
+            for law in self.laws
+            if all(law.by.get(name) == value for name, value in by.items())
+            and (not factor or factor in law.factors)
+        ]
+        return replace(self, laws=tuple(found))
+
+    def summary(self) -> Table:
+        """Every law as a row of a rich table."""
+        from finescale.laws.display import law_table  # noqa: PLC0415
+
+        return law_table(self.laws)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of ``finescale fit``."""
+        return {"schema": SCHEMA, "fits": [law.to_dict() for law in self.laws], "notes": list(self.notes)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], laws: Sequence[Law] = ()) -> Fits:
+        """Reads what ``to_dict`` wrote.
+
+        Raises:
+            UsageError: It is not that.
+        """
+        if not isinstance(data, Mapping) or not isinstance(data.get("fits"), list):
+            raise UsageError(
+                "not a table of fits", wanted='what `finescale fit --json` wrote: {"fits": [...]}'
+            )
+        return cls(
+            tuple(FittedLaw.from_dict(item, laws) for item in data["fits"]), tuple(data.get("notes", ()))
+        )
+
+
+def _null(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+__all__ = ["DATA_SIZE", "FittedLaw", "Fits", "Parameter", "Prediction"]

@@ -1,0 +1,282 @@
+r"""The laws: one function each. The signature names variables and parameters, the docstring states the equation.
+
+``X`` is the factor (model size, pretraining tokens or PET size), ``D`` the finetuning data size; any other variable is
+the column of its name. Beside the function stand which parameters are linear coefficients (kept >= 0) and the ranges
+of the others. Derivatives are never asked for. Adding a law is one function here and one test:
+
+    @law(linear=("A", "E"), nonlinear={"beta": (-1, 3)})
+    def my_law(D, A, beta, E):
+        return A / (1 + D) ** beta + E
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from finescale.errors import UsageError
+
+Array = np.ndarray[Any, Any]
+EXPONENT = (-1.0, 3.0)
+"""The default range of an exponent: Table 4 of the paper has negative ones."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a nonlinear parameter may lie.
+
+    Attributes:
+        low: Smallest value.
+        high: Largest value.
+        log: Searched on a logarithmic scale (then low > 0).
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Law:
+    """A formula and what the fit must know about it.
+
+    Attributes:
+        name: The formula's name.
+        function: The formula; called with keyword arguments that broadcast.
+        variables: Its variables: ``X``, ``D`` or column names.
+        linear: Parameters that enter linearly; each is >= 0.
+        nonlinear: The other parameters and their ranges.
+        monomials: For laws that are sums of products of powers: for each linear coefficient, which exponent belongs
+            to which variable (``{"A": {"alpha": "X", "beta": "D"}, "E": {}}``); None for other laws.
+        starts: Optional; gives a grid of nonlinear starts, shape [axis 1, axis 2, ..., parameter], from the variables.
+        per_curve: The law has one variable, so every value of the other factors is a curve of its own.
+        residual: The only residual that the law is defined for, or None for the caller's choice.
+        huber_delta: Overrides Huber's delta (infinite: least squares).
+        last_sizes: Fit only that many of the largest sizes (0: all of them).
+    """
+
+    name: str
+    function: Callable[..., Any]
+    variables: tuple[str, ...]
+    linear: tuple[str, ...]
+    nonlinear: Mapping[str, Range]
+    monomials: Mapping[str, Mapping[str, str]] | None = None
+    starts: Callable[[Mapping[str, Array]], Array] | None = None
+    per_curve: bool = False
+    residual: str | None = None
+    huber_delta: float | None = None
+    last_sizes: int = 0
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """All parameters, in the order of the signature where there is one."""
+        return (*self.linear, *self.nonlinear)
+
+    def __call__(self, **arguments: Any) -> Any:
+        """Evaluates the formula."""
+        return self.function(**arguments)
+
+    @property
+    def equation(self) -> str:
+        """The equation in LaTeX: what stands between the dollar signs of the formula's docstring."""
+        parts = (inspect.getdoc(self.function) or "").split("$$")
+        return parts[1].strip() if len(parts) > 2 else ""
+
+
+LAWS: dict[str, Law] = {}
+"""Every law by its name; ``@law`` puts it here."""
+
+
+def law(
+    *,
+    linear: Sequence[str],
+    nonlinear: Mapping[str, tuple[float, float] | Range],
+    monomials: Mapping[str, Mapping[str, str]] | None = None,
+    **options: Any,
+) -> Callable[[Callable[..., Any]], Law]:
+    """Makes a law of a formula; a decorator.
+
+    Args:
+        linear: Names of the arguments that enter linearly; each is kept >= 0.
+        nonlinear: Names and ranges of the other parameters; every argument not named is a variable.
+        monomials: See ``Law``.
+        **options: Further fields of ``Law``.
+
+    Returns:
+        The decorator; its result is the ``Law`` (which can be called as the function can).
+
+    Raises:
+        UsageError: A name that is not an argument of the function.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Law:
+        arguments = list(inspect.signature(function).parameters)
+        unknown = [name for name in (*linear, *nonlinear) if name not in arguments]
+        if unknown:
+            raise UsageError(
+                f"`{unknown[0]}` is not an argument of the law", wanted="one of " + ", ".join(arguments)
+            )
+        variables = tuple(name for name in arguments if name not in linear and name not in nonlinear)
+        if not variables or not linear:
+            raise UsageError(
+                "a law needs a variable and a linear coefficient",
+                wanted="e.g. f(D, A, beta, E) with linear A, E",
+            )
+        ranges = {
+            name: value if isinstance(value, Range) else Range(*value) for name, value in nonlinear.items()
+        }
+        made = Law(function.__name__, function, variables, tuple(linear), ranges, monomials, **options)
+        LAWS.setdefault(made.name, made)
+        return made
+
+    return decorate
+
+
+@law(linear=("A", "E"), nonlinear={"beta": EXPONENT}, monomials={"A": {"beta": "D"}, "E": {}}, per_curve=True)
+def power(D: Array, A: Array, beta: Array, E: Array) -> Array:
+    r"""$$L(D_f) = A\,D_f^{-\beta} + E$$. Single variable (arXiv 2402.17193, Figure 1; Hestness et al. 2017)."""
+    return A * D**-beta + E
+
+
+@law(
+    linear=("A", "E"),
+    nonlinear={"alpha": EXPONENT, "beta": EXPONENT},
+    monomials={"A": {"alpha": "X", "beta": "D"}, "E": {}},
+)
+def multiplicative(X: Array, D: Array, A: Array, alpha: Array, beta: Array, E: Array) -> Array:
+    r"""$$L(X, D_f) = A\,X^{-\alpha} D_f^{-\beta} + E$$. The paper's joint law (arXiv 2402.17193, Eq. 1)."""
+    return A * X**-alpha * D**-beta + E
+
+
+@law(
+    linear=("A", "B", "E"),
+    nonlinear={"alpha": EXPONENT, "beta": EXPONENT},
+    monomials={"A": {"alpha": "X"}, "B": {"beta": "D"}, "E": {}},
+)
+def additive(X: Array, D: Array, A: Array, alpha: Array, B: Array, beta: Array, E: Array) -> Array:
+    r"""$$L(X, D_f) = A\,X^{-\alpha} + B\,D_f^{-\beta} + E$$. Hoffmann et al. 2022 (arXiv 2203.15556)."""
+    return A * X**-alpha + B * D**-beta + E
+
+
+def _rectified_starts(variables: Mapping[str, Array]) -> Array:
+    """Starts [beta, transition size, parameter]: D_l is a transition size to the power of beta."""
+    size = next(iter(variables.values()))
+    beta, transition = np.meshgrid(
+        np.linspace(0.05, 2.5, 16), np.geomspace(size.min() / 8, size.max() * 2, 12), indexing="ij"
+    )
+    return np.stack([transition**beta, beta], axis=-1)
+
+
+@law(
+    linear=("B", "E"),
+    nonlinear={"D_l": Range(1e-6, 1e30, log=True), "beta": (0.0, 3.0)},
+    starts=_rectified_starts,
+    per_curve=True,
+)
+def rectified(D: Array, B: Array, D_l: Array, beta: Array, E: Array) -> Array:
+    r"""$$L(D_f) = \frac{B}{D_l + D_f^{\beta}} + E$$. Rectified law (Lin et al. 2024, arXiv 2402.02314)."""
+    return B / (D_l + D**beta) + E
+
+
+def _broken_starts(variables: Mapping[str, Array]) -> Array:
+    """Starts [c0, c1, d, f, parameter]: the break lies inside the data."""
+    size = next(iter(variables.values()))
+    breaks = np.geomspace(size.min() * 1.5, max(size.max() / 1.5, size.min() * 1.6), 6)
+    axes = np.meshgrid(
+        [0.02, 0.1, 0.3, 0.7, 1.4], [-0.5, -0.1, 0.1, 0.3, 0.8, 1.5], breaks, [0.15, 0.5, 1.2], indexing="ij"
+    )
+    return np.stack(axes, axis=-1)
+
+
+@law(
+    linear=("A", "E"),
+    nonlinear={
+        "c0": (-0.5, 3.0),
+        "c1": (-2.0, 3.0),
+        "d": Range(1e-3, 1e15, log=True),
+        "f": Range(0.05, 4.0, log=True),
+    },
+    starts=_broken_starts,
+    per_curve=True,
+)
+def broken(D: Array, A: Array, c0: Array, c1: Array, d: Array, f: Array, E: Array) -> Array:
+    r"""$$L(D_f) = E + A\,D_f^{-c_0}\left(1 + (D_f/d)^{1/f}\right)^{-c_1 f}$$. One break (arXiv 2210.14891)."""
+    return E + A * D**-c0 * (1 + (D / d) ** (1 / f)) ** (-c1 * f)
+
+
+@law(
+    linear=("A",),
+    nonlinear={"beta": EXPONENT},
+    monomials={"A": {"beta": "D"}},
+    per_curve=True,
+    residual="log",
+    huber_delta=np.inf,
+    last_sizes=3,
+)
+def loglinear(D: Array, A: Array, beta: Array) -> Array:
+    r"""$$\log L(D_f) = \log A - \beta \log D_f$$. No floor, last three sizes, least squares: the baseline."""
+    return A * D**-beta
+
+
+def joint(factors: Sequence[str]) -> Law:
+    r"""$$L = A \prod_i X_i^{-\alpha_i} D_f^{-\beta} + E$$. Every factor with its own exponent, in one fit.
+
+    Args:
+        factors: The factors' columns.
+
+    Returns:
+        The law with the parameters A, ``alpha.FACTOR`` for each factor, beta, E.
+
+    Raises:
+        UsageError: No factor.
+    """
+    if not factors:
+        raise UsageError(
+            "the joint law needs a factor", wanted='e.g. factors=("model_params", "pretrain_tokens")'
+        )
+    exponents = {f"alpha.{name}": name for name in factors}
+
+    def joint_formula(**values: Any) -> Any:
+        """$$L = A \\prod_i X_i^{-\\alpha_i} D_f^{-\\beta} + E$$."""
+        result = values["A"] * values["D"] ** -values["beta"]
+        for exponent, variable in exponents.items():
+            result = result * values[variable] ** -values[exponent]
+        return result + values["E"]
+
+    ranges = {name: Range(*EXPONENT) for name in (*exponents, "beta")}
+    monomials = {"A": {**exponents, "beta": "D"}, "E": {}}
+    return Law("joint", joint_formula, (*factors, "D"), ("A", "E"), ranges, monomials)
+
+
+def named(law: str | Law, factors: Sequence[str] = ()) -> Law:
+    """The law of this name.
+
+    Args:
+        law: A name of the zoo, or a law (returned as it is).
+        factors: The factors that the ``joint`` law is made for.
+
+    Raises:
+        UsageError: No law of that name; a plain function where a law is wanted.
+    """
+    if isinstance(law, Law):
+        return law
+    if law == "joint":
+        return joint(factors)
+    if isinstance(law, str) and law in LAWS:
+        return LAWS[law]
+    known = sorted((*LAWS, "joint"))
+    if not isinstance(law, str):
+        raise UsageError(
+            "not a law",
+            wanted=f"a function under @law(linear=..., nonlinear=...), or one of {', '.join(known)}",
+            got=type(law).__name__,
+            remedy='e.g. law(linear=("A", "E"), nonlinear={"beta": (-1, 3)})(my_function)',
+        )
+    near = get_close_matches(law, known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else ""
+    raise UsageError(f"no law is called `{law}`", wanted="one of " + ", ".join(known), remedy=hint)

@@ -1,0 +1,240 @@
+"""A law on data, as the solver sees it: linear coefficients c times basis functions phi(theta), with derivatives.
+
+Shapes: G problems side by side (grid cells or bootstrap draws), N points, P linear coefficients, K nonlinear
+parameters. The prediction is f[G, N] = sum over p of c[G, p] * phi[G, p, N].
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from finescale.laws.formulas import Law
+
+Array = np.ndarray[Any, Any]
+
+
+class Model(abc.ABC):
+    """What the solver needs of a law on data.
+
+    Attributes:
+        n_linear: P.
+        n_nonlinear: K.
+        n_points: N.
+    """
+
+    n_linear: int
+    n_nonlinear: int
+    n_points: int
+
+    @abc.abstractmethod
+    def basis(self, theta: Array) -> Array:
+        """phi [G, P, N] at theta [G, K]."""
+
+    @abc.abstractmethod
+    def slopes(self, theta: Array, c: Array, phi: Array) -> Array:
+        """df / dtheta, [G, K, N]."""
+
+    @abc.abstractmethod
+    def curvature(self, theta: Array, c: Array, phi: Array, g: Array) -> Array:
+        """Sum over n of g[G, n] times the second derivatives of f_n: [G, P + K, P + K]."""
+
+    @abc.abstractmethod
+    def take(self, rows: Array) -> Model:
+        """The same model on some of the points."""
+
+
+class MonomialModel(Model):
+    """Sums of products of powers: phi_p = mask_p * exp(-sum_k theta_k s[p, k, n]), s the (centred) logs."""
+
+    def __init__(self, logs: Array, mask: Array) -> None:
+        """Keeps the logs.
+
+        Args:
+            logs: s, [P, K, N].
+            mask: 1 where coefficient p acts on point n, [P, N].
+        """
+        self.logs, self.mask = logs, mask
+        self.n_linear, self.n_nonlinear, self.n_points = logs.shape
+        self._constant = [not part.any() for part in logs]
+        self._moving = [p for p, constant in enumerate(self._constant) if not constant]
+        self._masked = bool((mask != 1).any())
+        self._flat = [np.ascontiguousarray(part.T) for part in logs]  # P times [N, K]
+        squares = logs[:, :, None, :] * logs[:, None, :, :]
+        self._squares = [np.ascontiguousarray(part.reshape(-1, self.n_points).T) for part in squares]
+
+    def basis(self, theta: Array) -> Array:
+        phi = np.empty((theta.shape[0], self.n_linear, self.n_points))
+        for p in range(self.n_linear):
+            if self._constant[p]:
+                phi[:, p] = self.mask[p]
+                continue
+            np.exp(-theta @ self.logs[p], out=phi[:, p])
+            if self._masked:
+                phi[:, p] *= self.mask[p]
+        return phi
+
+    def slopes(self, theta: Array, c: Array, phi: Array) -> Array:
+        result = np.zeros((theta.shape[0], self.n_nonlinear, self.n_points))
+        for p in self._moving:
+            term = c[:, p, None] * phi[:, p]
+            for k in range(self.n_nonlinear):
+                if self.logs[p, k].any():
+                    result[:, k] -= term * self.logs[p, k]
+        return result
+
+    def curvature(self, theta: Array, c: Array, phi: Array, g: Array) -> Array:
+        P, K = self.n_linear, self.n_nonlinear
+        result = np.zeros((theta.shape[0], P + K, P + K))
+        for p in self._moving:
+            weighted = g * phi[:, p]
+            cross = -(weighted @ self._flat[p])
+            result[:, p, P:] = cross
+            result[:, P:, p] = cross
+            result[:, P:, P:] += (c[:, p, None] * (weighted @ self._squares[p])).reshape(-1, K, K)
+        return result
+
+    def take(self, rows: Array) -> MonomialModel:
+        return MonomialModel(self.logs[:, :, rows], self.mask[:, rows])
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Points that share one set of parameters.
+
+    Attributes:
+        rows: Which points, [n].
+        variables: The law's variables at these points, each [n].
+        linear: The index among all linear coefficients of each of the law's.
+        nonlinear: The index among all nonlinear parameters of each of the law's.
+    """
+
+    rows: Array
+    variables: Mapping[str, Array]
+    linear: tuple[int, ...]
+    nonlinear: tuple[int, ...]
+
+
+class FunctionModel(Model):
+    """Any law: the basis is found by setting one linear coefficient to 1, derivatives by complex steps.
+
+    A parameter with a logarithmic range is searched in its logarithm. A function that cannot take complex numbers
+    gets central differences.
+    """
+
+    def __init__(
+        self, law: Law, segments: Sequence[Segment], n_points: int, n_linear: int, n_nonlinear: int
+    ) -> None:
+        """Keeps the law and its points."""
+        self.law, self.segments = law, tuple(segments)
+        self.n_points, self.n_linear, self.n_nonlinear = n_points, n_linear, n_nonlinear
+        self._complex = self._takes_complex()
+
+    def _parts(self, segment: Segment, theta: Array) -> Array:
+        """The law's own basis functions at one segment, [G, its P, n]."""
+        values: dict[str, Array] = {name: column[None, :] for name, column in segment.variables.items()}
+        for (name, limits), k in zip(self.law.nonlinear.items(), segment.nonlinear, strict=True):
+            values[name] = np.exp(theta[:, k, None]) if limits.log else theta[:, k, None]
+        shape = (theta.shape[0], segment.rows.size)
+        parts = []
+        for name in self.law.linear:
+            coefficients = {other: float(other == name) for other in self.law.linear}
+            parts.append(np.broadcast_to(self.law.function(**values, **coefficients), shape))
+        return np.stack(parts, axis=1)
+
+    def _takes_complex(self) -> bool:
+        middle = np.array(
+            [[0.5 * (r.low + r.high) if not r.log else 0.0 for r in self.law.nonlinear.values()]]
+        )
+        segment = self.segments[0]
+        local = Segment(segment.rows, segment.variables, segment.linear, tuple(range(middle.shape[1])))
+        try:
+            with np.errstate(all="ignore"):
+                real = self._parts(local, middle)
+                imaginary = self._parts(local, middle + 1e-30j * np.ones_like(middle))
+                step = 1e-6
+                ahead, behind = self._parts(local, middle + step), self._parts(local, middle - step)
+        except (TypeError, ValueError):
+            return False
+        if not np.iscomplexobj(imaginary):
+            return False
+        slope = (ahead - behind) / (2 * step)
+        near = np.isclose(
+            imaginary.imag / 1e-30, slope, rtol=1e-3, atol=1e-6 * np.abs(slope).max(initial=1e-12)
+        )
+        return bool(np.all(near | ~np.isfinite(slope)) and np.allclose(imaginary.real, real, equal_nan=True))
+
+    def basis(self, theta: Array) -> Array:
+        phi = np.zeros((theta.shape[0], self.n_linear, self.n_points))
+        with np.errstate(all="ignore"):
+            for segment in self.segments:
+                parts = self._parts(segment, theta)
+                for position, p in enumerate(segment.linear):
+                    phi[:, p, segment.rows] = np.nan_to_num(
+                        parts[:, position], nan=1e150, posinf=1e150, neginf=-1e150
+                    )
+        return phi
+
+    def _basis_slope(self, theta: Array, k: int) -> Array:
+        """d phi / d theta_k, [G, P, N]."""
+        result = np.zeros((theta.shape[0], self.n_linear, self.n_points))
+        with np.errstate(all="ignore"):
+            for segment in self.segments:
+                if k not in segment.nonlinear:
+                    continue
+                if self._complex:
+                    moved = theta.astype(complex)
+                    moved[:, k] += 1e-30j
+                    parts = self._parts(segment, moved).imag / 1e-30
+                else:
+                    step = 1e-5 * np.maximum(1.0, np.abs(theta[:, k]))
+                    ahead, behind = theta.copy(), theta.copy()
+                    ahead[:, k] += step
+                    behind[:, k] -= step
+                    parts = (self._parts(segment, ahead) - self._parts(segment, behind)) / (
+                        2 * step[:, None, None]
+                    )
+                for position, p in enumerate(segment.linear):
+                    result[:, p, segment.rows] = np.nan_to_num(
+                        parts[:, position], nan=0.0, posinf=0.0, neginf=0.0
+                    )
+        return result
+
+    def slopes(self, theta: Array, c: Array, phi: Array) -> Array:
+        return np.stack(
+            [np.einsum("gp,gpn->gn", c, self._basis_slope(theta, k)) for k in range(self.n_nonlinear)], axis=1
+        )
+
+    def curvature(self, theta: Array, c: Array, phi: Array, g: Array) -> Array:
+        P, K = self.n_linear, self.n_nonlinear
+        result = np.zeros((theta.shape[0], P + K, P + K))
+        for k in range(K):
+            cross = np.einsum("gn,gpn->gp", g, self._basis_slope(theta, k))
+            result[:, :P, P + k] = cross
+            result[:, P + k, :P] = cross
+            step = 1e-5 * np.maximum(1.0, np.abs(theta[:, k]))
+            ahead, behind = theta.copy(), theta.copy()
+            ahead[:, k] += step
+            behind[:, k] -= step
+            for other in range(k, K):
+                change = self._basis_slope(ahead, other) - self._basis_slope(behind, other)
+                second = np.einsum("gn,gp,gpn->g", g, c, change) / (2 * step)
+                result[:, P + k, P + other] = second
+                result[:, P + other, P + k] = second
+        return result
+
+    def take(self, rows: Array) -> FunctionModel:
+        position = np.full(self.n_points, -1)
+        position[rows] = np.arange(rows.size)
+        segments = []
+        for segment in self.segments:
+            kept = position[segment.rows] >= 0
+            variables = {name: column[kept] for name, column in segment.variables.items()}
+            segments.append(
+                Segment(position[segment.rows[kept]], variables, segment.linear, segment.nonlinear)
+            )
+        return FunctionModel(self.law, segments, rows.size, self.n_linear, self.n_nonlinear)

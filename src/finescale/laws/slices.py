@@ -1,0 +1,293 @@
+"""From records to the points of a fit: groups, a factor's slice at the base setting, seeds averaged, held-out runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from finescale.errors import DataError, UsageError
+from finescale.expression import matches
+from finescale.laws.formulas import Law
+from finescale.records import DATA_SIZE, FACTORS, Records, untuned
+
+Array = np.ndarray[Any, Any]
+ANY = "any"
+"""A base value that means: do not slice by this factor."""
+_SAME = {"model_params": "model_params_nonembedding", "model_params_nonembedding": "model_params"}
+_ROW = "_row"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The runs that one set of parameters is fitted to.
+
+    Attributes:
+        by: The group, e.g. ``{"task": "wmt14-en-de", "method": "lora"}``.
+        factor: The factor that stands for the law's X; None where the law has none.
+        base: The values of the factors that were kept constant.
+        columns: The law's variables and their columns, e.g. ``{"X": "model_params", "D": "finetune_examples"}``.
+        points: One row a setting: the variables' columns, ``loss``, ``runs``, ``weight``, ``held_out``, ``key``.
+        runs: One row a run: ``point`` (index into points), ``loss``, ``seed`` (null where unknown).
+        notes: What was left out of this slice.
+    """
+
+    by: Mapping[str, Any]
+    factor: str | None
+    base: Mapping[str, Any]
+    columns: Mapping[str, str]
+    points: pl.DataFrame
+    runs: pl.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fitted(self) -> pl.DataFrame:
+        """The settings that the fit sees."""
+        return self.points.filter(~pl.col("held_out"))
+
+    @property
+    def label(self) -> str:
+        """The group and factor in words."""
+        parts = [f"{name} {value}" for name, value in self.by.items()]
+        return ", ".join(parts + ([self.factor] if self.factor else [])) or "all runs"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How runs are chosen; see ``fit`` for the meaning of each field."""
+
+    by: tuple[str, ...]
+    loss: str
+    hold_out: str | bool | None
+    base: Mapping[str, Any]
+    average_seeds: bool
+    weights: str | None
+
+
+def varying_factors(frame: pl.DataFrame) -> tuple[str, ...]:
+    """The factors that have more than one value in the table; parameters without embeddings only if alone."""
+    found = [name for name in FACTORS if name in frame.columns and frame[name].drop_nulls().n_unique() > 1]
+    if "model_params" in found and "model_params_nonembedding" in found:
+        found.remove("model_params_nonembedding")
+    return tuple(found)
+
+
+def variable_columns(law: Law, factor: str | None) -> dict[str, str]:
+    """The column behind each variable of the law."""
+    if law.per_curve:
+        return {law.variables[0]: factor or DATA_SIZE}
+    special = {"D": DATA_SIZE} | ({"X": factor} if factor else {})
+    return {name: special.get(name, name) for name in law.variables}
+
+
+def slices(records: Records, law: Law, factor: str | None, choice: Choice) -> tuple[list[Slice], list[str]]:
+    """Cuts the records into the slices of one factor, one for each group.
+
+    Args:
+        records: The runs.
+        law: The law; a law of one variable makes every value of the other factors a group.
+        factor: The factor for X (for a law of one variable: its variable), or None.
+        choice: How runs are chosen.
+
+    Returns:
+        The slices, and notes on groups that have none.
+
+    Raises:
+        UsageError: A column that is not there.
+        DataError: No run at all.
+    """
+    columns = variable_columns(law, factor)
+    if "X" in columns and factor is None:
+        raise UsageError(f"the law `{law.name}` needs a factor", wanted="e.g. --factor model_params")
+    frame = records.frame.with_row_index(_ROW)
+    for name in (*columns.values(), choice.loss, *([choice.weights] if choice.weights else [])):
+        if name not in frame.columns:
+            have = ", ".join(frame.columns[1:])
+            remedy = f"map it: --column {name}=THEIRS"
+            raise UsageError(
+                f"no column `{name}`", got=f"columns {have}", remedy=remedy, where=records.source
+            )
+    notes: list[str] = []
+    frame = _usable(frame, columns, choice, notes)
+    by = [name for name in choice.by if name in frame.columns]
+    curve = _curve_columns(frame, law, columns, by, choice)
+    made: list[Slice] = []
+    for values, rows in frame.group_by(by + curve, maintain_order=True) if by + curve else [((), frame)]:
+        group = dict(zip(by + curve, values, strict=True))
+        piece = _slice(rows, group, law, factor, columns, choice)
+        if isinstance(piece, str):
+            notes.append(piece)
+        else:
+            made.append(piece)
+    if not frame.height:
+        raise DataError(
+            "no run is left to fit", got="; ".join((*records.notes, *notes)), where=records.source
+        )
+    return made, notes
+
+
+def _usable(
+    frame: pl.DataFrame, columns: Mapping[str, str], choice: Choice, notes: list[str]
+) -> pl.DataFrame:
+    """The rows that the law can take: with a loss, tuned, and with every variable."""
+    frame = frame.filter(pl.col(choice.loss).is_not_null() & pl.col(choice.loss).is_finite())
+    marks = {name for name in ("method", DATA_SIZE) if name in frame.columns}
+    if marks:
+        padded = frame.with_columns([pl.lit(None).alias(name) for name in {"method", DATA_SIZE} - marks])
+        bare = padded.select(untuned()).to_series()
+        if bare.any():
+            notes.append(
+                f"Left out {bare.sum()} runs of untuned models (0 examples): the law starts at 1 example."
+            )
+            frame = frame.filter(~bare)
+    for name in columns.values():
+        good = (pl.col(name) > 0).fill_null(value=False)
+        if name == "pet_size" and "method" in frame.columns:
+            frame = frame.filter(good)
+            continue
+        lost = frame.height - frame.filter(good).height
+        if lost:
+            notes.append(f"Left out {lost} runs without a positive {name}.")
+            frame = frame.filter(good)
+    return frame
+
+
+def _curve_columns(
+    frame: pl.DataFrame, law: Law, columns: Mapping[str, str], by: Sequence[str], choice: Choice
+) -> list[str]:
+    """For a law of one variable: the columns whose values are curves of their own."""
+    if not law.per_curve:
+        return []
+    own = set(columns.values())
+    names = [name for name in ("model", *FACTORS, DATA_SIZE) if name in frame.columns and name not in by]
+    names = [
+        name for name in names if name not in own and _SAME.get(name) not in own and name not in choice.base
+    ]
+    if own & {"model_params", "model_params_nonembedding"} and "model" in names:
+        names.remove("model")
+    if "model_params" in names and "model_params_nonembedding" in names:
+        names.remove("model_params_nonembedding")
+    return [name for name in names if frame[name].drop_nulls().n_unique() > 1]
+
+
+def _slice(
+    rows: pl.DataFrame,
+    group: dict[str, Any],
+    law: Law,
+    factor: str | None,
+    columns: Mapping[str, str],
+    choice: Choice,
+) -> Slice | str:
+    label = ", ".join(f"{name} {value}" for name, value in group.items()) or "all runs"
+    used = set(columns.values())
+    base: dict[str, Any] = {}
+    for name in FACTORS:
+        if name not in rows.columns or name in used or _SAME.get(name) in used or name in group:
+            continue
+        wanted = choice.base.get(f"{name}.{group.get('method')}", choice.base.get(name))
+        values = rows[name].drop_nulls()
+        if wanted == ANY or not values.len():
+            continue
+        if wanted is None:
+            if name == "model_params_nonembedding" and "model_params" in rows.columns:
+                continue
+            wanted = _most_frequent(values)
+        near = (pl.col(name) / wanted - 1).abs() < 1e-9
+        kept = rows.filter(near | pl.col(name).is_null())
+        if not kept.height:
+            have = ", ".join(f"{value:g}" for value in values.unique().sort())
+            raise UsageError(
+                f"no run of {label} has {name} = {wanted:g}", wanted=f"one of {have}", remedy="see --base"
+            )
+        rows, base[name] = kept, wanted
+    if factor is not None and rows[factor].n_unique() < 2 and not law.per_curve:
+        return f"{label}: no law over {factor}, it has only one value."
+    rows = rows.with_columns(_held_out(rows, choice, used).alias("held_out"))
+    points, runs = _points(rows, columns, choice)
+    if law.last_sizes:
+        sizes = points.filter(~pl.col("held_out"))[next(iter(columns.values()))].unique().sort()
+        if sizes.len() > law.last_sizes:
+            cut = sizes[-law.last_sizes]
+            keep = (pl.col(next(iter(columns.values()))) >= cut) | pl.col("held_out")
+            points = points.with_row_index("point").filter(keep)
+            runs = runs.filter(pl.col("point").is_in(points["point"].implode()))
+            order = {old: new for new, old in enumerate(points["point"])}
+            runs = runs.with_columns(pl.col("point").replace_strict(order, return_dtype=pl.Int64))
+            points = points.drop("point")
+    return Slice(group, factor, base, columns, points, runs, _repeated_seeds(runs, label))
+
+
+def _most_frequent(values: pl.Series) -> float:
+    """The most frequent value; the smallest of several."""
+    counts = values.value_counts(sort=False)
+    return float(counts.filter(pl.col("count") == pl.col("count").max())[values.name].min())  # type: ignore[arg-type]
+
+
+def _held_out(rows: pl.DataFrame, choice: Choice, used: set[str]) -> pl.Series:
+    rule = choice.hold_out
+    if rule is None or rule is True:
+        if "held_out" in rows.columns:
+            return rows["held_out"].fill_null(value=False).cast(pl.Boolean)
+        rule = False
+    if rule is False or rule == "":
+        return pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True)
+    if rule == "largest":
+        return rows.select(
+            pl.any_horizontal([pl.col(name) == pl.col(name).max() for name in sorted(used)])
+        ).to_series()
+    return matches(rows, str(rule))
+
+
+def _points(
+    rows: pl.DataFrame, columns: Mapping[str, str], choice: Choice
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """One row a setting (or a run), sorted; and the runs with the index of their setting."""
+    identity = [name for name in ("task", "method", "model", *FACTORS, DATA_SIZE) if name in rows.columns]
+    weight = pl.col(choice.weights) if choice.weights else pl.lit(1.0)
+    rows = rows.with_columns(
+        pl.col(choice.loss).cast(pl.Float64).alias("loss"),
+        weight.cast(pl.Float64).alias("weight"),
+        (pl.col("seed").cast(pl.String) if "seed" in rows.columns else pl.lit(None, dtype=pl.String)).alias(
+            "seed"
+        ),
+    )
+    if (rows["weight"] < 0).any() or rows["weight"].is_null().any():
+        raise UsageError(
+            "a weight below 0, or none", wanted="0 or more in every row", where=f"column {choice.weights}"
+        )
+    keys = identity if choice.average_seeds else [*identity, _ROW]
+    if rows.select(pl.struct(keys).n_unique()).item() == rows.height:
+        points = rows.with_columns(pl.lit(1).alias("runs")).sort(*columns.values(), _ROW)
+        order = points.with_row_index("point").select(_ROW, "point")
+        kept = [*dict.fromkeys([*columns.values(), *identity]), "loss", "runs", "weight", "held_out"]
+        runs = rows.select(_ROW, "loss", "seed").join(order, on=_ROW).select("point", "loss", "seed")
+        return points.select(kept), runs
+    total = pl.col("weight").sum()
+    mean = (
+        pl.when(total > 0)
+        .then((pl.col("loss") * pl.col("weight")).sum() / total)
+        .otherwise(pl.col("loss").mean())
+    )
+    points = (
+        rows.group_by(keys, maintain_order=True)
+        .agg(
+            mean.alias("loss"),
+            pl.len().alias("runs"),
+            total.alias("weight") / pl.len(),
+            pl.col("held_out").any(),
+        )
+        .sort(*columns.values(), *[key for key in keys if key not in columns.values()], nulls_last=True)
+        .with_row_index("point")
+    )
+    runs = rows.select(*keys, "loss", "seed").join(points.select(*keys, "point"), on=keys, nulls_equal=True)
+    return points.drop("point", _ROW, strict=False), runs.select("point", "loss", "seed")
+
+
+def _repeated_seeds(runs: pl.DataFrame, label: str) -> tuple[str, ...]:
+    seeds = runs.filter(pl.col("seed").is_not_null())
+    if seeds.height and seeds.select(pl.struct("point", "seed").n_unique()).item() < seeds.height:
+        return (f"{label}: several runs share setting and seed (other columns differ?); they are averaged.",)
+    return ()

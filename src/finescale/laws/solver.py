@@ -1,0 +1,378 @@
+"""The default solver: profile the exponents, solve the linear part by IRLS in every cell at once, polish by Newton.
+
+Minimises sum_n w_n huber(r_n) with r = f - y, or r = log f - log y, over c >= 0 and theta in its box. Every local
+minimum of the profile is polished, so no start has to be guessed; the same polish, warm-started, refits all bootstrap
+draws side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from finescale.laws.models import Model
+
+Array = np.ndarray[Any, Any]
+_TINY = 1e-300
+_CHUNK = 150_000
+"""Numbers of one [G, N] array that are worked on at a time: fits the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is minimised.
+
+    Attributes:
+        model: The law on its points.
+        y: Observed losses, [N] or [G, N].
+        weights: Weights of the points, [N] or [G, N].
+        log: Residuals of log losses.
+        delta: Huber's delta.
+        lower: Lower bounds of c and theta, [P + K].
+        upper: Upper bounds, [P + K].
+        free: Which parameters are free, [P + K]; the others keep their starting value.
+    """
+
+    model: Model
+    y: Array
+    weights: Array
+    log: bool
+    delta: float
+    lower: Array
+    upper: Array
+    free: Array
+
+    def part(self, which: slice | Array) -> Problem:
+        """Some of the G problems."""
+        y = self.y[which] if self.y.ndim == 2 else self.y
+        weights = self.weights[which] if self.weights.ndim == 2 else self.weights
+        return Problem(self.model, y, weights, self.log, self.delta, self.lower, self.upper, self.free)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Solved problems side by side.
+
+    Attributes:
+        z: Linear coefficients and nonlinear parameters, [G, P + K].
+        objective: Sum of Huber losses, [G].
+        converged: Whether no further step was possible, [G].
+        curvature: The Hessian of the objective at z, [G, P + K, P + K].
+    """
+
+    z: Array
+    objective: Array
+    converged: Array
+    curvature: Array
+
+
+def huber(r: Array, delta: float) -> Array:
+    """Huber's loss: r^2 / 2 within delta, delta (|r| - delta / 2) outside."""
+    if np.isinf(delta):
+        return 0.5 * r * r
+    size = np.abs(r)
+    inside = np.minimum(size, delta)
+    return inside * (size - 0.5 * inside)
+
+
+def objective(problem: Problem, z: Array) -> Array:
+    """The objective at z [G, P + K]: [G]."""
+    P = problem.model.n_linear
+    phi = problem.model.basis(z[:, P:])
+    f = np.matmul(z[:, None, :P], phi)[:, 0]
+    return _total(problem, f)
+
+
+def _residual(problem: Problem, f: Array) -> Array:
+    return np.log(np.maximum(f, _TINY) / problem.y) if problem.log else f - problem.y
+
+
+def _total(problem: Problem, f: Array) -> Array:
+    with np.errstate(all="ignore"):
+        total = np.einsum(
+            "gn,gn->g", np.broadcast_to(problem.weights, f.shape), huber(_residual(problem, f), problem.delta)
+        )
+    return np.where(np.isfinite(total), total, np.inf)
+
+
+def residual(problem: Problem, z: Array) -> Array:
+    """Residuals at z [G, P + K]: [G, N]."""
+    P = problem.model.n_linear
+    return _residual(problem, np.matmul(z[:, None, :P], problem.model.basis(z[:, P:]))[:, 0])
+
+
+def derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array, Array]:
+    """Objective [G], gradient [G, M], Hessian [G, M, M] and its positive majoriser (the IRLS matrix) [G, M, M]."""
+    model, P = problem.model, problem.model.n_linear
+    c, theta = z[:, :P], z[:, P:]
+    phi = model.basis(theta)
+    f = np.matmul(c[:, None], phi)[:, 0]
+    r = _residual(problem, f)
+    size = np.abs(r)
+    inside = size <= problem.delta
+    w = np.broadcast_to(problem.weights, f.shape)
+    # psi / r: 1 inside, delta / |r| outside
+    ratio = (
+        np.where(inside, 1.0, problem.delta / np.maximum(size, _TINY))
+        if np.isfinite(problem.delta)
+        else np.ones_like(r)
+    )
+    value = np.einsum("gn,gn->g", w, huber(r, problem.delta))
+    J = np.concatenate([phi, model.slopes(theta, c, phi)], axis=1)
+    slope = w * ratio * r
+    major, second = w * ratio, w * inside
+    if problem.log:
+        inverse = 1.0 / np.maximum(f, _TINY)
+        second = (second - slope) * inverse * inverse
+        major = major * inverse * inverse
+        slope = slope * inverse
+    gradient = np.matmul(J, slope[:, :, None])[:, :, 0]
+    Jt = np.swapaxes(J, 1, 2)
+    hessian = np.matmul(J * second[:, None, :], Jt) + model.curvature(theta, c, phi, slope)
+    majoriser = np.matmul(J * major[:, None, :], Jt)
+    return value, gradient, hessian, majoriser
+
+
+def polish(problem: Problem, z: Array, *, steps: int = 200, tolerance: float = 1e-15) -> Solution:
+    """Damped Newton steps on the true objective from given starts, all problems side by side.
+
+    Args:
+        problem: What is minimised.
+        z: Starts, [G, P + K].
+        steps: At most so many steps.
+        tolerance: Stop where the predicted relative decrease is below this.
+
+    Returns:
+        The solutions, in the order of the starts.
+    """
+    size = max(1, _CHUNK // max(1, problem.model.n_points))
+    parts = [
+        _polish(problem.part(slice(at, at + size)), z[at : at + size], steps, tolerance)
+        for at in range(0, len(z), size)
+    ]
+    return Solution(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("z", "objective", "converged", "curvature")
+        )
+    )
+
+
+def _polish(problem: Problem, z: Array, steps: int, tolerance: float) -> Solution:
+    z = np.clip(z, problem.lower, problem.upper)
+    z = np.where(problem.free, z, z)
+    value, gradient, hessian, major = derivatives(problem, z)
+    damping = np.zeros(len(z))
+    done = np.zeros(len(z), dtype=bool)
+    P = problem.model.n_linear
+    for _ in range(steps):
+        active = np.flatnonzero(~done)
+        if not active.size:
+            break
+        step, predicted = _newton_step(
+            problem, z[active], gradient[active], hessian[active], major[active], damping[active]
+        )
+        exponents = np.abs(step[:, P:]).max(axis=1, initial=0.0)
+        step *= np.minimum(1.0, 1.0 / np.maximum(exponents, _TINY))[:, None]
+        trial = np.clip(z[active] + step, problem.lower, problem.upper)
+        here = problem.part(active)
+        reached = objective(here, trial)
+        better = (reached < value[active]) & (predicted > 0)
+        moved = active[better]
+        if moved.size:
+            z[moved] = trial[better]
+            value[moved], gradient[moved], hessian[moved], major[moved] = derivatives(
+                problem.part(moved), z[moved]
+            )
+        stuck = active[~better]
+        small = (predicted <= tolerance * np.maximum(value[active], 1e-30)) & (predicted >= 0)
+        done[active[small]] = True
+        damping[moved] = np.where(damping[moved] < 1e-4, 0.0, damping[moved] / 8)
+        damping[stuck] = np.maximum(damping[stuck] * 8, 1e-3)
+        done[damping > 1e9] = True
+    return Solution(z, value, done, hessian)
+
+
+def one_step(problem: Problem, z: Array, weights: Array, blocks: Array, shifts: Array | None) -> Array:
+    """One Newton step from the optimum for every resample: what a bootstrap of a large table comes to.
+
+    Args:
+        problem: The problem, with y and weights of shape [N].
+        z: The optimum, once for each resample, [G, P + K].
+        weights: Weights of the blocks in each resample, [G, blocks].
+        blocks: The block of each point, [N].
+        shifts: By how much each resample moves each loss, [G, N], or None.
+
+    Returns:
+        The resamples' z, [G, P + K].
+    """
+    P = problem.model.n_linear
+    c, theta = z[:1, :P], z[:1, P:]
+    phi = problem.model.basis(theta)
+    f = np.matmul(c[:, None], phi)[:, 0]
+    r = _residual(problem, f)
+    J = np.concatenate([phi, problem.model.slopes(theta, c, phi)], axis=1)[0]
+    if problem.log:
+        J = J / np.maximum(f, _TINY)
+    slope = (problem.weights * np.clip(r, -problem.delta, problem.delta))[0]
+    inside = (problem.weights * (np.abs(r) <= problem.delta))[0]
+    _, _, hessian, _ = derivatives(problem, z[:1])
+    scores = np.stack(
+        [np.bincount(blocks, weights=row * slope, minlength=weights.shape[1]) for row in J], axis=1
+    )
+    gradient = (weights - 1.0) @ scores
+    if shifts is not None:
+        gradient = gradient - shifts @ (J * inside).T
+    free = problem.free
+    inner = hessian[0][np.ix_(free, free)]
+    unit = 1.0 / np.sqrt(np.maximum(np.diag(inner), _TINY))
+    step = np.zeros_like(z)
+    step[:, free] = (
+        -(np.linalg.pinv(inner * unit * unit[:, None], rcond=1e-12) @ (gradient[:, free] * unit).T).T * unit
+    )
+    return np.clip(z + step, problem.lower, problem.upper)
+
+
+def _newton_step(
+    problem: Problem, z: Array, gradient: Array, hessian: Array, major: Array, damping: Array
+) -> tuple[Array, Array]:
+    """The damped step and the decrease that the quadratic model predicts; parameters held at a bound stay there."""
+    scale = 1e-12 * (1 + np.abs(z))
+    blocked = (
+        ((z <= problem.lower + scale) & (gradient > 0))
+        | ((z >= problem.upper - scale) & (gradient < 0))
+        | ~problem.free
+    )
+    g = np.where(blocked, 0.0, gradient)
+    diagonal = np.einsum("gii->gi", major)
+    unit = 1.0 / np.sqrt(np.maximum(diagonal, 1e-12 * diagonal.max(axis=1, keepdims=True) + _TINY))
+    H = (hessian + damping[:, None, None] * major) * unit[:, :, None] * unit[:, None, :]
+    pair = blocked[:, :, None] | blocked[:, None, :]
+    H = np.where(pair, 0.0, H)
+    index = np.arange(z.shape[1])
+    H[:, index, index] += np.where(blocked, 1.0, 1e-14 + 1e-6 * damping[:, None])
+    try:
+        d = -np.linalg.solve(H, (g * unit)[:, :, None])[:, :, 0]
+    except np.linalg.LinAlgError:
+        H[:, index, index] += 1e-8
+        d = -np.linalg.solve(H, (g * unit)[:, :, None])[:, :, 0]
+    predicted = -0.5 * np.einsum("gi,gi->g", d, g * unit)
+    return d * unit, predicted
+
+
+def solve_linear(
+    problem: Problem, theta: Array, c: Array | None = None, *, rounds: int = 12
+) -> tuple[Array, Array]:
+    """Coefficients c >= 0 for given theta [G, K], by iteratively reweighted least squares in all cells at once.
+
+    Args:
+        problem: What is minimised; y and weights are the same for every cell.
+        theta: The cells, [G, K].
+        c: Fixed coefficients are read from here, [P].
+        rounds: Reweighting rounds.
+
+    Returns:
+        c [G, P] and the objective [G].
+    """
+    P = problem.model.n_linear
+    free = problem.free[:P]
+    phi = problem.model.basis(theta)
+    size = np.maximum(np.abs(phi).max(axis=2), _TINY)
+    phi = phi / size[:, :, None]
+    y = np.broadcast_to(problem.y, (1, problem.model.n_points))
+    fixed = np.zeros((len(theta), P)) if c is None else np.where(free, 0.0, c)[None, :] * size
+    target = y - np.matmul(fixed[:, None], phi)[:, 0]
+    used = np.flatnonzero(free)
+    base = problem.weights / (y * y if problem.log else 1.0)
+    pairs = [(i, j) for i in range(used.size) for j in range(i, used.size)]
+    products = np.stack([phi[:, used[i]] * phi[:, used[j]] for i, j in pairs], axis=1) if pairs else None
+    weights = np.broadcast_to(base, target.shape)
+    result = fixed.copy()
+    best, best_value = result.copy(), np.full(len(theta), np.inf)
+    for _ in range(rounds if products is not None else 1):
+        if products is not None:
+            result[:, used] = _nonnegative(products, phi[:, used], weights, target, pairs)
+        f = np.matmul(result[:, None], phi)[:, 0]
+        value = _total(problem, f)
+        better = value < best_value
+        best[better], best_value[better] = result[better], value[better]
+        if np.isinf(problem.delta) and not problem.log:
+            break
+        residual = np.abs(_residual(problem, f))
+        weights = base * np.minimum(1.0, problem.delta / np.maximum(residual, 1e-3 * min(problem.delta, 1.0)))
+    return best / size, best_value
+
+
+def _nonnegative(
+    products: Array, phi: Array, weights: Array, target: Array, pairs: list[tuple[int, int]]
+) -> Array:
+    """Weighted least squares with c >= 0 in all cells: the most negative coefficient is dropped, and again."""
+    G, P = phi.shape[:2]
+    sums = np.matmul(products, weights[:, :, None])[:, :, 0]
+    right = np.matmul(phi, (weights * target)[:, :, None])[:, :, 0]
+    matrix = np.empty((G, P, P))
+    for at, (i, j) in enumerate(pairs):
+        matrix[:, i, j] = matrix[:, j, i] = sums[:, at]
+    index = np.arange(P)
+    matrix[:, index, index] += 1e-13 * np.trace(matrix, axis1=1, axis2=2)[:, None] + _TINY
+    c = np.linalg.solve(matrix, right[:, :, None])[:, :, 0]
+    dropped = np.zeros((G, P), dtype=bool)
+    for _ in range(P):
+        bad = np.flatnonzero((c < 0).any(axis=1))
+        if not bad.size:
+            break
+        dropped[bad, np.argmin(c[bad], axis=1)] = True
+        out = dropped[bad]
+        reduced = np.where(out[:, :, None] | out[:, None, :], 0.0, matrix[bad])
+        reduced[:, index, index] += out
+        c[bad] = np.linalg.solve(reduced, np.where(out, 0.0, right[bad])[:, :, None])[:, :, 0]
+        c[dropped] = 0.0
+    return np.maximum(c, 0.0)
+
+
+def local_minima(values: Array) -> Array:
+    """Flat indices of the cells that no neighbour along an axis or diagonal undercuts, best first."""
+    padded = np.pad(values, 1, constant_values=np.inf)
+    smallest = padded
+    for axis in range(values.ndim):
+        length = smallest.shape[axis]
+        cut = [np.take(smallest, range(at, length - 2 + at), axis=axis) for at in range(3)]
+        smallest = np.minimum(np.minimum(cut[0], cut[1]), cut[2])
+    found = np.flatnonzero((values <= smallest).ravel() & np.isfinite(values).ravel())
+    return found[np.argsort(values.ravel()[found], kind="stable")]
+
+
+def solve(problem: Problem, grid: Array, *, start: Array | None = None, keep: int = 12) -> Solution:
+    """Profiles theta over a grid and polishes every local minimum of the profile.
+
+    Args:
+        problem: What is minimised, with y and weights of shape [N].
+        grid: Nonlinear parameters [axis 1, ..., K]; a list of cells [cells, K] is one axis.
+        start: Values of the fixed parameters, [P + K].
+        keep: At most so many local minima are polished.
+
+    Returns:
+        The distinct minima, best first.
+    """
+    P, K = problem.model.n_linear, problem.model.n_nonlinear
+    cells = np.clip(grid.reshape(-1, K), problem.lower[P:], problem.upper[P:])
+    if start is not None:
+        cells = np.where(problem.free[P:], cells, start[P:])
+    size = max(1, 4 * _CHUNK // max(1, problem.model.n_points))
+    solved = [
+        solve_linear(problem, cells[at : at + size], None if start is None else start[:P])
+        for at in range(0, len(cells), size)
+    ]
+    c = np.concatenate([part[0] for part in solved])
+    values = np.concatenate([part[1] for part in solved])
+    chosen = local_minima(values.reshape(grid.shape[:-1]))[:keep]
+    if not chosen.size:
+        chosen = np.array([int(np.argmin(values))])
+    starts = np.concatenate([c[chosen], cells[chosen]], axis=1)
+    polished = polish(problem, starts)
+    order = np.argsort(polished.objective, kind="stable")
+    return Solution(
+        *(getattr(polished, name)[order] for name in ("z", "objective", "converged", "curvature"))
+    )
