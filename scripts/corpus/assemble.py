@@ -18,6 +18,7 @@ Dropped = dict[str, Counter[str]]
 
 _TRANSLATION = {"de": "tasks/parallel_en_de", "zh": "tasks/parallel_en_zh"}
 _SUMMARIZATION = "tasks/summarization"
+_TASKS = (*_TRANSLATION.values(), _SUMMARIZATION)
 _ZERO_SHOT = "tasks/zero_shot_to_de/test"
 
 
@@ -55,7 +56,7 @@ def assemble(
     step("message catalogues")
     catalogue_pairs = list(catalogues)
 
-    sets: Sets = {}
+    sets: Sets = {f"{task}/{split}": [] for task in _TASKS for split in ("train", "dev", "test")}
     other_programs: list[Pair] = []
     for language, name in _TRANSLATION.items():
         step(name)
@@ -64,7 +65,7 @@ def assemble(
             split = split_of(pair.group or template(pair.source))
             if _of_libreoffice(pair.origin):
                 row = {"source": pair.source, "target": pair.target, "origin": pair.origin}
-                sets.setdefault(f"{name}/{split}", []).append(row)
+                sets[f"{name}/{split}"].append(row)
             elif split == "train":
                 other_programs.append(pair)
     step(_SUMMARIZATION)
@@ -75,7 +76,7 @@ def assemble(
             "summary": item.summary,
             "origin": item.origin,
         }
-        sets.setdefault(f"{_SUMMARIZATION}/{split_of(item.group)}", []).append(row)
+        sets[f"{_SUMMARIZATION}/{split_of(item.group)}"].append(row)
     sets[_ZERO_SHOT] = list(zero_shot(help_pairs, sets[f"{_TRANSLATION['de']}/test"]))
 
     step("held-out texts")
@@ -120,7 +121,9 @@ def zero_shot(pairs: Iterable[Pair], test: list[Row]) -> Iterator[Row]:
 
 
 def remove_held_out(sets: Sets, dropped: Dropped) -> HeldOut:
-    """Takes out the rows that repeat held-out text: dev rows that repeat test, train rows that repeat either.
+    """Takes out the rows that repeat held-out text.
+
+    A dev row must not repeat its own task's test set, a train row must not repeat any task's dev or test set.
 
     Args:
         sets: The task sets; changed in place.
@@ -129,10 +132,13 @@ def remove_held_out(sets: Sets, dropped: Dropped) -> HeldOut:
     Returns:
         All held-out texts.
     """
-    test = HeldOut(_fields(sets, "test"))
-    _remove(sets, "dev", test, dropped)
-    held_out = HeldOut(chain(_fields(sets, "test"), _fields(sets, "dev")))
-    _remove(sets, "train", held_out, dropped)
+    for task in _TASKS:
+        _remove(sets, f"{task}/dev", HeldOut(_texts(sets[f"{task}/test"])), dropped)
+    held_out = HeldOut(
+        text for name, rows in sets.items() if name.endswith(("/dev", "/test")) for text in _texts(rows)
+    )
+    for task in _TASKS:
+        _remove(sets, f"{task}/train", held_out, dropped)
     return held_out
 
 
@@ -151,20 +157,12 @@ def _both_sides(pairs: Iterable[Pair]) -> Iterator[Text]:
         yield Text(pair.language, pair.target, pair.origin)
 
 
-def _texts(row: Row) -> Iterator[str]:
-    return (row[field] for field in ("source", "target", "document", "summary") if field in row)
+def _texts(rows: Iterable[Row]) -> Iterator[str]:
+    for row in rows:
+        yield from (row[field] for field in ("source", "target", "document", "summary") if field in row)
 
 
-def _fields(sets: Sets, split: str) -> Iterator[str]:
-    for name, rows in sets.items():
-        if name.endswith(f"/{split}"):
-            for row in rows:
-                yield from _texts(row)
-
-
-def _remove(sets: Sets, split: str, held_out: HeldOut, dropped: Dropped) -> None:
-    for name, rows in sets.items():
-        task, _, own_split = name.rpartition("/")
-        if own_split == split:
-            sets[name] = [row for row in rows if not any(map(held_out.repeats, _texts(row)))]
-            dropped[task]["held out"] += len(rows) - len(sets[name])
+def _remove(sets: Sets, name: str, held_out: HeldOut, dropped: Dropped) -> None:
+    kept = [row for row in sets[name] if not any(map(held_out.repeats, _texts([row])))]
+    dropped[name.rpartition("/")[0]]["held out"] += len(sets[name]) - len(kept)
+    sets[name] = kept

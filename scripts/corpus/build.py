@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from finescale.errors import FinescaleError
+from finescale.errors import DataError, FinescaleError
 
 _ASSEMBLY_STEPS = 7  # steps that `assemble` announces
 _console = Console()
@@ -79,7 +79,18 @@ def build(out: Path, work: Path, sources: Path | None) -> None:
 
 
 def write(out: Path, sets: Sets, dropped: Dropped, versions: dict[str, str]) -> None:
-    """Writes a Parquet file for each set, ``counts.json`` and ``build.json`` (versions, rows left out)."""
+    """Writes a Parquet file for each set, ``counts.json`` and ``build.json`` (versions, rows left out).
+
+    Raises:
+        DataError: If a set has no rows; nothing is written then.
+    """
+    empty = [name for name, rows in sets.items() if not rows]
+    if empty:
+        raise DataError(
+            "nothing was kept of " + ", ".join(empty),
+            got=f"left out: {json.dumps(dropped)}",
+            remedy="compare the versions of the packages with packages.txt",
+        )
     counts = {}
     for name, rows in sets.items():
         path = out / f"{name}.parquet"
