@@ -46,6 +46,79 @@ def status(
     raise typer.Exit(commands.status(study, export=export, as_json=as_json))
 
 
+@app.command()
+def fit(
+    records: Annotated[str, typer.Argument(help="Table of runs: CSV, Parquet or JSON lines.")],
+    law: Annotated[str, typer.Option(help="Law of the zoo, or auto.")] = "multiplicative",
+    factor: Annotated[
+        list[str] | None, typer.Option(help="Factor; repeat for several. Default: all that vary.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Columns that make groups.")] = "task,method",
+    loss: Annotated[
+        str | None, typer.Option(help="Loss column, in nats per token. [default: test_loss]")
+    ] = None,
+    residual: Annotated[str, typer.Option(help="raw (the paper) or log (Chinchilla).")] = "raw",
+    hold_out: Annotated[str | None, typer.Option(help='Expression, "largest", or "" for nothing.')] = None,
+    shared: Annotated[str, typer.Option(help="Parameters shared by the factors, e.g. beta,E.")] = "",
+    joint: Annotated[bool, typer.Option("--joint", help="The paper's two steps: beta and E first.")] = False,
+    base: Annotated[
+        list[str] | None, typer.Option(help="FACTOR=VALUE of the other factors' slice, or any.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="NAME=THEIRS: the table's own column name.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(help="Resamples for the intervals; 0: none.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    solver: Annotated[str, typer.Option(help="varpro, or lbfgs (slow, to check).")] = "varpro",
+    json: Annotated[str | None, typer.Option(help="Write the fits there; - for standard output.")] = None,
+) -> None:
+    """Fit scaling laws to a table of runs."""
+    from finescale.laws import commands
+
+    options = dict(
+        by=commands.names(by), residual=residual, hold_out=hold_out, bootstrap=bootstrap, seed=seed
+    )
+    options |= dict(base=commands.base_values(base or []), solver=solver, factors=factor)
+    options |= dict(shared=commands.names(shared)) if shared or not joint else {}
+    commands.fit_command(
+        commands.Table(records, loss, column or []), law=law, joint=joint, to=json, **options
+    )
+
+
+@app.command()
+def predict(
+    records: Annotated[str, typer.Argument(help="Table of runs, or the JSON of finescale fit.")],
+    at: Annotated[
+        list[str], typer.Option(help="Question, e.g. model_params=7e9,finetune_examples=1e5; repeat.")
+    ],
+    law: Annotated[str, typer.Option(help="Law of the zoo, or auto.")] = "multiplicative",
+    factor: Annotated[list[str] | None, typer.Option(help="Factor. Default: all that vary.")] = None,
+    by: Annotated[str, typer.Option(help="Columns that make groups.")] = "task,method",
+    loss: Annotated[str | None, typer.Option(help="Loss column. [default: test_loss]")] = None,
+    residual: Annotated[str, typer.Option(help="raw or log.")] = "raw",
+    hold_out: Annotated[str | None, typer.Option(help='Expression, "largest", or "" for nothing.')] = None,
+    base: Annotated[
+        list[str] | None, typer.Option(help="FACTOR=VALUE of the other factors' slice, or any.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="NAME=THEIRS: the table's own column name.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(help="Resamples for the intervals; 0: none.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    json: Annotated[
+        str | None, typer.Option(help="Write the predictions there; - for standard output.")
+    ] = None,
+) -> None:
+    """Predict losses, with intervals for the law's mean and for a new run."""
+    from finescale.laws import commands
+
+    options = dict(
+        by=commands.names(by), residual=residual, hold_out=hold_out, bootstrap=bootstrap, seed=seed
+    )
+    options |= dict(base=commands.base_values(base or []), factors=factor, law=law)
+    commands.predict_command(commands.Table(records, loss, column or []), at=at, to=json, **options)
+
+
 def main() -> None:
     """Runs the command line; a user's mistake ends in words and an exit code, never in a traceback."""
     from finescale.errors import FinescaleError

@@ -405,7 +405,7 @@ def _draws(
         near = solution.objective <= 1.5 * solution.objective[0] + 1e-15
         z, value = start, np.full(bootstrap, np.inf)
         for other in solution.z[near][:_REPROFILED]:
-            again = polish(resampled, np.where(problem.free, other, start), steps=60, tolerance=1e-9)
+            again = polish(resampled, np.where(problem.free, other, start), steps=100, tolerance=1e-7)
             better = again.objective < value
             z = np.where(better[:, None], again.z, z)
             value = np.where(better, again.objective, value)

@@ -7,7 +7,7 @@ draws side by side.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,10 @@ _CHUNK = 150_000
 """Numbers of one [G, N] array that are worked on at a time: fits the processor's cache."""
 
 
+_SHARES = (0.3, 0.08, 0.02)
+"""Fractions of a Newton step that are tried where the whole step fails."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is minimised.
@@ -29,7 +33,7 @@ class Problem:
         y: Observed losses, [N] or [G, N].
         weights: Weights of the points, [N] or [G, N].
         log: Residuals of log losses.
-        delta: Huber's delta.
+        delta: Huber's delta, for all problems or [G, 1].
         lower: Lower bounds of c and theta, [P + K].
         upper: Upper bounds, [P + K].
         free: Which parameters are free, [P + K]; the others keep their starting value.
@@ -39,7 +43,7 @@ class Problem:
     y: Array
     weights: Array
     log: bool
-    delta: float
+    delta: float | Array
     lower: Array
     upper: Array
     free: Array
@@ -48,7 +52,8 @@ class Problem:
         """Some of the G problems."""
         y = self.y[which] if self.y.ndim == 2 else self.y
         weights = self.weights[which] if self.weights.ndim == 2 else self.weights
-        return Problem(self.model, y, weights, self.log, self.delta, self.lower, self.upper, self.free)
+        delta = self.delta[which] if isinstance(self.delta, np.ndarray) else self.delta
+        return replace(self, y=y, weights=weights, delta=delta)
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,9 @@ class Solution:
     curvature: Array
 
 
-def huber(r: Array, delta: float) -> Array:
+def huber(r: Array, delta: float | Array) -> Array:
     """Huber's loss: r^2 / 2 within delta, delta (|r| - delta / 2) outside."""
-    if np.isinf(delta):
+    if np.all(np.isinf(delta)):
         return 0.5 * r * r
     size = np.abs(r)
     inside = np.minimum(size, delta)
@@ -113,12 +118,7 @@ def derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array, Array]
     size = np.abs(r)
     inside = size <= problem.delta
     w = np.broadcast_to(problem.weights, f.shape)
-    # psi / r: 1 inside, delta / |r| outside
-    ratio = (
-        np.where(inside, 1.0, problem.delta / np.maximum(size, _TINY))
-        if np.isfinite(problem.delta)
-        else np.ones_like(r)
-    )
+    ratio = np.minimum(1.0, problem.delta / np.maximum(size, _TINY))  # Huber's slope over r
     value = np.einsum("gn,gn->g", w, huber(r, problem.delta))
     J = np.concatenate([phi, model.slopes(theta, c, phi)], axis=1)
     slope = w * ratio * r
@@ -162,7 +162,9 @@ def polish(problem: Problem, z: Array, *, steps: int = 200, tolerance: float = 1
 
 def _polish(problem: Problem, z: Array, steps: int, tolerance: float) -> Solution:
     z = np.clip(z, problem.lower, problem.upper)
-    z = np.where(problem.free, z, z)
+    target = problem.delta
+    delta = _first_delta(problem, z)
+    problem = replace(problem, delta=delta)
     value, gradient, hessian, major = derivatives(problem, z)
     damping = np.zeros(len(z))
     done = np.zeros(len(z), dtype=bool)
@@ -171,28 +173,61 @@ def _polish(problem: Problem, z: Array, steps: int, tolerance: float) -> Solutio
         active = np.flatnonzero(~done)
         if not active.size:
             break
-        step, predicted = _newton_step(
-            problem, z[active], gradient[active], hessian[active], major[active], damping[active]
-        )
+        here = problem.part(active)
+        state = (z[active], gradient[active], hessian[active], major[active], damping[active])
+        step, predicted = _newton_step(here, *state)
         exponents = np.abs(step[:, P:]).max(axis=1, initial=0.0)
         step *= np.minimum(1.0, 1.0 / np.maximum(exponents, _TINY))[:, None]
         trial = np.clip(z[active] + step, problem.lower, problem.upper)
-        here = problem.part(active)
         reached = objective(here, trial)
-        better = (reached < value[active]) & (predicted > 0)
-        moved = active[better]
-        if moved.size:
-            z[moved] = trial[better]
-            value[moved], gradient[moved], hessian[moved], major[moved] = derivatives(
-                problem.part(moved), z[moved]
-            )
-        stuck = active[~better]
-        small = (predicted <= tolerance * np.maximum(value[active], 1e-30)) & (predicted >= 0)
-        done[active[small]] = True
+        failed = np.flatnonzero(reached >= value[active])
+        if failed.size:
+            _shorten(here.part(failed), z[active][failed], step[failed], trial, reached, failed)
+        better = reached < value[active]
+        stage = delta[active, 0] > target
+        enough = np.where(stage, 1e-3, tolerance) * np.maximum(value[active], 1e-30)
+        small = (predicted <= enough) & (predicted >= 0)
+        moved, stuck = active[better], active[~better]
+        z[moved] = trial[better]
         damping[moved] = np.where(damping[moved] < 1e-4, 0.0, damping[moved] / 8)
         damping[stuck] = np.maximum(damping[stuck] * 8, 1e-3)
-        done[damping > 1e9] = True
+        small |= damping[active] > 1e9
+        sharpen = active[small & stage]
+        done[active[small & ~stage]] = True
+        delta[sharpen] = np.maximum(target, delta[sharpen] / 4)
+        damping[sharpen] = 0.0
+        changed = np.union1d(moved, sharpen)
+        if changed.size:
+            new = derivatives(problem.part(changed), z[changed])
+            value[changed], gradient[changed], hessian[changed], major[changed] = new
+    if (delta > target).any():
+        value = objective(replace(problem, delta=target), z)
     return Solution(z, value, done, hessian)
+
+
+def _shorten(problem: Problem, z: Array, step: Array, trial: Array, reached: Array, rows: Array) -> None:
+    """Tries fractions of failed steps and writes the best into trial and reached."""
+    for share in _SHARES:
+        shorter = np.clip(z + share * step, problem.lower, problem.upper)
+        value = objective(problem, shorter)
+        better = value < reached[rows]
+        trial[rows[better]], reached[rows[better]] = shorter[better], value[better]
+
+
+def _first_delta(problem: Problem, z: Array) -> Array:
+    """Delta to begin with, [G, 1]: so large that the quadratic part holds three points for each parameter.
+
+    With residuals far above delta the objective is almost a sum of absolute values, where Newton's steps zigzag; the
+    polish then sharpens delta by and by.
+    """
+    count = min(problem.model.n_points, 3 * int(problem.free.sum())) - 1
+    size = np.abs(residual(problem, z))
+    nearest = np.partition(size, count, axis=1)[:, count : count + 1]
+    return (
+        np.maximum(problem.delta, np.where(nearest > 0, nearest, 0.0))
+        if np.all(np.isfinite(problem.delta))
+        else np.full((len(z), 1), np.inf)
+    )
 
 
 def one_step(problem: Problem, z: Array, weights: Array, blocks: Array, shifts: Array | None) -> Array:
@@ -238,28 +273,53 @@ def one_step(problem: Problem, z: Array, weights: Array, blocks: Array, shifts: 
 def _newton_step(
     problem: Problem, z: Array, gradient: Array, hessian: Array, major: Array, damping: Array
 ) -> tuple[Array, Array]:
-    """The damped step and the decrease that the quadratic model predicts; parameters held at a bound stay there."""
-    scale = 1e-12 * (1 + np.abs(z))
-    blocked = (
-        ((z <= problem.lower + scale) & (gradient > 0))
-        | ((z >= problem.upper - scale) & (gradient < 0))
-        | ~problem.free
-    )
-    g = np.where(blocked, 0.0, gradient)
+    """The damped step inside the box, and the decrease that the quadratic model predicts.
+
+    Parameters held at a bound stay there; one that the step would carry over a bound goes to the bound, and the step
+    of the others is found anew.
+    """
+    edge = 1e-12 * (1 + np.abs(z))
+    down, up = problem.lower - z, problem.upper - z
+    blocked = ((down >= -edge) & (gradient > 0)) | ((up <= edge) & (gradient < 0)) | ~problem.free
     diagonal = np.einsum("gii->gi", major)
     unit = 1.0 / np.sqrt(np.maximum(diagonal, 1e-12 * diagonal.max(axis=1, keepdims=True) + _TINY))
     H = (hessian + damping[:, None, None] * major) * unit[:, :, None] * unit[:, None, :]
-    pair = blocked[:, :, None] | blocked[:, None, :]
-    H = np.where(pair, 0.0, H)
     index = np.arange(z.shape[1])
-    H[:, index, index] += np.where(blocked, 1.0, 1e-14 + 1e-6 * damping[:, None])
-    try:
-        d = -np.linalg.solve(H, (g * unit)[:, :, None])[:, :, 0]
-    except np.linalg.LinAlgError:
-        H[:, index, index] += 1e-8
-        d = -np.linalg.solve(H, (g * unit)[:, :, None])[:, :, 0]
-    predicted = -0.5 * np.einsum("gi,gi->g", d, g * unit)
+    H[:, index, index] += 1e-14 + 1e-6 * damping[:, None]
+    troubled = np.flatnonzero((damping > 0) & np.isfinite(H).all(axis=(1, 2)))
+    if troubled.size:  # steps failed here: make the model convex, keeping the curvatures' sizes
+        size, axes = np.linalg.eigh(H[troubled])
+        size = np.maximum(np.abs(size), 1e-12 * np.abs(size).max(axis=1, keepdims=True))
+        H[troubled] = np.matmul(axes * size[:, None, :], np.swapaxes(axes, 1, 2))
+    g = gradient * unit
+    d = _solve_free(H, g, blocked, np.zeros_like(z))
+    down, up = down / unit, up / unit
+    bad = np.flatnonzero(((d < down) | (d > up)).any(axis=1) & np.isfinite(d).all(axis=1))
+    fixed, at = blocked.copy(), np.zeros_like(z)
+    for _ in range(z.shape[1]):
+        if not bad.size:
+            break
+        over = ((d[bad] < down[bad]) | (d[bad] > up[bad])) & ~fixed[bad]
+        at[bad] = np.where(over, np.clip(d[bad], down[bad], up[bad]), at[bad])
+        fixed[bad] |= over
+        d[bad] = _solve_free(H[bad], g[bad], fixed[bad], at[bad])
+        bad = bad[((d[bad] < down[bad]) | (d[bad] > up[bad])).any(axis=1)]
+    predicted = -np.einsum("gi,gi->g", d, g) - 0.5 * np.einsum("gi,gij,gj->g", d, H, d)
     return d * unit, predicted
+
+
+def _solve_free(H: Array, g: Array, fixed: Array, at: Array) -> Array:
+    """Minimises the quadratic model over the parameters that are not fixed; those stay at the given places."""
+    right = -g - np.einsum("gij,gj->gi", H, at) if at.any() else -g
+    inner = np.where(fixed[:, :, None] | fixed[:, None, :], 0.0, H)
+    index = np.arange(g.shape[1])
+    inner[:, index, index] += fixed
+    right = np.where(fixed, at, right)
+    try:
+        return np.linalg.solve(inner, right[:, :, None])[:, :, 0]
+    except np.linalg.LinAlgError:
+        inner[:, index, index] += 1e-8
+        return np.linalg.solve(inner, right[:, :, None])[:, :, 0]
 
 
 def solve_linear(
