@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from finescale.errors import UsageError
 from finescale.run_spec import Strict
 from finescale.spec import nearest
-from finescale.study_spec import PretrainSpec, StudySpec
+from finescale.study_spec import FieldError, PretrainSpec, StudySpec
 from finescale.study_yaml import Node, read_yaml
 
 MAX_BYTES = 1_000_000
@@ -41,7 +41,6 @@ _WANTED = {
     "string_too_long": "at most {max_length} characters",
     "string_pattern_mismatch": "letters, digits and . _ - (at most 80, the first a letter or digit)",
     "union_tag_invalid": "one of {expected_tags}",
-    "union_tag_not_found": "a mapping with the key {discriminator}",
 }
 
 
@@ -137,7 +136,7 @@ def _usage_error(error: ValidationError, root: Node, model: type[Strict], name: 
     """Every problem of a study file in our words, in the order of its lines."""
     found: dict[str, tuple[int, UsageError]] = {}
     for problem in error.errors(include_url=False):
-        node, line, field = _place(root, problem["loc"])
+        node, line, field = _place(root, _location(problem))
         if problem["type"] == "too_short" and node.items:
             continue  # pydantic counts the valid items only; the invalid one has an error of its own
         where = f"{name}, line {line}" + (f", {field}" if field else "")
@@ -148,6 +147,15 @@ def _usage_error(error: ValidationError, root: Node, model: type[Strict], name: 
     shown = "\n".join(str(item) for item in told[:SHOWN_PROBLEMS])
     more = len(told) - SHOWN_PROBLEMS
     return UsageError(shown + (f"\n... and {more} more" if more > 0 else ""))
+
+
+def _location(problem: Any) -> tuple[Any, ...]:
+    """Where a problem is, to the field that the user has to change."""
+    location, context = problem["loc"], problem.get("ctx", {})
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return (*location, context["discriminator"].strip("'"))
+    error = context.get("error")
+    return (*location, *error.field) if isinstance(error, FieldError) else location
 
 
 def _place(root: Node, location: tuple[Any, ...]) -> tuple[Node, int, str]:
@@ -182,6 +190,9 @@ def _told(problem: Any, node: Node, where: str, model: type[Strict]) -> UsageErr
         )
     if kind == "missing":
         return UsageError(f"{key} is missing", wanted=f"a value for {key}", where=where)
+    if kind == "union_tag_not_found":
+        key = context["discriminator"].strip("'")
+        return UsageError(f"{key} is missing", wanted=f"a value for {key}", where=where)
     if kind == "value_error":
         wanted = str(context.get("error", ""))
     else:
@@ -193,8 +204,7 @@ def _told(problem: Any, node: Node, where: str, model: type[Strict]) -> UsageErr
     if kind == "literal_error" and isinstance(node.value, str):
         remedy = nearest(node.value, wanted.replace(" or ", ", ").split(", "))
     elif kind == "union_tag_invalid":
-        got = str(context["tag"])[:80]
-        remedy = nearest(got, wanted.removeprefix("one of ").split(", "))
+        remedy = nearest(str(context["tag"]), wanted.removeprefix("one of ").split(", "))
     return UsageError("a value that cannot be right", wanted=wanted, got=got, remedy=remedy, where=where)
 
 

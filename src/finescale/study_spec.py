@@ -15,6 +15,20 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+class FieldError(ValueError):
+    """What a field should have been, found out from other fields."""
+
+    def __init__(self, wanted: str, *field: str) -> None:
+        """Says what is wanted where.
+
+        Args:
+            wanted: What would have been right.
+            field: The path of the field, from the model that finds out.
+        """
+        super().__init__(wanted)
+        self.field = field
+
+
 class PerMethod(Strict, Generic[Value]):
     """One value for each method, e.g. `{full: 2, lora: 4, prompt: 4}`; None is the default."""
 
@@ -247,17 +261,18 @@ class StudySpec(Strict):
     @model_validator(mode="after")
     def _something_to_run(self) -> StudySpec:
         if not self.methods():
-            raise ValueError("data sizes for at least one method in grids[].finetune_examples")
+            raise FieldError("data sizes for at least one method in grids[].finetune_examples", "grids")
         for method in self.methods():
             stated = len(self.candidates(method))
             if stated == 0:
-                raise ValueError(
-                    f"learning_rates.{method}: every method of the grids needs at least one rate"
+                raise FieldError(
+                    f"at least one rate for {method}, which the grids run", "learning_rates", method
                 )
             if stated > 1 and self.sweep is None:
-                raise ValueError(
-                    f"a `sweep` setting (model, finetune_examples), "
-                    f"because learning_rates.{method} has {stated} candidates"
+                raise FieldError(
+                    f"one rate, or a `sweep` setting (model, finetune_examples) to choose between {stated}",
+                    "learning_rates",
+                    method,
                 )
         return self
 

@@ -20,6 +20,9 @@ from finescale.errors import FinescaleError, UsageError
 from finescale.study.owner import is_gone
 
 SCHEMA_VERSION = 1
+BUSY_SECONDS = 60.0
+"""So long a process waits for another one's transaction."""
+
 LEASE_GRACE_SECONDS = 60.0
 """A lease whose heart has not beaten for so long is free, whoever holds it."""
 
@@ -99,7 +102,7 @@ class Ledger:
             )
         self.path = path
         with self._told():
-            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._prepare()
 
@@ -412,7 +415,7 @@ class Ledger:
                 remedy="upgrade finescale",
                 where=str(self.path),
             )
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._use_wal()
         self._db.execute("PRAGMA synchronous = FULL")
         if version == 0:
             with self._transaction():
@@ -420,6 +423,17 @@ class Ledger:
                     for statement in _SCHEMA.split(";"):
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _use_wal(self) -> None:
+        """Switches to WAL once; SQLite does not wait where two processes do it in the same moment."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
         with self._told():

@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import inspect
 import os
+import pickle
 import platform
 import queue
 import sys
@@ -72,7 +73,12 @@ def main(descriptor: int) -> None:
     connection.send(("ready", None))
     while True:
         function, arguments = jobs.get()
-        connection.send(_outcome(function, arguments, connection))
+        outcome = _outcome(function, arguments, connection)
+        try:
+            connection.send(("finished", outcome))
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            del outcome["value"]
+            connection.send(("finished", {**outcome, "error": f"the result cannot be sent: {error}"}))
 
 
 def _read(connection: Connection, jobs: queue.SimpleQueue[Any]) -> None:
@@ -84,7 +90,7 @@ def _read(connection: Connection, jobs: queue.SimpleQueue[Any]) -> None:
         os._exit(0)
 
 
-def _outcome(function: str, arguments: tuple[Any, ...], connection: Connection) -> tuple[str, dict[str, Any]]:
+def _outcome(function: str, arguments: tuple[Any, ...], connection: Connection) -> dict[str, Any]:
     began = time.monotonic()
     _forget_peak()
     try:
@@ -97,7 +103,7 @@ def _outcome(function: str, arguments: tuple[Any, ...], connection: Connection) 
     except Exception as error:
         told = str(error) or "no message"
         answer = {"error": f"{type(error).__name__}: {told}", "traceback": traceback.format_exc()}
-    return "finished", {
+    return {
         **answer,
         "seconds": time.monotonic() - began,
         "environment": environment(),

@@ -1,0 +1,55 @@
+"""Small real functions that the tests of the executor call in real worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def process() -> int:
+    return os.getpid()
+
+
+def process_after(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def threads() -> dict[str, object]:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    return {**{name: os.environ.get(name) for name in names}, "torch": "torch" in sys.modules}
+
+
+def raising() -> float:
+    return 1 / 0
+
+
+def unsendable() -> Callable[[], None]:
+    return lambda: None
+
+
+def dying() -> None:
+    print("no more memory", file=sys.stderr, flush=True)
+    os._exit(7)
+
+
+def telling(progress: Callable[[float], None]) -> None:
+    progress(0.5)
+    time.sleep(2)
+
+
+def allocating(megabytes: int) -> int:
+    return len(bytearray(os.urandom(1)) * (megabytes * 1_000_000))
+
+
+def stubborn(folder: str) -> None:
+    """Ignores every polite signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    (Path(folder) / str(os.getpid())).touch()
+    while True:
+        time.sleep(1)

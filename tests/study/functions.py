@@ -1,0 +1,117 @@
+"""Small real functions that the tests execute in real worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from finescale.spec import ModelSpec, Objective, OptimizerSpec, PlannedRun, PretrainRunSpec
+
+
+def resolve(task: str, name: str, tokens: int | str) -> tuple[ModelSpec, dict[str, str]]:
+    """A resolver without models: contents are named after what they are."""
+    count = 1_000_000 if tokens == "last" else int(tokens)
+    model = ModelSpec(name=name, pretrain_tokens=count, revision=f"tokens-{count}")
+    return model, {"weights": f"{name}@{count}", "tokenizer": "t", "data": task}
+
+
+def resolver(study: object) -> Any:
+    """Stands where `finescale.study.run:resolver` does."""
+    del study
+    return resolve
+
+
+def loss(planned: PlannedRun) -> float:
+    """A loss that falls with data; the learning rate 3e-3 is the best one."""
+    run = planned.run
+    miss = abs(run.train.learning_rate - 3e-3)
+    return 3.0 + miss + 1.0 / (1 + run.finetune_examples) + run.seed * 1e-3
+
+
+def instant(planned: PlannedRun, folder: Path) -> dict[str, object]:
+    """A finished run at once."""
+    del folder
+    scores = [{"dataset": "d", "shots": 0, "metric": "loss", "value": loss(planned)}]
+    return {
+        "status": "done",
+        "dev_loss": loss(planned),
+        "test_loss": loss(planned),
+        "steps": 1,
+        "scores": scores,
+    }
+
+
+def slow(planned: PlannedRun, folder: Path) -> dict[str, object]:
+    """A fifth of a second of work; notes in the run's folder that it was executed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"began-{os.getpid()}-{time.monotonic_ns()}").touch()
+    time.sleep(0.2)
+    return instant(planned, folder)
+
+
+def killed_once(planned: PlannedRun, folder: Path) -> dict[str, object]:
+    """Kills its own worker the first time (128 examples), finishes the second time."""
+    marker = folder / "was-killed"
+    if planned.run.finetune_examples == 128 and not marker.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return instant(planned, folder)
+
+
+def broken(planned: PlannedRun, folder: Path) -> dict[str, object]:
+    """Raises for 128 examples, always."""
+    if planned.run.finetune_examples == 128:
+        raise RuntimeError("no such device")
+    return instant(planned, folder)
+
+
+def diverging(planned: PlannedRun, folder: Path) -> dict[str, object]:
+    """Says `done` with a loss that is not a number at the learning rate 1e-3."""
+    value = instant(planned, folder)
+    if planned.run.train.learning_rate == 1e-3 and planned.run.finetune_examples:
+        value["dev_loss"] = value["test_loss"] = float("nan")
+    return value
+
+
+def forever(planned: PlannedRun, folder: Path) -> dict[str, object]:
+    """Never ends."""
+    del planned
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"pid-{os.getpid()}").touch()
+    while True:
+        time.sleep(0.05)
+
+
+def pretrain_spec() -> PretrainRunSpec:
+    """A pretraining run."""
+    return PretrainRunSpec(
+        model="nano-0.05m",
+        languages=("en",),
+        context=64,
+        objective=Objective(),
+        batch_rows=2,
+        optimizer=OptimizerSpec(),
+        learning_rate=0.01,
+        floor=0.1,
+        checkpoints=(0.5,),
+        held_out_rows=2,
+        seed=0,
+        content={"text": "t"},
+    )
+
+
+def pretrain(
+    spec: PretrainRunSpec, folder: Path, text: Path, progress: Callable[[float], None]
+) -> list[dict[str, object]]:
+    """Two checkpoints."""
+    del folder, text
+    progress(0.5)
+    return [
+        {"status": "done", "model": spec.model, "pretrain_tokens": tokens, "test_loss": 4.0}
+        for tokens in (1000, 2000)
+    ]

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from finescale.errors import FinescaleError, UsageError
+from finescale.study.owner import is_gone, this_process
+from finescale.study.store import LEASE_GRACE_SECONDS, Entry, Ledger
+
+ME = this_process()
+DONE = {"status": "done", "test_loss": 3.5}
+
+
+def entry(run: str = "a", **changes: object) -> Entry:
+    fields = {"purpose": "study", "held_out": False, "lr_tuned": True, "cost": 1.0, "fields": {}, "spec": {}}
+    return Entry(run=run, **{**fields, **changes})  # pyright: ignore[reportArgumentType]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path):
+    with Ledger(tmp_path / "ledger.sqlite") as opened:
+        opened.sync_plan("s", [entry("a"), entry("b")])
+        yield opened
+
+
+def test_a_committed_run_cannot_be_claimed_again(ledger: Ledger) -> None:
+    attempt = ledger.claim("a", ME)
+    assert attempt is not None
+    assert ledger.commit("a", attempt, {"a": DONE})
+    assert ledger.claim("a", ME) is None
+    assert ledger.statuses() == {"a": "done"}
+
+
+def test_the_first_commit_wins_and_the_second_counts_as_a_duplicate(ledger: Ledger) -> None:
+    first = ledger.claim("a", "elsewhere:1:1", now=0)
+    second = ledger.claim("a", ME, now=LEASE_GRACE_SECONDS + 1)
+    assert first is not None
+    assert second is not None
+    assert ledger.commit("a", second, {"a": DONE})
+    assert not ledger.commit("a", first, {"a": {"status": "done", "test_loss": 9.9}})
+    assert ledger.record("a") == DONE
+    assert [row["outcome"] for row in ledger.attempts("a")] == ["interrupted", "done"]
+
+
+def test_a_lease_holds_until_its_heart_stops(ledger: Ledger) -> None:
+    assert ledger.claim("a", "elsewhere:1:1", now=1000.0) is not None
+    assert ledger.claim("a", ME, now=1000.0 + LEASE_GRACE_SECONDS - 1) is None
+    assert ledger.claim("a", ME, now=1000.0 + LEASE_GRACE_SECONDS + 1) is not None
+
+
+def test_a_dead_process_of_this_machine_loses_its_leases_at_once(ledger: Ledger) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    node = ME.split(":")[0]
+    started = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    owner = f"{node}:{child.pid}:{started}"
+    now = time.time()
+    assert not is_gone(owner)
+    assert ledger.claim("a", owner, now=now) is not None
+    assert ledger.claim("a", ME, now=now) is None
+    child.kill()
+    child.wait()
+    assert is_gone(owner)
+    assert ledger.claim("a", ME, now=now) is not None
+
+
+def test_a_reused_process_id_is_another_owner() -> None:
+    node, process, started = ME.split(":")
+    assert not is_gone(ME)
+    assert is_gone(f"{node}:{process}:{int(started) + 1}")
+    assert not is_gone(f"another-machine:{process}:1")
+
+
+def test_purpose_and_held_out_follow_the_present_plan(ledger: Ledger) -> None:
+    attempt = ledger.claim("a", ME)
+    assert attempt is not None
+    ledger.commit("a", attempt, {"a": DONE})
+    ledger.sync_plan("s", [entry("a", held_out=True, purpose="sweep", lr_tuned=False)])
+    (row,) = ledger.rows()
+    assert (row["held_out"], row["purpose"], row["lr_tuned"]) == (True, "sweep", False)
+
+
+def test_what_the_plan_drops_is_kept_and_counted_but_not_shown(ledger: Ledger) -> None:
+    attempt = ledger.claim("a", ME)
+    assert attempt is not None
+    ledger.commit("a", attempt, {"a": DONE})
+    ledger.sync_plan("s", [entry("b")])
+    assert list(ledger.rows()) == []
+    assert ledger.orphans() == 1
+    ledger.sync_plan("s", [entry("b"), entry("a")])
+    assert [row["run"] for row in ledger.rows()] == ["a"]
+    assert ledger.orphans() == 0
+
+
+def test_all_records_of_a_pretraining_run_are_committed_together(ledger: Ledger) -> None:
+    attempt = ledger.claim("a", ME)
+    assert attempt is not None
+    with pytest.raises(ValueError, match="Out of range float"):
+        ledger.commit("a", attempt, {"a-1": DONE, "a-2": {"status": "done", "test_loss": float("nan")}})
+    assert ledger.statuses() == {}
+    ledger.commit("a", attempt, {"a-1": DONE, "a-2": DONE})
+    assert [row["run"] for row in ledger.rows()] == ["a-1", "a-2"]
+
+
+def test_broken_attempts_keep_their_traceback_and_environment(ledger: Ledger) -> None:
+    attempt = ledger.claim("a", ME)
+    assert attempt is not None
+    assert ledger.fail("a", attempt, "boom", traceback="Traceback ...", environment={"python": "3.11"}) == 1
+    (kept,) = ledger.attempts("a")
+    assert (kept["outcome"], kept["error"], kept["traceback"]) == ("broken", "boom", "Traceback ...")
+    assert kept["environment"] == '{"python": "3.11"}'
+    assert ledger.claim("a", ME) is not None
+
+
+def test_retry_failed_frees_failed_runs_and_leaves_diverged_ones(ledger: Ledger) -> None:
+    for run, status in (("a", "failed"), ("b", "diverged")):
+        attempt = ledger.claim(run, ME)
+        assert attempt is not None
+        ledger.commit(run, attempt, {run: {"status": status, "error": "why"}})
+    assert ledger.retry_failed() == 1
+    assert ledger.statuses() == {"b": "diverged"}
+    assert ledger.claim("a", ME) is not None
+
+
+def test_releasing_ends_attempts_without_counting_them(ledger: Ledger) -> None:
+    assert ledger.claim("a", ME) is not None
+    ledger.release(ME)
+    assert [row["outcome"] for row in ledger.attempts("a")] == ["interrupted"]
+    assert ledger.claim("a", ME) is not None
+    assert ledger.troubles() == []
+
+
+def test_the_first_choice_of_a_sweep_stays(ledger: Ledger) -> None:
+    ledger.choose("full", "sweep-1", {"learning_rate": 1e-3}, {"edge": None})
+    ledger.choose("full", "sweep-1", {"learning_rate": 9.0}, {"edge": None})
+    assert ledger.choice("full", "sweep-1") == ({"learning_rate": 1e-3}, {"edge": None})
+    assert ledger.choice("full", "sweep-2") is None
+
+
+def test_the_file_is_durable_and_versioned(tmp_path: Path, ledger: Ledger) -> None:
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as other:
+        assert other.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        assert other.execute("PRAGMA user_version").fetchone()[0] == 1
+        names = {row[0] for row in other.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert {"runs", "attempts", "leases", "records", "scores", "choices"} <= names
+    assert ledger._db.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
+def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as other:
+        other.execute("PRAGMA user_version = 99")
+    with pytest.raises(FinescaleError, match="newer finescale"):
+        Ledger(tmp_path / "ledger.sqlite")
+
+
+def test_a_file_that_is_no_ledger_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"not a database, certainly not one" * 100)
+    with pytest.raises(FinescaleError, match="the ledger cannot be used"):
+        Ledger(tmp_path / "ledger.sqlite")
+
+
+def test_a_folder_without_a_study_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no study here yet"):
+        Ledger(tmp_path / "ledger.sqlite", create=False)
+
+
+def test_a_folder_of_another_study_is_refused(ledger: Ledger) -> None:
+    ledger.belongs_to("s")
+    with pytest.raises(UsageError, match="belongs to another study"):
+        ledger.belongs_to("t")
+
+
+def test_the_ledger_loads_no_torch() -> None:
+    code = (
+        "import sys, finescale.study.store, finescale.study.commands, finescale.study_file;"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'peft', 'ray')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

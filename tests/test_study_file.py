@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from finescale.errors import UsageError
+from finescale.spec import Choice, OptimizerSpec, PerMethod, PretrainSpec, StudySpec
+from finescale.study_file import MAX_BYTES, load_study, parse_study
+
+STUDY = """\
+name: nano
+task: mini-en-de
+seeds: [0, 1]
+test_examples: 512
+base: {model: nano-0.3m, pretrain_tokens: last, pet_size: {lora: 4, prompt: 16}}
+grids:
+  - vary: model
+    values: [nano-0.05m, nano-0.3m]
+    finetune_examples: {full: [128, 256], lora: [128, 256], prompt: [128]}
+  - vary: pretrain_tokens
+    values: [1.7e6, last]
+    finetune_examples: {full: [128], lora: [256]}
+  - vary: pet_size
+    values: {lora: [2, 8], prompt: [4]}
+    finetune_examples: {lora: [128], prompt: [128]}
+hold_out: model_params >= 3e5
+learning_rates:
+  full:
+    - {optimizer: adafactor, rates: [1e-3, 3e-3]}
+    - {optimizer: {name: adamw, weight_decay: 0.1}, rates: 1e-3}
+  lora: [1e-2, 3e-2]
+  prompt: 0.1
+sweep: {model: nano-0.05m, finetune_examples: 128}
+train: {optimizer: {full: {parameter_scaling: true}, lora: adamw, prompt: adamw}, epochs: {full: 2, lora: 4}}
+"""
+
+
+def study(text: str = STUDY) -> StudySpec:
+    spec = parse_study(text)
+    assert isinstance(spec, StudySpec)
+    return spec
+
+
+def refused(old: str, new: str) -> str:
+    assert old in STUDY
+    with pytest.raises(UsageError) as caught:
+        parse_study(STUDY.replace(old, new, 1), "s.yaml")
+    return str(caught.value)
+
+
+def test_short_forms_and_numbers_mean_what_an_author_expects() -> None:
+    spec = study()
+    adamw = OptimizerSpec(name="adamw")
+    assert spec.candidates("prompt") == [Choice(optimizer=adamw, learning_rate=0.1)]
+    assert [choice.learning_rate for choice in spec.candidates("full")] == [1e-3, 3e-3, 1e-3]
+    assert spec.candidates("full")[2].optimizer == OptimizerSpec(name="adamw", weight_decay=0.1)
+    assert isinstance(spec.train.optimizer, PerMethod)
+    assert spec.train.optimizer.full == OptimizerSpec(parameter_scaling=True)
+    assert isinstance(spec.train.epochs, PerMethod)
+    assert (spec.train.epochs.full, spec.train.epochs.prompt) == (2, None)
+    assert spec.grids[1].values == (1_700_000, "last")
+
+
+def test_one_optimiser_for_every_method() -> None:
+    spec = study(
+        STUDY.replace(
+            "optimizer: {full: {parameter_scaling: true}, lora: adamw, prompt: adamw}", "optimizer: adamw"
+        )
+    )
+    assert spec.train.optimizer == OptimizerSpec(name="adamw")
+    assert spec.train.resolve("prompt", spec.candidates("prompt")[0]).epochs == 4
+
+
+def test_a_pretraining_study_is_read() -> None:
+    text = "kind: pretrain\nname: ladder\nlanguages: [en, no]\nmodels: [nano-1m]\n"
+    text += "checkpoints: {nano-1m: [0.5]}\n"
+    spec = parse_study(text)
+    assert isinstance(spec, PretrainSpec)
+    assert spec.languages == ("en", "no")
+    assert spec.checkpoints == {"nano-1m": (0.5,)}
+
+
+def test_a_study_survives_json() -> None:
+    assert StudySpec.model_validate_json(study().model_dump_json()) == study()
+
+
+def test_an_unknown_key_names_file_line_field_and_nearest() -> None:
+    assert refused("seeds: [0, 1]", "seed: [0, 1]").splitlines() == [
+        "s.yaml, line 3, seed: unknown key 'seed'",
+        "  wanted: one of base, grids, hold_out, kind, learning_rates, name, seeds, sweep, task, "
+        "test_examples, train",
+        "  got: 'seed'",
+        "  remedy: did you mean 'seeds'?",
+    ]
+
+
+def test_a_wrong_type_names_file_line_field_wanted_and_got() -> None:
+    assert refused("[0, 1]", "[0, x]").splitlines() == [
+        "s.yaml, line 3, seeds[1]: a value that cannot be right",
+        "  wanted: a whole number",
+        "  got: 'x'",
+    ]
+
+
+def test_several_problems_are_told_at_once_in_the_order_of_lines() -> None:
+    text = (
+        STUDY.replace("seeds:", "seed:")
+        .replace("epochs:", "epoch:")
+        .replace("test_examples: 512", "test_examples: 0")
+    )
+    with pytest.raises(UsageError) as caught:
+        parse_study(text, "s.yaml")
+    heads = [line for line in str(caught.value).splitlines() if not line.startswith(" ")]
+    assert [head.split(":")[0] for head in heads] == [
+        "s.yaml, line 3, seed",
+        "s.yaml, line 4, test_examples",
+        "s.yaml, line 24, train.epoch",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "wanted"),
+    [
+        ("[0, 1]", "3", "line 3, seeds", "wanted: a list"),
+        ("[0, 1]", "[0, true]", "line 3, seeds[1]", "wanted: a whole number"),
+        ("[0, 1]", "[]", "line 3, seeds", "wanted: at least 1 item"),
+        ("vary: model", "vary: modle", "line 7, grids[0].vary", "did you mean 'model'?"),
+        ("vary: model", "very: model", "line 7, grids[0].vary", "vary is missing"),
+        ("lora: adamw", "lora: adamv", "line 24, train.optimizer.lora", "did you mean 'adamw'?"),
+        ("epochs: {full: 2", "epochs: {ful: 2", "line 24, train.epochs.ful", "did you mean 'full'?"),
+        ("epochs: {full: 2", "epochs: {full: 1.5", "line 24, train.epochs.full", "wanted: a whole number"),
+        ("rates: 1e-3", "rates: -1", "line 20, learning_rates.full[1].rates", "wanted: a number above 0"),
+        ("weight_decay: 0.1", "decay: 0.1", "learning_rates.full[1].optimizer.decay", "'weight_decay'?"),
+        ("1.7e6", "first", "line 11, grids[1].values[0]", "tokens, or last"),
+        ("name: nano\n", "name: ../nano\n", "line 1, name", "letters, digits"),
+        ("[128, 256]", "[128, 128]", "line 9, grids[0].finetune_examples.full", "distinct"),
+        ("[128, 256]", "[128, -1]", "line 9, grids[0].finetune_examples.full[1]", "above 0"),
+        ("prompt: 0.1", "promt: 0.1", "line 22, learning_rates.promt", "did you mean 'prompt'?"),
+        ("task: mini-en-de", "task:", "line 2, task", "got: nothing"),
+        ("task: mini-en-de", "task: 12", "line 2, task", "wanted: text"),
+        ("test_examples: 512\n", "", "test_examples is missing", "wanted: a value for test_examples"),
+        ("base: {model: nano-0.3m, ", "base: {", "line 5, base.model", "model is missing"),
+        ("values: {lora: [2, 8], prompt: [4]}", "values: [2]", "line 14, grids[2].values", "a mapping"),
+        (
+            "sweep: {model: nano-0.05m, finetune_examples: 128}\n",
+            "",
+            "line 18, learning_rates.full",
+            "a `sweep` setting",
+        ),
+        ("  prompt: 0.1\n", "", "line 17, learning_rates.prompt", "at least one rate for prompt"),
+        ("name: nano\n", "name: nano\nname: micro\n", "line 2", "key 'name' is there twice"),
+        ("seeds: [0, 1]", "seeds: [0, 1", "line 4", "not valid YAML"),
+        ("name: nano", "name: !!python/object:os.system x", "line 1", "a YAML tag"),
+        ("name: nano", "kind: tune\nname: nano", "line 1, kind", "wanted: finetune or pretrain"),
+        ("train: {", "train: 3 # {", "line 24, train", "a mapping"),
+    ],
+)
+def test_a_mistake_is_told_where_it_is(old: str, new: str, place: str, wanted: str) -> None:
+    message = refused(old, new)
+    assert place in message
+    assert wanted in message
+    assert "pydantic" not in message
+    assert "Input should" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "the file is empty"),
+        ("# only a comment\n", "the file is empty"),
+        ("- 1\n- 2\n", "not a study"),
+        ("just words", "not a study"),
+        ("a: 1\n---\nb: 2\n", "a second document"),
+        ("[" * 50_000, "nested too deeply"),
+        ("a: &x [*x]", "alias *x"),
+        ("a: 'b\n", "not valid YAML"),
+        ("\tname: x", "not valid YAML"),
+        ("a: \x01", "not valid YAML"),
+    ],
+)
+def test_text_that_is_no_study_is_told(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told.replace("*", r"\*")):
+        parse_study(text)
+
+
+def test_an_alias_bomb_is_refused_quickly() -> None:
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    with pytest.raises(UsageError, match="too many values"):
+        parse_study("\n".join(lines))
+
+
+def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "nano.yaml").write_text(STUDY)
+    with pytest.raises(UsageError, match=r"no such file(.|\n)*did you mean 'nano.yaml'"):
+        load_study(tmp_path / "nanno.yaml")
+
+
+def test_a_folder_is_not_a_study_file(tmp_path: Path) -> None:
+    (tmp_path / "nano.yaml").write_text(STUDY)
+    with pytest.raises(UsageError, match=r"a folder, not a file(.|\n)*nano.yaml"):
+        load_study(tmp_path)
+
+
+def test_a_binary_and_a_huge_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"name: \xff\xfe\x00")
+    with pytest.raises(UsageError, match="not a text file"):
+        load_study(tmp_path / "binary.yaml")
+    (tmp_path / "huge.yaml").write_text("#" * (MAX_BYTES + 1))
+    with pytest.raises(UsageError, match="too large for a study file"):
+        load_study(tmp_path / "huge.yaml")
+
+
+def test_the_file_s_name_is_in_the_message(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(STUDY.replace("seeds", "sedes"))
+    with pytest.raises(UsageError, match=r"^mine.yaml, line 3, sedes"):
+        load_study(path)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.integers(0, len(STUDY) - 1),
+    st.integers(0, 30),
+    st.text(alphabet="abn01-: [{}]'\"\n\t&*!#,.e~?|>%@\x00é", max_size=12),
+)
+def test_a_damaged_study_file_is_a_usage_error_or_a_study(start: int, length: int, put: str) -> None:
+    try:
+        parse_study(STUDY[:start] + put + STUDY[start + length :], "s.yaml")
+    except UsageError as error:
+        told = str(error)
+    else:
+        told = "s.yaml"
+    assert "s.yaml" in told
