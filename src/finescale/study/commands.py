@@ -67,20 +67,20 @@ def run(
     _make_folder(folder, spec.name, study_file)
     if retry_failed:
         with Ledger(folder / "ledger.sqlite") as ledger:
-            console.print(f"{ledger.retry_failed()} failed runs will be tried again")
+            _say(console, f"{ledger.retry_failed()} failed runs will be tried again")
     size = workers or usable_cores()
     try:
         with _sigterm_like_ctrl_c():
             summary = run_study(plan, folder, LocalExecutor(size), progress=Shown(console, size))
     except KeyboardInterrupt:
-        console.print("\nStopped. Everything finished is kept; the same command continues.", style="yellow")
+        _say(console, "\nStopped. Everything finished is kept; the same command continues.", style="yellow")
         return INTERRUPTED
     words = ", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items()))
-    console.print(f"{spec.name}: {words} ({summary.made} made now). Records: {folder / 'records.parquet'}")
+    _say(console, f"{spec.name}: {words} ({summary.made} made now). Records: {folder / 'records.parquet'}")
     if summary.counts.get("failed"):
-        console.print(f"Why runs failed: finescale status {folder}; again: --retry-failed")
+        _say(console, f"Why runs failed: finescale status {folder}; again: --retry-failed")
     if summary.orphans:
-        console.print(f"{summary.orphans} finished runs are no longer in the study; they stay in the ledger.")
+        _say(console, f"{summary.orphans} finished runs are no longer in the study; they stay in the ledger.")
     return 0
 
 
@@ -108,7 +108,7 @@ def status(
             frame = records_frame(ledger)
             write_table(frame, export)
             if not as_json:
-                console.print(f"{frame.height} records written to {export}")
+                _say(console, f"{frame.height} records written to {export}")
     if as_json:
         console.print_json(json.dumps(state))
     elif export is None:
@@ -183,7 +183,7 @@ def _show_plan(console: Console, spec: StudySpec | PretrainSpec, plan: Plan) -> 
             fields = task.entry.fields
             checkpoints = len(spec.checkpoints.get(fields["model"], ())) + 1
             table.add_row(escape(fields["model"]), f"{fields['model_params']:,}", str(checkpoints))
-        console.print(f"{spec.name}: {len(plan.tasks())} pretraining runs", highlight=False)
+        _say(console, f"{spec.name}: {len(plan.tasks())} pretraining runs")
         console.print(table)
         return
     assert isinstance(plan, FinetunePlan)
@@ -205,15 +205,15 @@ def _show_plan(console: Console, spec: StudySpec | PretrainSpec, plan: Plan) -> 
     total = sum(estimated_flops(item.run) for item in runs)
     seconds = sum(entry.cost for entry in known.values()) + sum(plan.outlook())
     study_runs = sum(item.purpose == "study" for item in runs)
-    console.print(
+    _say(
+        console,
         f"{spec.name}: {len(runs)} runs, {len(runs) - study_runs} of them for the learning-rate sweep; "
         f"{sum(held)} of {study_runs} study runs held out"
         f" ({sum(held) / max(1, study_runs):.0%}); about {total:.2g} training FLOPs (estimated),"
         f" roughly {duration(seconds)} of one core.",
-        highlight=False,
     )
     if spec.hold_out is not None and not any(held):
-        console.print(f"hold_out matches no run: {spec.hold_out}", style="yellow", markup=False)
+        _say(console, f"hold_out matches no run: {spec.hold_out}", style="yellow")
 
 
 def _state(ledger: Ledger, folder: Path) -> dict[str, Any]:
@@ -255,29 +255,31 @@ def _show_state(console: Console, state: Mapping[str, Any]) -> None:
         numbers = [str(group.get(name) or "") for name in order]
         table.add_row(group["purpose"], escape(group["method"]), escape(group["model"]), *numbers)
     words = ", ".join(f"{state['counts'][name]} {name}" for name in order if state["counts"].get(name))
-    console.print(f"{state['study']}: {state['runs']} runs: {words}", highlight=False, markup=False)
+    _say(console, f"{state['study']}: {state['runs']} runs: {words}")
     console.print(table)
     for choice in state["choices"]:
         chosen, edge = choice["chosen"], choice["evidence"].get("edge")
         note = f" - the {edge} rate tried: a better one may lie beyond" if edge else ""
-        console.print(
+        _say(
+            console,
             f"{choice['method']}: {chosen['optimizer']['name']} at {chosen['learning_rate']:g}"
             f" chosen by the sweep{note}",
-            highlight=False,
-            markup=False,
         )
+    reasons: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for trouble in state["troubles"]:
-        fields = trouble["fields"]
-        console.print(
-            f"{trouble['outcome']} {trouble['run']} ({fields.get('method')}, {fields.get('model')},"
-            f" {fields.get('finetune_examples')} examples): {trouble['error']}",
+        reasons.setdefault((trouble["outcome"], str(trouble["error"])), []).append(trouble)
+    for (outcome, error), troubles in reasons.items():
+        fields = troubles[0]["fields"]
+        more = f" and {len(troubles) - 1} more" if len(troubles) > 1 else ""
+        _say(
+            console,
+            f"{outcome}: {troubles[0]['run']} ({fields.get('method')}, {fields.get('model')},"
+            f" {fields.get('finetune_examples')} examples){more}: {error}",
             style="red",
-            highlight=False,
-            markup=False,
         )
     if state["orphans"]:
-        console.print(
-            f"{state['orphans']} finished runs are no longer in the study; they stay in the ledger."
+        _say(
+            console, f"{state['orphans']} finished runs are no longer in the study; they stay in the ledger."
         )
 
 
@@ -287,3 +289,8 @@ def _table(*columns: str) -> Table:
         words = name in ("purpose", "method", "model", "examples")
         table.add_column(name, justify="left" if words else "right")
     return table
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    """Prints prose as it is: no markup in names, no line breaks where the output is piped."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

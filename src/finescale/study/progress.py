@@ -204,14 +204,20 @@ class Shown:
         self._costs.began.pop(entry.run, None)
         if record["status"] != "done":
             self._console.print(
-                f"{record['status']}: {title(entry)}: {record.get('error')}", style="red", markup=False
+                f"{record['status']}: {title(entry)}: {record.get('error')}",
+                style="red",
+                markup=False,
+                soft_wrap=True,
             )
         elif self._bar is None and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
             loss = record.get("test_loss")
             shown = f"test loss {loss:.4f}, " if isinstance(loss, float) else ""
             self._console.print(
-                f"{self._words()}; {title(entry)}: {shown}{seconds:.1f} s", markup=False, highlight=False
+                f"{self._words()}; {title(entry)}: {shown}{seconds:.1f} s",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
         self._show()
 
@@ -219,7 +225,10 @@ class Shown:
         """Tells that a run will be tried again."""
         self._costs.began.pop(entry.run, None)
         self._console.print(
-            f"attempt {attempts} broke, will try again: {title(entry)}: {error}", style="yellow", markup=False
+            f"attempt {attempts} broke, will try again: {title(entry)}: {error}",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
         )
 
     def _show(self) -> None:

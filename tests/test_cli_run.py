@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+from finescale.cli import app
+from finescale.errors import UsageError
+from finescale.study import commands, resolve
+
+sys.path.insert(0, str(Path(__file__).parent / "study"))
+
+import functions
+from example import RUNS, TEXT
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study file in an empty folder; runs are executed by `functions.instant`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(resolve, "resolver", functions.resolver)
+    assert commands.run.__kwdefaults__ is not None
+    monkeypatch.setitem(commands.run.__kwdefaults__, "execute", "functions:instant")
+    (tmp_path / "small.yaml").write_text(TEXT)
+    return tmp_path / "small.yaml"
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(item) for item in arguments])
+
+
+def test_run_makes_the_study_s_folder(study: Path) -> None:
+    result = call("run", study)
+    assert result.exit_code == 0, result.output
+    folder = study.parent / "results" / "small"
+    assert {item.name for item in folder.iterdir()} >= {"ledger.sqlite", "records.parquet", "study.yaml"}
+    assert (folder / "study.yaml").read_text() == TEXT
+    assert f"small: {RUNS} done ({RUNS} made now)" in " ".join(result.output.split())
+    again = call("run", study)
+    assert f"small: {RUNS} done (0 made now)" in " ".join(again.output.split())
+
+
+def test_run_takes_another_folder_and_a_number_of_workers(study: Path, tmp_path: Path) -> None:
+    assert call("run", study, "--out", tmp_path / "there", "--workers", "1").exit_code == 0
+    assert pl.read_parquet(tmp_path / "there" / "records.parquet").height == RUNS
+
+
+def test_dry_run_shows_the_plan_and_writes_nothing(study: Path) -> None:
+    result = call("run", study, "--dry-run")
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert f"small: {RUNS} runs, 2 of them for the learning-rate sweep" in said
+    assert "4 of 14 study runs held out (29%)" in said
+    assert "training FLOPs" in said
+    assert [item.name for item in study.parent.iterdir()] == ["small.yaml"]
+
+
+def test_dry_run_says_when_nothing_is_held_out(study: Path) -> None:
+    study.write_text(TEXT.replace(">= 256", ">= 1e6"))
+    assert "hold_out matches no run" in call("run", study, "--dry-run").output
+
+
+def test_status_shows_counts_and_choices(study: Path) -> None:
+    call("run", study)
+    for target in (study, study.parent / "results" / "small"):
+        said = " ".join(call("status", target).output.split())
+        assert f"small: {RUNS} runs: {RUNS} done" in said
+        assert "full: adafactor at 0.003 chosen by the sweep - the highest rate tried" in said
+
+
+def test_status_tells_why_runs_failed(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(commands.run.__kwdefaults__, "execute", "functions:broken")  # pyright: ignore
+    call("run", study)
+    assert "RuntimeError: no such device" in call("status", study).output
+    monkeypatch.setitem(commands.run.__kwdefaults__, "execute", "functions:instant")  # pyright: ignore
+    said = " ".join(call("run", study, "--retry-failed").output.split())
+    assert "8 failed runs will be tried again" in said
+    assert f"small: {RUNS} done (8 made now)" in said
+
+
+def test_status_as_json_is_for_machines(study: Path) -> None:
+    call("run", study)
+    state = json.loads(call("status", study, "--json").output)
+    assert state["counts"] == {"done": RUNS}
+    assert state["choices"][0]["chosen"]["learning_rate"] == 3e-3
+    assert sum(group["done"] for group in state["groups"]) == RUNS
+
+
+def test_status_exports_parquet_and_csv(study: Path, tmp_path: Path) -> None:
+    call("run", study)
+    for name in ("table.parquet", "table.csv"):
+        assert call("status", study, "--export", tmp_path / name).exit_code == 0
+    assert pl.read_parquet(tmp_path / "table.parquet").height == RUNS
+    assert pl.read_csv(tmp_path / "table.csv").height == RUNS
+
+
+def told(*arguments: str | Path) -> str:
+    error = call(*arguments).exception
+    assert isinstance(error, UsageError)
+    assert error.exit_code == 2
+    return str(error)
+
+
+def test_mistakes_are_told_before_anything_is_made(study: Path, tmp_path: Path) -> None:
+    assert "did you mean 'small.yaml'?" in told("run", tmp_path / "smal.yaml")
+    assert "no workers" in told("run", study, "--workers", "0")
+    assert "--text is for pretraining studies" in told("run", study, "--text", tmp_path)
+    assert "no study here yet" in told("status", study)
+    study.write_text(TEXT.replace("hold_out: finetune", "hold_out: finetunes"))
+    assert re.search(r"hold_out.*unknown column", told("run", study))
+    study.write_text("kind: pretrain\nname: p\nlanguages: [en]\nmodels: [nano-1m]\n")
+    assert "a pretraining study needs its text" in told("run", study)
+    assert not (tmp_path / "results").exists()
+
+
+def test_another_study_s_folder_is_refused_and_left_alone(study: Path, tmp_path: Path) -> None:
+    call("run", study, "--out", tmp_path / "there")
+    study.write_text(TEXT.replace("name: small", "name: other"))
+    assert "belongs to another study" in told("run", study, "--out", tmp_path / "there")
+    assert (tmp_path / "there" / "study.yaml").read_text() == TEXT
+
+
+def test_an_export_of_an_unknown_kind_is_refused(study: Path) -> None:
+    call("run", study)
+    assert "a name that ends in .parquet or .csv" in told("status", study, "--export", "table.xlsx")
+
+
+def test_the_flags_of_run_and_status() -> None:
+    flags = {name: set(re.findall(r"--[a-z-]+", call(name, "--help").output)) for name in ("run", "status")}
+    assert flags["run"] == {"--out", "--workers", "--dry-run", "--text", "--retry-failed", "--help"}
+    assert flags["status"] == {"--export", "--json", "--help"}
