@@ -147,7 +147,7 @@ def test_the_file_is_durable_and_versioned(tmp_path: Path, ledger: Ledger) -> No
         assert other.execute("PRAGMA user_version").fetchone()[0] == 1
         names = {row[0] for row in other.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert {"runs", "attempts", "leases", "records", "scores", "choices"} <= names
-    assert ledger._db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert ledger.connection.execute("PRAGMA synchronous").fetchone()[0] == 2
 
 
 def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,150 @@
+"""The SQLite file under the ledger: its tables, how it is opened, its transactions, its errors in words."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from finescale.errors import FinescaleError, UsageError
+
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 60.0
+"""So long a process waits for another one's transaction."""
+
+_SCHEMA = """
+CREATE TABLE runs (
+    run TEXT PRIMARY KEY, study TEXT NOT NULL, purpose TEXT NOT NULL, held_out INTEGER NOT NULL,
+    lr_tuned INTEGER NOT NULL, planned INTEGER NOT NULL, cost REAL NOT NULL, position INTEGER NOT NULL,
+    fields TEXT NOT NULL, spec TEXT NOT NULL
+);
+CREATE TABLE attempts (
+    attempt INTEGER PRIMARY KEY, run TEXT NOT NULL, owner TEXT NOT NULL, started REAL NOT NULL, ended REAL,
+    outcome TEXT NOT NULL, error TEXT, traceback TEXT, environment TEXT, counts INTEGER NOT NULL DEFAULT 1
+);
+CREATE INDEX attempts_by_run ON attempts (run);
+CREATE TABLE leases (
+    run TEXT PRIMARY KEY, attempt INTEGER NOT NULL, owner TEXT NOT NULL, heartbeat REAL NOT NULL
+);
+CREATE TABLE records (
+    record TEXT PRIMARY KEY, run TEXT NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL,
+    committed REAL NOT NULL, fields TEXT NOT NULL
+);
+CREATE INDEX records_by_run ON records (run);
+CREATE TABLE scores (
+    run TEXT NOT NULL, dataset TEXT NOT NULL, shots INTEGER NOT NULL, metric TEXT NOT NULL, value REAL,
+    PRIMARY KEY (run, dataset, shots, metric)
+);
+CREATE TABLE choices (
+    method TEXT NOT NULL, sweep TEXT NOT NULL, committed REAL NOT NULL, chosen TEXT NOT NULL,
+    evidence TEXT NOT NULL, PRIMARY KEY (method, sweep)
+);
+"""
+
+
+class Database:
+    """An open SQLite file (WAL, synchronous FULL); use as a context manager. Not shared between threads."""
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        """Opens the ledger.
+
+        Args:
+            path: `ledger.sqlite` in the study folder.
+            create: Make it where it is missing; otherwise a missing ledger is an error.
+
+        Raises:
+            FinescaleError: The file is no ledger, is damaged, or was made by a newer finescale.
+        """
+        if not create and not path.exists():
+            raise UsageError(
+                "no study here yet",
+                wanted="a folder with a ledger.sqlite",
+                got="none",
+                remedy="start the study with `finescale run STUDY`",
+                where=str(path.parent),
+            )
+        self.path = path
+        with self._told():
+            self.connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            self.connection.row_factory = sqlite3.Row
+            self._prepare()
+
+    def __enter__(self) -> Self:
+        """The ledger itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the file."""
+        self.connection.close()
+
+    def _prepare(self) -> None:
+        version = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise FinescaleError(
+                "the ledger was written by a newer finescale",
+                wanted=f"schema version {SCHEMA_VERSION}",
+                got=f"schema version {version}",
+                remedy="upgrade finescale",
+                where=str(self.path),
+            )
+        self._use_wal()
+        self.connection.execute("PRAGMA synchronous = FULL")
+        if version == 0:
+            with self.transaction():
+                if self.connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                    for statement in _SCHEMA.split(";"):
+                        self.connection.execute(statement)
+                    self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _use_wal(self) -> None:
+        """Switches to WAL once; SQLite does not wait where two processes do it in the same moment."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                if self.connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
+                    return
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def read(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        """All rows of a query."""
+        with self._told():
+            return self.connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, one writer at a time."""
+        with self._told():
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+            self.connection.execute("COMMIT")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """SQLite's own errors in words."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            remedies = {
+                "locked": "another process holds the ledger: wait for it, or end it",
+                "readonly": "make the folder writable",
+                "full": "free some disk space and run again: finished runs are kept",
+                "unable to open": "check that the folder exists and is writable",
+            }
+            remedy = next((text for key, text in remedies.items() if key in str(error)), "")
+            raise FinescaleError(
+                "the ledger cannot be used",
+                wanted="a working SQLite file on a local disk",
+                got=str(error),
+                remedy=remedy or "restore the file from a copy, or start the study in another folder (--out)",
+                where=str(self.path),
+            ) from error
