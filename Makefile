@@ -1,0 +1,49 @@
+# finescale: `make study` and `make test` do everything on a fresh machine (Linux, Python >= 3.11).
+PYTHON ?= python3
+BIN := .venv/bin
+STUDY ?= studies/nano.yaml
+TEXT ?= build/corpus/pretraining
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study test lint bench docs corpus ladder
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready  ## create .venv with the locked versions
+
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "finescale needs Python 3.11 or newer; got $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@echo "Setting up .venv (once: a few minutes, about 2 GB) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+study: setup  ## run the nano study and write its page
+	@$(BIN)/finescale run $(STUDY)
+	@$(BIN)/finescale report $(STUDY)
+
+test: setup  ## run all tests
+	@$(BIN)/pytest
+
+lint: setup  ## ruff and pyright
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+bench: setup  ## run every benchmark (long) and keep the results under benchmarks/results/
+	@for script in $$(grep -l 'publish(' benchmarks/*.py | grep -v report.py); do $(BIN)/python $$script || exit 1; done
+
+docs: setup  ## build the documentation; warnings are errors
+	@$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+corpus: setup  ## rebuild the corpus and the pretraining text (about 900 MB of downloads)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r scripts/corpus/requirements.txt
+	@$(BIN)/python scripts/corpus/build.py --out build/corpus
+
+ladder: setup  ## pretrain the nano ladder again from the rebuilt text and put it into the package
+	@$(BIN)/finescale run studies/nano_ladder.yaml --text $(TEXT)
+	@$(BIN)/python scripts/bundle_ladder.py results/nano-ladder

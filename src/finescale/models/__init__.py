@@ -1,0 +1,1 @@
+"""Base models: the ladder's decoders, the tokenizer, and models opened by name."""

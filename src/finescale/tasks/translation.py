@@ -1,0 +1,41 @@
+"""Translation tasks of the mini corpus; the prompt is the few-shot format of Garcia et al. (2023)."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from finescale.tasks import corpus
+from finescale.tasks.task import Example, Task
+
+TEMPLATE = "{source_language}: {source}\n{target_language}:"
+LANGUAGES = {"en": "English", "de": "German", "zh": "Chinese", "fr": "French", "es": "Spanish"}
+
+
+def translation_examples(frame: pl.DataFrame, source: str, target: str) -> tuple[Example, ...]:
+    """Examples from the columns `source` and `target`.
+
+    Args:
+        frame: One row an example.
+        source: Language code of the sources.
+        target: Language code of the targets.
+    """
+    fields = {"source_language": LANGUAGES[source], "target_language": LANGUAGES[target]}
+    return tuple(Example(row["source"], row["target"], fields) for row in frame.iter_rows(named=True))
+
+
+def mini_translation(target: str, name: str) -> Task:
+    """The bundled English-to-`target` task (LibreOffice help and interface texts)."""
+    corpus_name = f"parallel_en_{target}"
+    splits = {
+        split: translation_examples(corpus.load(corpus_name, split), "en", target)
+        for split in ("train", "dev", "test")
+    }
+    return Task(
+        name=name,
+        template=TEMPLATE,
+        max_source_tokens=256,
+        max_target_tokens=256,
+        train=splits["train"],
+        dev=splits["dev"],
+        test={"libreoffice": splits["test"]},
+    )

@@ -1,0 +1,1 @@
+"""Training: objectives, batches, optimisers and the one loop."""

@@ -1,0 +1,1 @@
+"""Finetuning methods: each wraps a model and names its trainable parameters."""

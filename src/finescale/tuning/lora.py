@@ -1,0 +1,44 @@
+"""LoRA (Hu et al. 2021) on attention and feed-forward weights, W + BA with scale 1 as in the paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel
+
+from finescale.tuning.tuned import Tuned
+
+
+def lora_alpha(rank: int) -> float:
+    """The alpha that makes PEFT's scale alpha / rank equal to 1."""
+    return float(rank)
+
+
+def wrap_lora(model: PreTrainedModel, rank: int, seed: int) -> Tuned:
+    """Adds adapters of a rank to all linear weights of the blocks (in place); the output head has none.
+
+    Args:
+        model: The base model.
+        rank: LoRA rank.
+        seed: Draws A; B starts at zero.
+
+    Returns:
+        The tuned model; only the adapters are trained.
+    """
+    alpha = lora_alpha(rank)
+    settings = LoraConfig(
+        r=rank, lora_alpha=int(alpha), target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
+    )
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    adapted = get_peft_model(model, settings)
+    torch.set_rng_state(state)
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+    def save(folder: Path) -> None:
+        adapted.save_pretrained(str(folder))
+
+    return Tuned(model=cast(PreTrainedModel, model), trainable=trainable, save=save)

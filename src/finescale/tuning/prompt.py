@@ -1,0 +1,51 @@
+"""Prompt tuning (Lester et al. 2021): trained vectors before the input embeddings of every example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from peft import PromptTuningConfig, PromptTuningInit, TaskType, get_peft_model
+from transformers import PreTrainedModel
+
+from finescale.tuning.tuned import Tuned
+
+START_FROM = 5_000
+"""A soft prompt starts as rows of the most frequent tokens (Lester et al. 2021: of 5,000)."""
+
+
+def wrap_prompt(model: PreTrainedModel, length: int, seed: int, frequent: Sequence[int]) -> Tuned:
+    """Freezes the model and adds a soft prompt.
+
+    Args:
+        model: The base model.
+        length: Soft-prompt tokens.
+        seed: Draws the vocabulary rows that the prompt starts from, without replacement.
+        frequent: Token ids, the most frequent first.
+
+    Returns:
+        The tuned model; only the prompt [length, width] is trained.
+    """
+    model.requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    pool = torch.tensor(list(frequent[:START_FROM]))
+    rows = pool[torch.randperm(len(pool), generator=generator)[:length]]
+    weight = model.get_input_embeddings().weight
+    assert isinstance(weight, torch.Tensor)
+    prompt = torch.nn.Parameter(weight[rows].detach().clone())
+
+    def save(folder: Path) -> None:
+        settings = PromptTuningConfig(
+            task_type=TaskType.CAUSAL_LM,
+            num_virtual_tokens=length,
+            prompt_tuning_init=PromptTuningInit.RANDOM,
+        )
+        adapted = get_peft_model(model, settings)
+        encoder = cast(torch.nn.ModuleDict, adapted.prompt_encoder)["default"]
+        with torch.no_grad():
+            cast(torch.nn.Embedding, encoder.embedding).weight.copy_(prompt)
+        adapted.save_pretrained(str(folder))
+
+    return Tuned(model=model, trainable={"soft_prompt": prompt}, save=save, soft_prompt=prompt)
