@@ -3,7 +3,7 @@
     pip install -r scripts/corpus/requirements.txt
     python scripts/corpus/build.py --out build/corpus
 
-Needs Debian 12 (apt, dpkg), 0.9 GB of download, 1 GB of disk, 2 GB of memory and ten minutes on one core.
+Needs Debian 12 (apt, dpkg), 0.9 GB of download, 1 GB of disk, 1 GB of memory and ten minutes on one core.
 """
 
 import json
@@ -21,6 +21,7 @@ from catalogues import read_catalogues
 from fetch import fetch, read_packages, read_wheels
 from filters import load_classifier
 from help_pages import read_help
+from ladder_rows import keep_ladder_rows
 from manpages import read_manpages
 from manuals import read_appstream, read_manuals
 from rich.console import Console
@@ -41,22 +42,26 @@ def main(
     sources: Annotated[
         Path | None, typer.Option(help="apt sources file. Default: the machine's own for Debian.")
     ] = None,
+    all_text: Annotated[
+        bool, typer.Option("--all-text", help="Keep all English and German text, not the ladder's sample.")
+    ] = False,
 ) -> None:
     """Rebuilds the corpus."""
     try:
-        build(out, work or out / "work", sources)
+        build(out, work or out / "work", sources, all_text)
     except FinescaleError as error:
         _console.print(str(error), style="red", markup=False)
         raise typer.Exit(error.exit_code) from None
 
 
-def build(out: Path, work: Path, sources: Path | None) -> None:
+def build(out: Path, work: Path, sources: Path | None, all_text: bool) -> None:
     """Fetches, assembles and writes the corpus.
 
     Args:
         out: Where the sets go.
         work: Where the packages' texts go.
         sources: The apt sources to use; by default the machine's own for Debian.
+        all_text: Whether to keep all pretraining text, or in the bundled ladder's languages its sample.
     """
     classify = load_classifier()
     wanted = {package.name: package.version for package in read_packages()}
@@ -74,8 +79,9 @@ def build(out: Path, work: Path, sources: Path | None) -> None:
                 classify,
                 step,
             )
+    missing = {} if all_text else keep_ladder_rows(sets)
     write(out, sets, dropped, versions)
-    _report(sets, wanted, versions)
+    _report(sets, wanted, versions, missing)
 
 
 def write(out: Path, sets: Sets, dropped: Dropped, versions: dict[str, str]) -> None:
@@ -95,7 +101,9 @@ def write(out: Path, sets: Sets, dropped: Dropped, versions: dict[str, str]) -> 
     for name, rows in sets.items():
         path = out / f"{name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pl.DataFrame(rows).write_parquet(path, compression="zstd", compression_level=19)
+        aside = path.with_suffix(".part")
+        pl.DataFrame(rows).write_parquet(aside, compression="zstd", compression_level=19)
+        aside.replace(path)
         counts[name] = {"rows": len(rows), "bytes": path.stat().st_size}
     _write_json(out / "counts.json", counts)
     _write_json(out / "build.json", {"versions": versions, "dropped": dropped})
@@ -113,8 +121,8 @@ def _steps(progress: Progress, stage: str, total: int) -> Iterator[Callable[[str
     progress.update(task, description=stage, completed=total)
 
 
-def _report(sets: Sets, wanted: dict[str, str], versions: dict[str, str]) -> None:
-    """Prints what was made, and from which packages where they are not the bundled corpus's."""
+def _report(sets: Sets, wanted: dict[str, str], versions: dict[str, str], missing: dict[str, int]) -> None:
+    """Prints what was made, and what is not as when the bundled corpus was made."""
     table = Table("set", "rows", "origins")
     for name, rows in sets.items():
         origins = Counter(row["origin"] for row in rows).most_common(3)
@@ -127,6 +135,8 @@ def _report(sets: Sets, wanted: dict[str, str], versions: dict[str, str]) -> Non
         )
     for name, version in others.items():
         _console.print(f"{name}: got {version}, the bundled corpus was made from {wanted[name]}")
+    for name, count in missing.items():
+        _console.print(f"{name}: {len(sets[name]):,} rows that the bundled ladder saw, {count:,} not found")
 
 
 if __name__ == "__main__":

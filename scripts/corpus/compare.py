@@ -70,7 +70,12 @@ def shared_sets(build: Path, reference: Path) -> Iterator[tuple[str, Counter[tup
 
 
 def _rows(path: Path) -> Counter[tuple]:
-    frame = pl.read_parquet(path)
+    try:
+        frame = pl.read_parquet(path)
+    except pl.exceptions.ComputeError as error:
+        raise UsageError(
+            "this is no Parquet file", got=str(error), remedy="build it again", where=str(path)
+        ) from error
     return Counter(frame.select(sorted(set(frame.columns) - {"origin"})).iter_rows())
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import assemble
 import build
 import compare
+import ladder_rows
 import polars as pl
 import pytest
+import splits
 from corpus_samples import classify, sample
 from texts import Pair
 from typer.testing import CliRunner
@@ -109,6 +111,49 @@ def test_an_empty_set_is_told_and_nothing_is_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def text_folder(folder: Path, texts: dict[str, list[str]]) -> Path:
+    folder.mkdir(parents=True)
+    for language, rows in texts.items():
+        frame = pl.DataFrame(rows_of(language, rows))
+        frame.write_parquet(folder / f"{language}.parquet")
+    return folder
+
+
+def test_the_ladder_text_is_found_again_in_its_order(tmp_path, monkeypatch):
+    # Few bits, so that some rows share a hash.
+    monkeypatch.setattr(ladder_rows, "row_hash", lambda text: splits.digest(text) >> 57)
+    everything = {language: [f"{language} {number}" for number in range(40)] for language in ("en", "de")}
+    seen = {"en": everything["en"][30:10:-1], "de": ["a row of an older package", *everything["de"][5:20]]}
+    text_folder(tmp_path / "build" / "pretraining", everything)
+    table = tmp_path / "rows.parquet"
+    in_full = ladder_rows.note_rows(text_folder(tmp_path / "seen", seen), tmp_path / "build", table)
+    assert 1 < in_full < 36
+    sets = {f"pretraining/{language}": rows_of(language, rows) for language, rows in everything.items()}
+    assert ladder_rows.keep_ladder_rows(sets, table) == {"pretraining/en": 0, "pretraining/de": 0}
+    assert sets == {f"pretraining/{language}": rows_of(language, rows) for language, rows in seen.items()}
+
+
+def test_ladder_rows_that_are_gone_are_counted(tmp_path):
+    everything = {"en": ["one", "two", "three"], "de": ["eins", "zwei"]}
+    folder = text_folder(tmp_path / "build" / "pretraining", everything)
+    assert ladder_rows.note_rows(folder, tmp_path / "build", tmp_path / "rows.parquet") == 0
+    today = {"en": ["three", "one"], "de": everything["de"]}
+    sets = {f"pretraining/{language}": rows_of(language, rows) for language, rows in today.items()}
+    missing = ladder_rows.keep_ladder_rows(sets, tmp_path / "rows.parquet")
+    assert missing == {"pretraining/en": 1, "pretraining/de": 0}
+    assert [row["text"] for row in sets["pretraining/en"]] == ["one", "three"]
+
+
+def test_the_bundled_table_of_ladder_rows_is_readable():
+    table = pl.read_parquet(ladder_rows.TABLE)
+    assert dict(table["language"].value_counts().iter_rows()) == {"en": 64_040, "de": 80_731}
+    assert table["text"].count() < 10
+
+
+def rows_of(language: str, texts: list[str]) -> list[dict[str, str]]:
+    return [{"language": language, "text": text, "origin": "any"} for text in texts]
+
+
 def test_two_builds_are_compared_set_by_set(tmp_path):
     def build_of(name: str, texts: list[str]) -> None:
         path = tmp_path / name / "pretraining" / "en.parquet"
@@ -120,6 +165,9 @@ def test_two_builds_are_compared_set_by_set(tmp_path):
     (_, ours, theirs), *others = compare.shared_sets(tmp_path / "ours", tmp_path / "theirs")
     assert not others
     assert (ours & theirs).total() == 2
+    (tmp_path / "ours/pretraining/en.parquet").write_text("cut off")
+    with pytest.raises(UsageError, match=r"ours/pretraining/en.parquet: this is no Parquet file"):
+        list(compare.shared_sets(tmp_path / "ours", tmp_path / "theirs"))
     with pytest.raises(UsageError, match="there is nothing to compare with"):
         list(compare.shared_sets(tmp_path, tmp_path / "absent"))
 
@@ -128,9 +176,5 @@ def test_the_scripts_name_their_flags():
     app = build.typer.Typer()
     app.command()(build.main)
     told = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "100", "TERM": "dumb"}).output
-    assert sorted(set(re.findall(r"--[a-z]+", told)) - {"--install", "--show"}) == [
-        "--help",
-        "--out",
-        "--sources",
-        "--work",
-    ]
+    flags = set(re.findall(r"--[a-z-]+", told)) - {"--install-completion", "--show-completion"}
+    assert flags == {"--all-text", "--help", "--out", "--sources", "--work"}
