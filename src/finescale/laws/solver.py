@@ -20,6 +20,10 @@ _CHUNK = 150_000
 """Numbers of one [G, N] array that are worked on at a time: fits the processor's cache."""
 
 
+_ZOOM = np.array([-0.12, -0.07, -0.03, -0.01, 0.01, 0.03, 0.07, 0.12])
+_ZOOM_UP_TO = 2
+_ZOOM_KEEP = 6
+_ZOOM_POINTS = 150
 _SHARES = (0.3, 0.08, 0.02)
 """Fractions of a Newton step that are tried where the whole step fails."""
 
@@ -135,7 +139,9 @@ def derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array, Array]
     return value, gradient, hessian, majoriser
 
 
-def polish(problem: Problem, z: Array, *, steps: int = 200, tolerance: float = 1e-15) -> Solution:
+def polish(
+    problem: Problem, z: Array, *, steps: int = 200, tolerance: float = 1e-15, smooth: bool = True
+) -> Solution:
     """Damped Newton steps on the true objective from given starts, all problems side by side.
 
     Args:
@@ -143,13 +149,14 @@ def polish(problem: Problem, z: Array, *, steps: int = 200, tolerance: float = 1
         z: Starts, [G, P + K].
         steps: At most so many steps.
         tolerance: Stop where the predicted relative decrease is below this.
+        smooth: Begin with a larger delta where few residuals are within delta.
 
     Returns:
         The solutions, in the order of the starts.
     """
     size = max(1, _CHUNK // max(1, problem.model.n_points))
     parts = [
-        _polish(problem.part(slice(at, at + size)), z[at : at + size], steps, tolerance)
+        _polish(problem.part(slice(at, at + size)), z[at : at + size], steps, tolerance, smooth)
         for at in range(0, len(z), size)
     ]
     return Solution(
@@ -160,10 +167,10 @@ def polish(problem: Problem, z: Array, *, steps: int = 200, tolerance: float = 1
     )
 
 
-def _polish(problem: Problem, z: Array, steps: int, tolerance: float) -> Solution:
+def _polish(problem: Problem, z: Array, steps: int, tolerance: float, smooth: bool) -> Solution:
     z = np.clip(z, problem.lower, problem.upper)
     target = problem.delta
-    delta = _first_delta(problem, z)
+    delta = _first_delta(problem, z) if smooth else np.full((len(z), 1), problem.delta)
     problem = replace(problem, delta=delta)
     value, gradient, hessian, major = derivatives(problem, z)
     damping = np.zeros(len(z))
@@ -417,7 +424,22 @@ def solve(problem: Problem, grid: Array, *, start: Array | None = None, keep: in
         The distinct minima, best first.
     """
     P, K = problem.model.n_linear, problem.model.n_nonlinear
-    cells = np.clip(grid.reshape(-1, K), problem.lower[P:], problem.upper[P:])
+    coarse = _minima(problem, np.clip(grid, problem.lower[P:], problem.upper[P:]), start, keep)
+    found = [coarse]
+    if 0 < problem.free[P:].sum() <= _ZOOM_UP_TO and problem.model.n_points <= _ZOOM_POINTS:
+        found.append(_minima(problem, _around(problem, coarse.z[0, P:]), start, _ZOOM_KEEP, smooth=False))
+    names = ("z", "objective", "converged", "curvature")
+    everything = [np.concatenate([getattr(part, name) for part in found]) for name in names]
+    order = np.argsort(everything[1], kind="stable")
+    return Solution(*(part[order] for part in everything))
+
+
+def _minima(
+    problem: Problem, grid: Array, start: Array | None, keep: int, *, smooth: bool = True
+) -> Solution:
+    """Profiles over a grid and polishes the profile's local minima."""
+    P, K = problem.model.n_linear, problem.model.n_nonlinear
+    cells = grid.reshape(-1, K)
     if start is not None:
         cells = np.where(problem.free[P:], cells, start[P:])
     size = max(1, 4 * _CHUNK // max(1, problem.model.n_points))
@@ -430,9 +452,15 @@ def solve(problem: Problem, grid: Array, *, start: Array | None = None, keep: in
     chosen = local_minima(values.reshape(grid.shape[:-1]))[:keep]
     if not chosen.size:
         chosen = np.array([int(np.argmin(values))])
-    starts = np.concatenate([c[chosen], cells[chosen]], axis=1)
-    polished = polish(problem, starts)
-    order = np.argsort(polished.objective, kind="stable")
-    return Solution(
-        *(getattr(polished, name)[order] for name in ("z", "objective", "converged", "curvature"))
-    )
+    return polish(problem, np.concatenate([c[chosen], cells[chosen]], axis=1), smooth=smooth)
+
+
+def _around(problem: Problem, theta: Array) -> Array:
+    """A fine grid around the best exponents so far: close minima hide between the cells of the coarse one."""
+    P = problem.model.n_linear
+    axes = [
+        value + _ZOOM * (1 + abs(value)) if free else np.array([value])
+        for value, free in zip(theta, problem.free[P:], strict=True)
+    ]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    return np.clip(grid, problem.lower[P:], problem.upper[P:])
