@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    Gemma2Config,
+    GemmaConfig,
+    GPT2Config,
+    GPTBigCodeConfig,
+    GPTNeoXConfig,
+    LlamaConfig,
+    Qwen3Config,
+)
+from transformers import AutoModelForCausalLM
+
+from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
+from finescale.training.batching import Encoded, collate
+from finescale.tuning.full import wrap_full
+
+SMALL = {"vocab_size": 300, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+LAYERS = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
+CONFIGS = {
+    "llama": LlamaConfig(**SMALL, **LAYERS, num_key_value_heads=1),
+    "gpt-neox": GPTNeoXConfig(**SMALL, **LAYERS),
+    "qwen3": Qwen3Config(**SMALL, **LAYERS, num_key_value_heads=2, head_dim=8),
+    "gemma": GemmaConfig(**SMALL, **LAYERS, num_key_value_heads=1, head_dim=8),
+    "gpt2": GPT2Config(**SMALL, **GPT),
+    "gpt-bigcode": GPTBigCodeConfig(**SMALL, **GPT),
+}
+
+
+def examples(count=12, seed=0):
+    rng = np.random.default_rng(seed)
+    return [Encoded(rng.integers(3, 300, rng.integers(6, 60)).astype(np.int32), 4) for _ in range(count)]
+
+
+def model(config):
+    torch.manual_seed(0)
+    built = AutoModelForCausalLM.from_config(config).float().eval()
+    with torch.no_grad():  # fresh weights are so small that attention hardly matters: make it matter
+        for parameter in built.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(8)
+    return built
+
+
+def plain_loss(built, given):
+    """Each example alone, full logits, the library's own forward pass."""
+    nats = 0.0
+    for example in given:
+        ids = torch.from_numpy(example.ids.astype(np.int64))[None]
+        logits = built(ids, use_cache=False).logits[0, example.target_start - 1 : -1]
+        nats += float(torch.nn.functional.cross_entropy(logits, ids[0, example.target_start :], reduction="sum"))
+    return nats / sum(e.target_tokens for e in given)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.no_grad()
+def test_packed_loss_on_target_positions_equals_one_example_at_a_time(name):
+    built, given = model(CONFIGS[name]), examples()
+    expected = plain_loss(built, given)
+    tuned = wrap_full(built)
+    for packed in (True, False):
+        loss = evaluate(tuned, evaluation_batches(given, pad=0, packed=packed))
+        assert loss.mean == pytest.approx(expected, abs=1e-5)
+        assert loss.target_tokens == sum(e.target_tokens for e in given)
+    assert packing_agrees(tuned, given, pad=0)
+
+
+def test_a_model_with_a_sliding_window_is_found_out():
+    config = Gemma2Config(**SMALL, **LAYERS, num_key_value_heads=1, head_dim=8, sliding_window=4)
+    tuned, given = wrap_full(model(config)), examples()
+    padded = evaluate(tuned, [collate(given, pad=0, packed=False)]).mean
+    packed = evaluate(tuned, [collate(given, pad=0, packed=True)]).mean
+    assert packing_agrees(tuned, given, pad=0) == (abs(padded - packed) <= 1e-4)
+
+
+def test_evaluation_batches_cover_every_example_once():
+    given = examples(200)
+    batches = evaluation_batches(given, pad=0)
+    assert sum(len(batch.targets) for batch in batches) == sum(e.target_tokens for e in given)
+    assert max(batch.tokens for batch in batches) <= 4096

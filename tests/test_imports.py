@@ -1,0 +1,38 @@
+"""Import contracts (DESIGN: imports run downwards; the wings meet in records) and light start-up."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "transformers", "peft", "ray", "datasets")
+
+
+def test_the_import_contracts_hold(capsys):
+    status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "finescale",
+        "finescale.cli",
+        "finescale.records, finescale.laws.fitting, finescale.laws.fitted, finescale.report.page",
+        "finescale.spec, finescale.study_file, finescale.study.store, finescale.study.runner, finescale.study.resolve",
+        "finescale.tasks.catalog, finescale.models.bundled, finescale.ladder",
+    ],
+)
+def test_light_modules_load_no_training_library(modules):
+    code = f"import sys, {modules}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "[]"
+
+
+def test_help_loads_no_array_library():
+    code = "import sys, finescale.cli; print([m for m in ('numpy', 'polars', 'scipy', 'altair') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "[]"
