@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 from texts import Document, Pair, Text
 
@@ -63,12 +64,14 @@ def template(text: str) -> str:
     Texts that differ only in case, punctuation, numbers or program-like names (``--option``, ``fileName``)
     are equal.
     """
-    words = []
-    for word in text.split():
-        bare = word.strip(".,;:!?()[]\"'„“”«»")
-        odd = re.search(r"\d|[-_./:+@]|[a-z][A-Z]", bare) or (len(bare) > 1 and bare.isupper())
-        words.append("#" if odd and not _HAN.search(bare) else bare.casefold())
-    return re.sub(r"(# ?)+", "# ", " ".join(words)).strip()
+    return re.sub(r"(# ?)+", "# ", " ".join(map(_template_word, text.split()))).strip()
+
+
+@lru_cache(maxsize=100_000)
+def _template_word(word: str) -> str:
+    bare = word.strip(".,;:!?()[]\"'„“”«»")
+    odd = re.search(r"\d|[-_./:+@]|[a-z][A-Z]", bare) or (len(bare) > 1 and bare.isupper())
+    return "#" if odd and not _HAN.search(bare) else bare.casefold()
 
 
 def han(text: str) -> list[str]:
