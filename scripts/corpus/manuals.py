@@ -112,8 +112,18 @@ def read_appstream(lists: Path) -> Iterator[Text]:
 
     Yields:
         The paragraphs of the descriptions; packages of one family (``libfoo1``, ``foo-doc``) are one group.
+
+    Raises:
+        DataError: If there are no such metadata.
     """
-    for path in sorted(lists.glob("*Components-*.yml.gz")):
+    paths = sorted(lists.glob("*Components-*.yml.gz"))
+    if not paths:
+        raise DataError(
+            "apt got no AppStream metadata",
+            wanted=f"{lists}/*Components-*.yml.gz",
+            remedy="name the sources of a Debian archive that has them (dep11) with --sources",
+        )
+    for path in paths:
         with gzip.open(path, "rt", encoding="utf-8") as metadata:
             for stanza in metadata.read().split("\n---\n"):
                 if "\nDescription:" in stanza:

@@ -265,6 +265,13 @@ def test_appstream_descriptions_are_read_in_the_wanted_languages(tmp_path):
     ]
 
 
+def test_missing_appstream_metadata_are_told(tmp_path):
+    with pytest.raises(
+        DataError, match=r"apt got no AppStream metadata\n  wanted: .*yml.gz\n  remedy: name the"
+    ):
+        list(manuals.read_appstream(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["libfoo1.2-dev", "python3-foo", "foo-doc", "fonts-foo", "foo+bar"])
 def test_sibling_packages_are_one_family(name):
     assert manuals.family(name) == "foo"
