@@ -141,6 +141,12 @@ def test_the_first_choice_of_a_sweep_stays(ledger: Ledger) -> None:
     assert ledger.choice("full", "sweep-2") is None
 
 
+def test_choices_of_a_sweep_that_the_plan_dropped_are_not_shown(ledger: Ledger) -> None:
+    ledger.choose("full", "old", {"learning_rate": 1e-3}, {"candidates": [{"run": "gone"}]})
+    ledger.choose("full", "new", {"learning_rate": 2e-3}, {"candidates": [{"run": "a"}, {"run": "b"}]})
+    assert [row["sweep"] for row in ledger.choices()] == ["new"]
+
+
 def test_the_file_is_durable_and_versioned(tmp_path: Path, ledger: Ledger) -> None:
     with sqlite3.connect(tmp_path / "ledger.sqlite") as other:
         assert other.execute("PRAGMA journal_mode").fetchone()[0] == "wal"

@@ -239,7 +239,6 @@ def _state(ledger: Ledger, folder: Path) -> dict[str, Any]:
         "choices": [
             {"method": row["method"], "chosen": row["chosen"], "evidence": row["evidence"]}
             for row in ledger.choices()
-            if all(tried["run"] in fields for tried in row["evidence"]["candidates"])
         ],
         "troubles": [{**row, "fields": fields.get(row["run"], {})} for row in ledger.troubles()],
         "orphans": ledger.orphans(),
@@ -257,6 +256,10 @@ def _show_state(console: Console, state: Mapping[str, Any]) -> None:
     words = ", ".join(f"{state['counts'][name]} {name}" for name in order if state["counts"].get(name))
     _say(console, f"{state['study']}: {state['runs']} runs: {words}")
     console.print(table)
+    if any(
+        group["purpose"] == "sweep" and group.keys() & {"pending", "running"} for group in state["groups"]
+    ):
+        _say(console, "More runs follow once the sweep has chosen the learning rates.")
     for choice in state["choices"]:
         chosen, edge = choice["chosen"], choice["evidence"].get("edge")
         note = f" - the {edge} rate tried: a better one may lie beyond" if edge else ""

@@ -104,8 +104,10 @@ class Database:
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
-                if self.connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
-                    return
+                mode = self.connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+                if mode != "wal":
+                    raise sqlite3.DatabaseError(f"no write-ahead log on this file system (mode {mode})")
+                return
             except sqlite3.OperationalError:
                 if time.monotonic() > deadline:
                     raise

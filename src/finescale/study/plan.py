@@ -28,8 +28,8 @@ from finescale.study.store import Entry, Ledger
 EXECUTE = "finescale.study.run:execute"
 EXECUTE_PRETRAINING = "finescale.study.pretraining:execute_pretraining"
 
-TOKENS_PER_EXAMPLE = 90
-TARGET_TOKENS_PER_EXAMPLE = 45
+TOKENS_PER_EXAMPLE = 78
+TARGET_TOKENS_PER_EXAMPLE = 37
 FLOPS_PER_SECOND = 2e10
 SECONDS_PER_RUN = 1.0
 SECONDS_PER_STEP = 0.01

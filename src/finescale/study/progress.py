@@ -87,53 +87,95 @@ class Silent:
 
 
 class Costs:
-    """Estimated costs corrected by measured seconds, method by method."""
+    """Estimated costs corrected by measured seconds, method by method; every event costs the same."""
 
     def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
-        self.seconds: dict[str, float] = {}
-        self.outlook: Sequence[float] = ()
-        self.statuses: dict[str, str] = {}
-        self.began: dict[str, float] = {}
+        self.total = 0
+        self.finished = 0
+        self.trouble = 0
         self.shares: Mapping[str, float] = {}
+        self._estimated = 0.0
+        self._spent = 0.0
+        self._outlook = 0.0
+        self._open: dict[str | None, float] = {}
+        self._measured: dict[str | None, tuple[float, float]] = {}
+        self._running: dict[str, tuple[Entry, float]] = {}
 
-    def scale(self, method: str | None) -> float:
-        """Measured seconds for an estimated one: of the method's runs, else of all, else 1."""
-        for wanted in (method, None):
-            pairs = [
-                (self.seconds[run], entry.cost)
-                for run, entry in self.entries.items()
-                if run in self.seconds and wanted in (None, entry.fields.get("method"))
-            ]
-            estimated = sum(cost for _, cost in pairs)
-            if estimated > 0:
-                return sum(measured for measured, _ in pairs) / estimated
-        return 1.0
-
-    def left(self) -> tuple[float, float]:
-        """Seconds of work that are left: of one worker after the other, and of the longest single run."""
-        scales: dict[Any, float] = {None: self.scale(None)}
-        lefts = [cost * scales[None] for cost in self.outlook]
-        for run, entry in self.entries.items():
-            if run in self.statuses:
-                continue
+    def plan(
+        self,
+        entries: Sequence[Entry],
+        statuses: Mapping[str, str],
+        seconds: Mapping[str, float],
+        outlook: Sequence[float],
+    ) -> None:
+        """Counts the plan anew."""
+        running, self._running = self._running, {}
+        self.finished = self.trouble = 0
+        self._spent = 0.0
+        self._open, self._measured = {}, {}
+        self.total = len(entries) + len(outlook)
+        self._outlook = sum(outlook)
+        self._estimated = sum(entry.cost for entry in entries) + self._outlook
+        for entry in entries:
             method = entry.fields.get("method")
-            if method not in scales:
-                scales[method] = self.scale(method)
-            expected = entry.cost * scales[method]
-            if run in self.began:
-                gone = time.monotonic() - self.began[run]
-                share = self.shares.get(run, 0.0)
-                expected = gone * (1 - share) / share if share > 0.02 else max(0.0, expected - gone)
-            lefts.append(expected)
-        return sum(lefts), max(lefts, default=0.0)
+            if entry.run in statuses:
+                self.finished += 1
+                self.trouble += statuses[entry.run] != "done"
+                self._spent += entry.cost
+                if entry.run in seconds:
+                    self._measure(entry, seconds[entry.run])
+            elif entry.run in running:
+                self._running[entry.run] = running[entry.run]
+            else:
+                self._open[method] = self._open.get(method, 0.0) + entry.cost
 
-    def done(self) -> tuple[float, float]:
-        """The bar: estimated cost that is done, and of the whole study."""
-        done = 0.0
-        for run, entry in self.entries.items():
-            done += entry.cost * (1.0 if run in self.statuses else self.shares.get(run, 0.0))
-        return done, sum(entry.cost for entry in self.entries.values()) + sum(self.outlook)
+    def started(self, entry: Entry) -> None:
+        """A run left the queue."""
+        method = entry.fields.get("method")
+        self._open[method] = self._open.get(method, 0.0) - entry.cost
+        self._running[entry.run] = (entry, time.monotonic())
+
+    def broken(self, entry: Entry) -> None:
+        """A run went back into the queue."""
+        if self._running.pop(entry.run, None) is not None:
+            method = entry.fields.get("method")
+            self._open[method] = self._open.get(method, 0.0) + entry.cost
+
+    def done(self, entry: Entry, status: str, seconds: float) -> None:
+        """A run is finished."""
+        self._running.pop(entry.run, None)
+        self.finished += 1
+        self.trouble += status != "done"
+        self._spent += entry.cost
+        self._measure(entry, seconds)
+
+    def bar(self) -> tuple[float, float]:
+        """Estimated cost that is done, and of the whole study."""
+        parts = (entry.cost * self.shares.get(run, 0.0) for run, (entry, _) in self._running.items())
+        return self._spent + sum(parts), self._estimated
+
+    def left(self, workers: int) -> float:
+        """Seconds until the study is done."""
+        work = self._outlook * self._scale(None)
+        work += sum(cost * self._scale(method) for method, cost in self._open.items())
+        longest = 0.0
+        for run, (entry, began) in self._running.items():
+            gone, share = time.monotonic() - began, self.shares.get(run, 0.0)
+            expected = max(0.0, entry.cost * self._scale(entry.fields.get("method")) - gone)
+            rest = gone * (1 - share) / share if share > 0.02 else expected
+            work += rest
+            longest = max(longest, rest)
+        return max(work / workers, longest)
+
+    def _measure(self, entry: Entry, seconds: float) -> None:
+        for key in {None, entry.fields.get("method")}:
+            measured, estimated = self._measured.get(key, (0.0, 0.0))
+            self._measured[key] = (measured + seconds, estimated + entry.cost)
+
+    def _scale(self, method: str | None) -> float:
+        """Measured seconds for an estimated one: of the method's runs, else of all, else 1."""
+        measured, estimated = self._measured.get(method) or self._measured.get(None) or (1.0, 1.0)
+        return measured / estimated if estimated > 0 else 1.0
 
 
 class Shown:
@@ -181,16 +223,12 @@ class Shown:
         outlook: Sequence[float],
     ) -> None:
         """Takes the plan over."""
-        costs = self._costs
-        costs.entries = {entry.run: entry for entry in entries}
-        costs.statuses = {run: status for run, status in statuses.items() if run in costs.entries}
-        costs.seconds = {**seconds, **costs.seconds}
-        costs.outlook = outlook
+        self._costs.plan(entries, statuses, seconds, outlook)
         self._show()
 
     def started(self, entry: Entry) -> None:
         """Notes when a run began."""
-        self._costs.began[entry.run] = time.monotonic()
+        self._costs.started(entry)
 
     def running(self, shares: Mapping[str, float]) -> None:
         """Moves the bar."""
@@ -199,9 +237,7 @@ class Shown:
 
     def finished(self, entry: Entry, record: Mapping[str, Any], seconds: float) -> None:
         """Moves the bar; tells a failure, and without a terminal now and then a success."""
-        self._costs.statuses[entry.run] = str(record["status"])
-        self._costs.seconds[entry.run] = seconds
-        self._costs.began.pop(entry.run, None)
+        self._costs.done(entry, str(record["status"]), seconds)
         if record["status"] != "done":
             self._console.print(
                 f"{record['status']}: {title(entry)}: {record.get('error')}",
@@ -223,7 +259,7 @@ class Shown:
 
     def broken(self, entry: Entry, error: str, attempts: int) -> None:
         """Tells that a run will be tried again."""
-        self._costs.began.pop(entry.run, None)
+        self._costs.broken(entry)
         self._console.print(
             f"attempt {attempts} broke, will try again: {title(entry)}: {error}",
             style="yellow",
@@ -233,17 +269,14 @@ class Shown:
 
     def _show(self) -> None:
         if self._bar is not None:
-            done, total = self._costs.done()
+            done, total = self._costs.bar()
             self._bar.update(self._task, completed=done, total=total or None, words=self._words())
 
     def _words(self) -> str:
         costs = self._costs
-        total = len(costs.entries) + len(costs.outlook)
-        failed = sum(status != "done" for status in costs.statuses.values())
-        work, longest = costs.left()
-        left = max(work / self._workers, longest)
-        trouble = f", {failed} failed" if failed else ""
-        return f"{len(costs.statuses)}/{total} runs{trouble}, about {duration(left)} left"
+        trouble = f", {costs.trouble} failed" if costs.trouble else ""
+        left = duration(costs.left(self._workers))
+        return f"{costs.finished}/{costs.total} runs{trouble}, about {left} left"
 
 
 def title(entry: Entry) -> str:

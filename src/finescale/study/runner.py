@@ -151,7 +151,10 @@ class _Drive:
             self.ledger.heartbeat(self.owner)
         if self.elsewhere and not self.queue and now - self.polled > POLL_SECONDS:
             self.polled = now
-            self.advance()
+            if self.ledger.statuses() == self.statuses:
+                self.fill()
+            else:
+                self.advance()
 
     def finish(self, result: Result) -> None:
         """Commits a result; after a sweep's run the plan may go on."""

@@ -250,12 +250,14 @@ class Ledger(Database):
         return (json.loads(rows[0]["chosen"]), json.loads(rows[0]["evidence"])) if rows else None
 
     def choices(self) -> list[dict[str, Any]]:
-        """Every committed choice, oldest first: method, sweep, chosen, evidence."""
-        rows = self.read("SELECT * FROM choices ORDER BY committed, method")
-        return [
-            {**dict(row), "chosen": json.loads(row["chosen"]), "evidence": json.loads(row["evidence"])}
-            for row in rows
-        ]
+        """The choices of the present plan's sweeps, oldest first: method, sweep, chosen, evidence."""
+        planned = {row["run"] for row in self.read("SELECT run FROM runs WHERE planned")}
+        found = []
+        for row in self.read("SELECT * FROM choices ORDER BY committed, method"):
+            evidence = json.loads(row["evidence"])
+            if all(tried["run"] in planned for tried in evidence["candidates"]):
+                found.append({**dict(row), "chosen": json.loads(row["chosen"]), "evidence": evidence})
+        return found
 
     # --- reading
 
