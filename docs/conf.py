@@ -1,0 +1,17 @@
+"""Sphinx configuration: MyST Markdown, furo, docstrings in Google style; warnings are errors (`make docs`)."""
+
+import finescale
+
+project = "finescale"
+author = "the finescale authors"
+copyright = "2026, the finescale authors"
+version = release = finescale.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "finescale"
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+nitpicky = False
