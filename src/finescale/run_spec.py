@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -83,6 +84,10 @@ class RunSpec(Strict):
 
     def fingerprint(self) -> str:
         """Twenty hex digits that name the run: equal science gives an equal name, on any machine."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         return _digest(
             {"kind": "finetune", **self.model_dump(mode="json", exclude={"model": {"name", "revision"}})}
         )

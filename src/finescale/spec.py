@@ -100,9 +100,10 @@ def expand(study: StudySpec, choices: Mapping[str, Choice], resolve: Resolve) ->
         Planned runs in the order of the stars; the untuned models (0 examples) come first.
     """
     planned: dict[str, PlannedRun] = {}
+    stated = {method: study.candidates(method) for method in study.methods()}
     for setting in _settings(study):
         method = setting[2]
-        candidates = study.candidates(method)
+        candidates = stated[method]
         choice = choices.get(method) or (candidates[0] if len(candidates) == 1 else None)
         if choice is not None:
             item = _planned(study, setting, choice, "study", method in choices, resolve)
@@ -113,8 +114,8 @@ def expand(study: StudySpec, choices: Mapping[str, Choice], resolve: Resolve) ->
 def untuned_runs(study: StudySpec, resolve: Resolve) -> list[PlannedRun]:
     """One evaluation of each untuned base model that the study uses (0 examples)."""
     planned: dict[str, PlannedRun] = {}
-    for model, tokens, *_ in _settings(study):
-        choice = study.candidates(study.methods()[0])[0]
+    choice = study.candidates(study.methods()[0])[0]
+    for model, tokens in dict.fromkeys(setting[:2] for setting in _settings(study)):
         item = _planned(study, (model, tokens, "full", None, 0, 0), choice, "study", False, resolve)
         planned.setdefault(f"{item.run.model.name}@{item.run.model.pretrain_tokens}", item)
     return list(planned.values())

@@ -53,7 +53,7 @@ def run(
     Returns:
         The exit code: 0, or 130 after Ctrl-C.
     """
-    console = console or Console()
+    console = console or _console()
     spec = load_study(study_file)
     if workers is not None and workers < 1:
         raise UsageError("no workers", wanted="at least 1", got=str(workers), where="--workers")
@@ -98,8 +98,8 @@ def status(
     Returns:
         The exit code 0.
     """
-    console = console or Console()
-    folder = target if target.is_dir() else RESULTS / load_study(target).name
+    console = console or _console()
+    folder = _folder_of(target)
     with Ledger(folder / "ledger.sqlite", create=False) as ledger:
         state = _state(ledger, folder)
         if export is not None:
@@ -114,6 +114,19 @@ def status(
     elif export is None:
         _show_state(console, state)
     return 0
+
+
+def _folder_of(target: Path) -> Path:
+    if target.is_dir():
+        return target
+    if not target.exists() and target.suffix not in (".yaml", ".yml"):
+        raise UsageError(
+            "no such study",
+            wanted="a study file (YAML) or a study's folder",
+            remedy="folders of studies are under results/ by default",
+            where=str(target),
+        )
+    return RESULTS / load_study(target).name
 
 
 def _plan(spec: StudySpec | PretrainSpec, folder: Path, text: Path | None, execute: str) -> Plan:
@@ -292,6 +305,12 @@ def _table(*columns: str) -> Table:
         words = name in ("purpose", "method", "model", "examples")
         table.add_column(name, justify="left" if words else "right")
     return table
+
+
+def _console() -> Console:
+    """The terminal; where output is piped, lines are wide enough for the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, 120))
 
 
 def _say(console: Console, text: str, style: str | None = None) -> None:

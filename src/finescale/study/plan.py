@@ -6,11 +6,12 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from finescale.errors import DataError, FinescaleError, UsageError
-from finescale.ladder import LADDER, Shape, train_flops
+from finescale.ladder import LADDER, train_flops
 from finescale.spec import (
     Choice,
     PlannedRun,
@@ -92,6 +93,7 @@ class FinetunePlan:
         self._choices: dict[str, Choice] = {}
         self._stuck: set[str] = set()
         self.problems: list[FinescaleError] = []
+        self._expanded: tuple[dict[str, Choice], list[PlannedRun]] | None = None
         held_out([describe(item) for item in self._study_runs()], study.hold_out)
 
     def awaits(self, run: str) -> bool:
@@ -155,8 +157,12 @@ class FinetunePlan:
         ]
 
     def _study_runs(self) -> list[PlannedRun]:
-        untuned = untuned_runs(self._spec, self._resolve)
-        return untuned + expand(self._spec, self._choices, self._resolve)
+        """The untuned models and the stars' runs whose learning rate is chosen."""
+        if self._expanded is None or self._expanded[0] != self._choices:
+            runs = untuned_runs(self._spec, self._resolve)
+            runs += expand(self._spec, self._choices, self._resolve)
+            self._expanded = (dict(self._choices), runs)
+        return self._expanded[1]
 
     def _task(self, item: PlannedRun, fields: dict[str, Any], held: bool) -> Task:
         run = item.run.fingerprint()
@@ -315,18 +321,18 @@ def choose(
 def describe(item: PlannedRun) -> dict[str, Any]:
     """The columns of a run's record that are known before it runs."""
     run = item.run
-    shape = LADDER.get(run.model.name)
+    sizes = _sizes(run.model.name)
     tuned = run.finetune_examples > 0
     return {
         "task": run.task,
         "method": run.method.name if tuned else "none",
         "model": run.model.name,
         "revision": run.model.revision,
-        "model_params": shape.params if shape else None,
-        "model_params_nonembedding": shape.nonembedding_params if shape else None,
+        "model_params": sum(sizes) if sizes else None,
+        "model_params_nonembedding": sizes[0] if sizes else None,
         "pretrain_tokens": run.model.pretrain_tokens,
         "pet_size": run.method.pet_size if tuned else None,
-        "trainable_params": _trainable(run, shape) if tuned else 0,
+        "trainable_params": _trainable(run) if tuned else 0,
         "finetune_examples": run.finetune_examples,
         "seed": run.seed,
         "optimizer": run.train.optimizer.name if tuned else None,
@@ -351,32 +357,32 @@ def held_out(fields: Sequence[Mapping[str, Any]], expression: str | None) -> lis
 
 def estimated_flops(run: RunSpec) -> float:
     """Training FLOPs of a run, from an estimated number of tokens an example."""
-    shape = LADDER.get(run.model.name)
-    if shape is None or run.finetune_examples == 0:
+    sizes = _sizes(run.model.name)
+    if sizes is None or run.finetune_examples == 0:
         return 0.0
     seen = _steps(run) * run.train.batch_size
     tokens = TOKENS_PER_EXAMPLE + (run.method.pet_size or 0 if run.method.name == "prompt" else 0)
     kind = "full" if run.method.name == "full" else "pet"
-    return train_flops(
-        kind,
-        shape.nonembedding_params,
-        shape.embedding_params,
-        seen * tokens,
-        seen * TARGET_TOKENS_PER_EXAMPLE,
-    )
+    return train_flops(kind, *sizes, seen * tokens, seen * TARGET_TOKENS_PER_EXAMPLE)
 
 
 def estimated_seconds(run: RunSpec) -> float:
     """A first guess at a run's seconds on one core, evaluations included."""
-    shape = LADDER.get(run.model.name)
-    params = shape.params if shape else 1e9
     evaluated = run.test_examples
+    steps = 0
     if run.finetune_examples:
         evaluated += run.train.evaluations * run.train.dev_examples
-    evaluation = 2.0 * params * TOKENS_PER_EXAMPLE * evaluated
-    steps = _steps(run) if run.finetune_examples else 0
+        steps = _steps(run)
+    evaluation = 2.0 * sum(_sizes(run.model.name) or (10**9,)) * TOKENS_PER_EXAMPLE * evaluated
     compute = (estimated_flops(run) + evaluation) / FLOPS_PER_SECOND
     return SECONDS_PER_RUN + SECONDS_PER_STEP * steps + compute
+
+
+@lru_cache(maxsize=1000)
+def _sizes(name: str) -> tuple[int, int] | None:
+    """Non-embedding and embedding parameters of a model of the ladder."""
+    shape = LADDER.get(name)
+    return (shape.nonembedding_params, shape.embedding_params) if shape else None
 
 
 def _steps(run: RunSpec) -> int:
@@ -384,7 +390,8 @@ def _steps(run: RunSpec) -> int:
     return min(run.train.max_steps, per_epoch * run.train.epochs)
 
 
-def _trainable(run: RunSpec, shape: Shape | None) -> int | None:
+def _trainable(run: RunSpec) -> int | None:
+    shape = LADDER.get(run.model.name)
     if shape is None:
         return None
     if run.method.name == "full":
