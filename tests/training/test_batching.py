@@ -29,7 +29,9 @@ def test_targets_are_predicted_from_the_position_before_them(prompt_length):
     given = examples([12, 30, 7, 25])
     batch = collate(given, pad=0, prompt_length=prompt_length)
     flat = batch.input_ids.ravel().numpy()
-    assert sorted(batch.targets.tolist()) == sorted(t for e in given for t in e.ids[e.target_start :].tolist())
+    assert sorted(batch.targets.tolist()) == sorted(
+        t for e in given for t in e.ids[e.target_start :].tolist()
+    )
     assert (flat[batch.predicting.numpy() + 1] == batch.targets.numpy()).all()
     assert batch.tokens == sum(len(e.ids) + prompt_length for e in given)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
+import math
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -52,7 +52,6 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
     except torch.OutOfMemoryError as reason:
         record |= {"status": "failed", "error": f"out of memory: {reason}; lower batch_size"}
     record["wall_seconds"] = time.monotonic() - began
-    record["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return record
 
 
@@ -167,6 +166,10 @@ def _finetune(spec: RunSpec, folder: Path) -> dict[str, object]:
         keep_best=True,
     )
     seconds = time.monotonic() - began
+    uniform = math.log(tuned.model.config.vocab_size)
+    if progress.best_loss > uniform:
+        what = f"best dev loss {progress.best_loss:.1f} is above a uniform guess ({uniform:.1f} nats)"
+        raise Diverged(progress.best_step, what)
     _write_curve(
         folder,
         progress,

@@ -18,15 +18,15 @@ MOVED_AFTER = 4
 
 
 class Diverged(Exception):
-    """The loss or a gradient is not finite.
+    """The loss or a gradient is not finite, or the model is worse than a uniform guess.
 
     Attributes:
         step: The step (from 1) at which it happened.
     """
 
     def __init__(self, step: int, what: str) -> None:
-        """Names the step and what was not finite."""
-        super().__init__(f"{what} was not finite at step {step}")
+        """Names the step and what went wrong."""
+        super().__init__(f"{what} at step {step}")
         self.step = step
 
 
@@ -113,7 +113,8 @@ def train(
         norm = _gradient_norm(parameters)
         nats = float(total.detach())
         if not math.isfinite(nats) or not math.isfinite(norm):
-            raise Diverged(step + 1, "loss" if not math.isfinite(nats) else "gradient")
+            what = "gradient" if math.isfinite(nats) else "loss"
+            raise Diverged(step + 1, f"{what} was not finite")
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         progress.step = step + 1
@@ -128,7 +129,7 @@ def train(
             progress.gradient_norms.append((progress.step, norm))
             loss = evaluate(progress)
             if not math.isfinite(loss):
-                raise Diverged(progress.step, "dev loss")
+                raise Diverged(progress.step, "dev loss was not finite")
             progress.dev_curve.append((progress.step, loss))
             if loss < progress.best_loss:
                 progress.best_loss, progress.best_step = loss, progress.step

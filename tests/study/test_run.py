@@ -1,0 +1,98 @@
+import json
+import math
+
+import pytest
+
+from finescale.errors import UsageError
+from finescale.models.bundled import find_checkpoint
+from finescale.spec import MethodSpec, ModelSpec, OptimizerSpec, PlannedRun, RunSpec, TrainSpec
+from finescale.study.resolve import resolver
+from finescale.study.run import execute
+from finescale.study_spec import StudySpec
+
+
+def planned(method="full", pet_size=None, examples=48, learning_rate=1e-3, optimizer="adamw", seed=0):
+    checkpoint = find_checkpoint("nano-0.05m", "last")
+    model = ModelSpec(
+        name="nano-0.05m", pretrain_tokens=checkpoint.pretrain_tokens, revision=checkpoint.revision
+    )
+    train = TrainSpec(
+        optimizer=OptimizerSpec(name=optimizer),
+        learning_rate=learning_rate,
+        epochs=2,
+        evaluations=2,
+        dev_examples=32,
+    )
+    run = RunSpec(
+        task="mini-en-de",
+        model=model,
+        method=MethodSpec(name=method, pet_size=pet_size),
+        finetune_examples=examples,
+        test_examples=64,
+        seed=seed,
+        train=train,
+        content={"weights": checkpoint.weights},
+    )
+    return PlannedRun(run=run, purpose="study", lr_tuned=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "size", "rate"), [("full", None, 1e-3), ("lora", 2, 1e-2), ("prompt", 4, 0.3)]
+)
+def test_every_method_learns_and_fills_its_record(tmp_path, method, size, rate):
+    untuned = execute(planned(examples=0), tmp_path)
+    record = execute(planned(method, size, learning_rate=rate), tmp_path)
+    assert record["status"] == "done"
+    assert record["test_loss"] < untuned["test_loss"]
+    assert (record["method"], record["pet_size"], record["steps"]) == (method, size, 6)
+    assert record["tokens_processed"] > 2 * record["finetune_tokens"] > 0
+    assert record["train_flops"] > 0
+    assert record["trainable_params"] == {"full": 111_840, "lora": 4_224, "prompt": 128}[method]
+    curve = json.loads((tmp_path / "curve.json").read_text())
+    assert len(curve["dev_loss"]) == 2
+    assert curve["packed"] is True
+
+
+def test_the_untuned_model_is_method_none_with_no_training(tmp_path):
+    record = execute(planned(examples=0), tmp_path)
+    assert (record["method"], record["finetune_examples"], record["trainable_params"]) == ("none", 0, 0)
+    assert record["learning_rate"] is None
+    assert math.isfinite(record["test_loss"])
+
+
+def test_the_same_run_gives_the_same_loss_and_another_seed_another(tmp_path):
+    first, again, other = (execute(planned(seed=seed), tmp_path)["test_loss"] for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_a_run_that_diverges_says_at_which_step(tmp_path):
+    record = execute(planned(learning_rate=10.0), tmp_path)
+    assert record["status"] == "diverged"
+    assert "above a uniform guess (7.6 nats) at step" in record["error"]
+    assert "test_loss" not in record
+
+
+STUDY = {
+    "name": "s",
+    "task": "mini-en-de",
+    "test_examples": 600,
+    "base": {"model": "nano-0.3m"},
+    "grids": ({"vary": "model", "values": ("nano-0.3m",), "finetune_examples": {"full": (128,)}},),
+    "learning_rates": {"full": (0.001,)},
+}
+
+
+def test_a_study_that_asks_for_too_much_is_refused_before_anything_runs():
+    grids = ({**STUDY["grids"][0], "finetune_examples": {"full": (128, 40_000)}},)
+    with pytest.raises(UsageError, match=r"grids\[0\]\.finetune_examples\.full"):
+        resolver(StudySpec(**STUDY | {"grids": grids}))
+    with pytest.raises(UsageError, match="unknown task"):
+        resolver(StudySpec(**STUDY | {"task": "wmt"}))
+
+
+def test_content_hashes_name_weights_tokenizer_and_data():
+    model, content = resolver(StudySpec(**STUDY))("mini-en-de", "nano-0.3m", 3_532_800)
+    assert (model.pretrain_tokens, model.revision) == (3_532_800, "tokens-3532800")
+    assert set(content) == {"weights", "tokenizer", "data"}
+    assert all(len(value) == 64 for value in content.values())

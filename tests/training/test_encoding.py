@@ -1,0 +1,46 @@
+import numpy as np
+
+from finescale.models.tokenizer import train_tokenizer
+from finescale.tasks.task import Example, Task
+from finescale.training.batching import Encoded
+from finescale.training.encoding import encode, frequent_tokens
+
+TEXTS = ["Opens the file menu.", "Öffnet das Dateimenü.", "English German : the the the"] * 50
+
+
+def task(max_source=256, max_target=256):
+    return Task("t", "English: {source}\nGerman:", max_source, max_target, (), (), {})
+
+
+def example(source, target):
+    return Example(source, target, {})
+
+
+def test_prompt_target_and_end_are_one_sequence_with_the_loss_on_the_target():
+    tokenizer = train_tokenizer(TEXTS, 400, 64)
+    encoded = encode(task(), [example("Opens the file.", "Öffnet das Dateimenü.")], tokenizer)
+    one = encoded.examples[0]
+    assert tokenizer.decode(one.ids[1 : one.target_start]) == "English: Opens the file.\nGerman:"
+    assert tokenizer.decode(one.ids[one.target_start : -1]) == " Öffnet das Dateimenü."
+    assert one.ids[-1] == tokenizer.eos_token_id
+    assert (encoded.cut_sources, encoded.cut_targets) == (0, 0)
+    assert encoded.target_tokens == len(one.ids) - one.target_start
+
+
+def test_long_sources_and_targets_are_cut_and_counted_and_the_template_survives():
+    tokenizer = train_tokenizer(TEXTS, 400, 64)
+    given = [example("the file menu " * 20, "das Dateimenü " * 20), example("the file", "das")]
+    encoded = encode(task(max_source=8, max_target=5), given, tokenizer)
+    assert (encoded.cut_sources, encoded.cut_targets) == (1, 1)
+    one = encoded.examples[0]
+    prompt = tokenizer.decode(one.ids[1 : one.target_start])
+    assert prompt.startswith("English: the file")
+    assert prompt.endswith("\nGerman:")
+    assert one.target_tokens == 6
+    source = prompt.removeprefix("English: ").removesuffix("\nGerman:")
+    assert len(tokenizer(source, add_special_tokens=False)["input_ids"]) <= 8
+
+
+def test_frequent_tokens_come_first_without_special_ones():
+    given = [Encoded(np.array([5, 9, 9, 9, 7, 7, 1], dtype=np.int32), 1)]
+    assert frequent_tokens(given, special=[1]) == [9, 7, 5]
