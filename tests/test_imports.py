@@ -22,7 +22,8 @@ def test_the_import_contracts_hold(capsys):
         "finescale",
         "finescale.cli",
         "finescale.records, finescale.laws.fitting, finescale.laws.fitted, finescale.report.page",
-        "finescale.spec, finescale.study_file, finescale.study.store, finescale.study.runner, finescale.study.resolve",
+        "finescale.spec, finescale.study_file, finescale.study.store, finescale.study.runner",
+        "finescale.study.resolve",
         "finescale.tasks.catalog, finescale.models.bundled, finescale.ladder",
     ],
 )
@@ -33,6 +34,7 @@ def test_light_modules_load_no_training_library(modules):
 
 
 def test_help_loads_no_array_library():
-    code = "import sys, finescale.cli; print([m for m in ('numpy', 'polars', 'scipy', 'altair') if m in sys.modules])"
+    heavy = ("numpy", "polars", "scipy", "altair")
+    code = f"import sys, finescale.cli; print([m for m in {heavy!r} if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     Gemma2Config,
     GemmaConfig,
     GPT2Config,
@@ -10,7 +11,6 @@ from transformers import (
     LlamaConfig,
     Qwen3Config,
 )
-from transformers import AutoModelForCausalLM
 
 from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
 from finescale.training.batching import Encoded, collate
@@ -50,7 +50,9 @@ def plain_loss(built, given):
     for example in given:
         ids = torch.from_numpy(example.ids.astype(np.int64))[None]
         logits = built(ids, use_cache=False).logits[0, example.target_start - 1 : -1]
-        nats += float(torch.nn.functional.cross_entropy(logits, ids[0, example.target_start :], reduction="sum"))
+        nats += float(
+            torch.nn.functional.cross_entropy(logits, ids[0, example.target_start :], reduction="sum")
+        )
     return nats / sum(e.target_tokens for e in given)
 
 

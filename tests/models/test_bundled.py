@@ -45,5 +45,5 @@ def test_models_open_in_float32_with_the_ladders_parameters(name):
 def test_a_checkpoint_that_does_not_exist_is_answered_with_those_that_do():
     with pytest.raises(UsageError, match=r"wanted: one of 706560, 1765376, 3532800, 7065600 or .last."):
         find_checkpoint("nano-0.3m", 1_000_000)
-    with pytest.raises(UsageError, match="did you mean 'nano-0.3m'"):
+    with pytest.raises(UsageError, match=r"did you mean .nano-0\.3m."):
         find_checkpoint("nano-03m", "last")
