@@ -88,9 +88,11 @@ class RunSpec(Strict):
 
     @cached_property
     def _fingerprint(self) -> str:
-        return _digest(
-            {"kind": "finetune", **self.model_dump(mode="json", exclude={"model": {"name", "revision"}})}
-        )
+        science = self.model_dump(mode="json", exclude={"model": {"name", "revision"}})
+        if self.finetune_examples == 0:  # nothing is trained: only the evaluation counts
+            science = {name: science[name] for name in ("task", "model", "test_examples", "content")}
+            science["dev_examples"] = self.train.dev_examples
+        return _digest({"kind": "finetune", **science})
 
 
 class Objective(Strict):
