@@ -67,6 +67,11 @@ class MethodSpec(Strict):
     name: Literal["full", "lora", "prompt"]
     pet_size: Count | None = None
 
+    @property
+    def lora_alpha(self) -> float | None:
+        """LoRA's alpha: the rank, so that the update W + (alpha / rank) BA has scale 1 as in the paper."""
+        return float(self.pet_size) if self.name == "lora" and self.pet_size else None
+
 
 class RunSpec(Strict):
     """One finetuning run: (base model, method, PET size, data subset, seed), fully resolved."""

@@ -29,11 +29,11 @@ from finescale.study.store import Entry, Ledger
 EXECUTE = "finescale.study.run:execute"
 EXECUTE_PRETRAINING = "finescale.study.pretraining:execute_pretraining"
 
-TOKENS_PER_EXAMPLE = 78
-TARGET_TOKENS_PER_EXAMPLE = 37
-FLOPS_PER_SECOND = 2e10
+TOKENS_PER_EXAMPLE = 82
+TARGET_TOKENS_PER_EXAMPLE = 38
+FLOPS_PER_SECOND = 5e10
 SECONDS_PER_RUN = 1.0
-SECONDS_PER_STEP = 0.01
+SECONDS_PER_STEP = 0.03
 """Estimates, for the order of runs and a first guess at the time; measured times correct them."""
 
 
@@ -332,6 +332,7 @@ def describe(item: PlannedRun) -> dict[str, Any]:
         "model_params_nonembedding": sizes[0] if sizes else None,
         "pretrain_tokens": run.model.pretrain_tokens,
         "pet_size": run.method.pet_size if tuned else None,
+        "lora_alpha": run.method.lora_alpha if tuned else None,
         "trainable_params": _trainable(run) if tuned else 0,
         "finetune_examples": run.finetune_examples,
         "seed": run.seed,

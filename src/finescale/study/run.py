@@ -16,12 +16,13 @@ from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agre
 from finescale.ladder import LADDER, train_flops
 from finescale.models.bundled import Checkpoint, find_checkpoint
 from finescale.spec import PlannedRun, RunSpec
+from finescale.study.plan import describe
 from finescale.tasks.catalog import open_task
 from finescale.training.batching import Batch, collate, epoch_order, subset
 from finescale.training.encoding import EncodedSet, encode, frequent_tokens
 from finescale.training.loop import Diverged, FrozenParameters, Progress, evaluation_steps, train
 from finescale.tuning.full import wrap_full
-from finescale.tuning.lora import lora_alpha, wrap_lora
+from finescale.tuning.lora import wrap_lora
 from finescale.tuning.prompt import wrap_prompt
 from finescale.tuning.tuned import Tuned
 
@@ -41,7 +42,7 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
     """
     began = time.monotonic()
     spec = planned.run
-    record = _described(spec)
+    record = describe(planned)
     try:
         record |= _finetune(spec, folder) if spec.finetune_examples else _evaluate_untuned(spec)
         record["status"] = "done"
@@ -53,28 +54,6 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
         record |= {"status": "failed", "error": f"out of memory: {reason}; lower batch_size"}
     record["wall_seconds"] = time.monotonic() - began
     return record
-
-
-def _described(spec: RunSpec) -> dict[str, object]:
-    shape = LADDER[spec.model.name]
-    method = spec.method
-    tuned = spec.finetune_examples > 0
-    return {
-        "task": spec.task,
-        "method": method.name if tuned else "none",
-        "model": spec.model.name,
-        "revision": spec.model.revision,
-        "model_params": shape.params,
-        "model_params_nonembedding": shape.nonembedding_params,
-        "pretrain_tokens": spec.model.pretrain_tokens,
-        "pet_size": method.pet_size,
-        "lora_alpha": lora_alpha(method.pet_size) if method.name == "lora" and method.pet_size else None,
-        "finetune_examples": spec.finetune_examples,
-        "seed": spec.seed,
-        "optimizer": spec.train.optimizer.name if tuned else None,
-        "learning_rate": spec.train.learning_rate if tuned else None,
-        "batch_size": spec.train.batch_size if tuned else None,
-    }
 
 
 @lru_cache(maxsize=8)
@@ -105,7 +84,7 @@ def open_model(checkpoint: Checkpoint) -> PreTrainedModel:
 def _wrap(spec: RunSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Tuned:
     size = spec.method.pet_size
     if spec.method.name == "lora" and size:
-        return wrap_lora(model, size, spec.seed)
+        return wrap_lora(model, size, spec.seed, spec.method.lora_alpha)
     if spec.method.name == "prompt" and size:
         pool = _encoded(spec.task, "train", folder, POOL_FOR_FREQUENCIES).examples
         return wrap_prompt(model, size, spec.seed, frequent_tokens(pool, tokenizer.all_special_ids))

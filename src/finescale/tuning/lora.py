@@ -12,25 +12,24 @@ from transformers import PreTrainedModel
 from finescale.tuning.tuned import Tuned
 
 
-def lora_alpha(rank: int) -> float:
-    """The alpha that makes PEFT's scale alpha / rank equal to 1."""
-    return float(rank)
-
-
-def wrap_lora(model: PreTrainedModel, rank: int, seed: int) -> Tuned:
+def wrap_lora(model: PreTrainedModel, rank: int, seed: int, alpha: float | None = None) -> Tuned:
     """Adds adapters of a rank to all linear weights of the blocks (in place); the output head has none.
 
     Args:
         model: The base model.
         rank: LoRA rank.
         seed: Draws A; B starts at zero.
+        alpha: The update is scaled by alpha / rank (default: 1).
 
     Returns:
         The tuned model; only the adapters are trained.
     """
-    alpha = lora_alpha(rank)
     settings = LoraConfig(
-        r=rank, lora_alpha=int(alpha), target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=rank if alpha is None else alpha,  # pyright: ignore[reportArgumentType]
+        target_modules="all-linear",
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
     )
     state = torch.get_rng_state()
     torch.manual_seed(seed)
