@@ -47,7 +47,7 @@ def status(
 
 
 @app.command()
-def fit(
+def fit(  # noqa: PLR0917
     records: Annotated[str, typer.Argument(help="Table of runs: CSV, Parquet or JSON lines.")],
     law: Annotated[str, typer.Option(help="Law of the zoo, or auto.")] = "multiplicative",
     factor: Annotated[
@@ -75,18 +75,49 @@ def fit(
     """Fit scaling laws to a table of runs."""
     from finescale.laws import commands
 
-    options = dict(
-        by=commands.names(by), residual=residual, hold_out=hold_out, bootstrap=bootstrap, seed=seed
-    )
-    options |= dict(base=commands.base_values(base or []), solver=solver, factors=factor)
-    options |= dict(shared=commands.names(shared)) if shared or not joint else {}
+    options = {"by": commands.names(by), "residual": residual, "hold_out": hold_out, "bootstrap": bootstrap}
+    options |= {"seed": seed, "base": commands.base_values(base or []), "solver": solver, "factors": factor}
+    options |= {"shared": commands.names(shared)} if shared or not joint else {}
     commands.fit_command(
         commands.Table(records, loss, column or []), law=law, joint=joint, to=json, **options
     )
 
 
 @app.command()
-def predict(
+def compare(  # noqa: PLR0917
+    records: Annotated[str, typer.Argument(help="Table of runs: CSV, Parquet or JSON lines.")],
+    laws: Annotated[str, typer.Option(help="Laws, e.g. multiplicative,additive,power.")] = "",
+    backtest: Annotated[
+        bool, typer.Option("--backtest", help="Hide the largest data sizes step by step.")
+    ] = False,
+    factor: Annotated[
+        list[str] | None, typer.Option(help="Factor; repeat for several. Default: all that vary.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Columns that make groups.")] = "task,method",
+    loss: Annotated[str | None, typer.Option(help="Loss column. [default: test_loss]")] = None,
+    residual: Annotated[str, typer.Option(help="raw or log.")] = "raw",
+    hold_out: Annotated[str | None, typer.Option(help='Expression, "largest", or "" for nothing.')] = None,
+    base: Annotated[
+        list[str] | None, typer.Option(help="FACTOR=VALUE of the other factors' slice, or any.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="NAME=THEIRS: the table's own column name.")
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(help="Write the comparison there; - for standard output.")
+    ] = None,
+) -> None:
+    """Compare laws on held-out runs (the paper's Table 6), or by backtest."""
+    from finescale.laws import commands
+
+    options = {"factors": factor, "by": commands.names(by), "residual": residual, "hold_out": hold_out}
+    options |= {"base": commands.base_values(base or [])}
+    table = commands.Table(records, loss, column or [])
+    commands.compare_command(table, laws=commands.names(laws), back=backtest, to=json, **options)
+
+
+@app.command()
+def predict(  # noqa: PLR0917
     records: Annotated[str, typer.Argument(help="Table of runs, or the JSON of finescale fit.")],
     at: Annotated[
         list[str], typer.Option(help="Question, e.g. model_params=7e9,finetune_examples=1e5; repeat.")
@@ -112,11 +143,30 @@ def predict(
     """Predict losses, with intervals for the law's mean and for a new run."""
     from finescale.laws import commands
 
-    options = dict(
-        by=commands.names(by), residual=residual, hold_out=hold_out, bootstrap=bootstrap, seed=seed
-    )
-    options |= dict(base=commands.base_values(base or []), factors=factor, law=law)
+    options = {"by": commands.names(by), "residual": residual, "hold_out": hold_out, "bootstrap": bootstrap}
+    options |= {"seed": seed, "base": commands.base_values(base or []), "factors": factor, "law": law}
     commands.predict_command(commands.Table(records, loss, column or []), at=at, to=json, **options)
+
+
+@app.command()
+def report(
+    source: Annotated[Path, typer.Argument(help="Study file, study folder, or table of runs.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to. [default: FOLDER/report]")] = None,
+    loss: Annotated[str | None, typer.Option(help="Loss column. [default: test_loss]")] = None,
+    hold_out: Annotated[
+        str | None, typer.Option(help='Expression, or "largest". [default: the column held_out]')
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="NAME=THEIRS: the table's own column name.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(help="Resamples for the intervals; 0: none.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+) -> None:
+    """Write the page: which method is best, the laws in pictures and tables, and what they rest on."""
+    from finescale.report import commands
+
+    options = dict(loss=loss, columns=column or [], hold_out=hold_out, bootstrap=bootstrap, seed=seed)
+    commands.report(source, out=out, **options)
 
 
 def main() -> None:

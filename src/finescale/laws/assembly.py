@@ -1,4 +1,4 @@
-"""Putting slices and a law together into one problem: which parameters are shared, centred logs, starts, bounds."""
+"""Putting slices and a law together into one problem: shared parameters, centred logs, starts, bounds."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Assembly:
         return result
 
     def inside(self, values: Mapping[str, Array], z: Array) -> Array:
-        """z with the given parameters (in the law's units, [G]) put in; the others as they are.
+        """The solver's z with the given parameters (in the law's units, [G]) put in; the others as they are.
 
         Raises:
             UsageError: A coefficient whose exponent is not given too.
@@ -160,7 +160,8 @@ def assemble(law: Law, pieces: Sequence[Slice], suffixes: Sequence[str], shared:
     Args:
         law: The law.
         pieces: Slices of one group.
-        suffixes: One a slice; parameters that are not shared are called NAME.suffix if there are several slices.
+        suffixes: One a slice; parameters that are not shared are called NAME.suffix if there are several
+            slices.
         shared: Names of the parameters with one value for all slices.
 
     Returns:
@@ -202,7 +203,9 @@ def assemble(law: Law, pieces: Sequence[Slice], suffixes: Sequence[str], shared:
             )
             for piece, frame, suffix, start in zip(pieces, points, suffixes, starts, strict=True)
         ]
-        model: Model = FunctionModel(law, segments, N, len(linear), len(nonlinear))
+        model: Model = FunctionModel(
+            law, segments, n_points=N, n_linear=len(linear), n_nonlinear=len(nonlinear)
+        )
         centres: tuple[Mapping[int, float], ...] = tuple({} for _ in linear)
         return Assembly(
             law, tuple(pieces), points, tuple(suffixes), linear, nonlinear, model, y, weights, centres
@@ -229,7 +232,7 @@ def assemble(law: Law, pieces: Sequence[Slice], suffixes: Sequence[str], shared:
 def _centres(
     law: Law, pieces: Sequence[Slice], points: Sequence[pl.DataFrame], shared: Sequence[str]
 ) -> list[dict[str, float]]:
-    """Mean log of each variable in each slice; one for all slices where a shared coefficient multiplies it."""
+    """Mean log of each variable in each slice; one for all where a shared coefficient multiplies it."""
     logs = [
         {name: float(np.log(frame[column].to_numpy()).mean()) for name, column in piece.columns.items()}
         for piece, frame in zip(pieces, points, strict=True)

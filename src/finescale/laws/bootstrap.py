@@ -1,10 +1,11 @@
-"""Resampling: which weight a setting gets in draw i, and how the seeds' shared effect moves the losses in draw i.
+"""Resampling: which weight a setting gets in draw i, and how the seeds' shared effect moves its loss.
 
 A setting (its seeds together) gets an exponential weight in every draw (the Bayesian bootstrap: no resample
-degenerates, however few settings there are). Nested data subsets make all runs of one seed err together; that effect
-does not average out over settings, so its variance is estimated from the seeds' differences and every draw moves all
-losses of a seed by a draw from it (Student's t, as few seeds tell little about a variance). All random numbers are keyed
-by the setting's or seed's name: draw i is one and the same resample in every fit that sees the same runs.
+degenerates, however few settings there are). Nested data subsets make all runs of one seed err together; that
+effect does not average out over settings, so its variance is estimated from the seeds' differences and every
+draw moves all losses of a seed by a draw from it (Student's t, as few seeds tell little about a variance).
+All random numbers are keyed by the setting's or seed's name: draw i is one and the same resample in every fit
+that sees the same runs.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class SeedEffect:
     """How runs of one setting differ.
 
     Attributes:
-        run_variance: Variance of a run around its setting's mean and its seed's effect; NaN without repeated runs.
+        run_variance: Variance of a run around its setting's mean and its seed's effect; NaN without repeated
+            runs.
         run_freedom: Degrees of freedom behind it.
         seed_sum: Sum of squared seed effects; 0 where it cannot be known.
         seed_noise: What the noise of the runs alone adds to the estimated variance of the seed effects.
@@ -44,12 +46,12 @@ class SeedEffect:
     seeds: tuple[str, ...]
 
     def variances(self, key: tuple[int, int], draws: int) -> Array:
-        """Draws of the seed effect's variance, [draws]: scaled inverse chi-squared, less the runs' noise."""
+        """Draws of the seed effect's variance beyond the runs' noise, [draws]: scaled inverse chi-squared."""
         freedom = len(self.seeds) - 1
         if freedom < 1 or self.seed_sum <= 0:
             return np.zeros(draws)
-        spread = np.random.default_rng(key).chisquare(freedom, size=draws)
-        return np.maximum(0.0, self.seed_sum / spread - self.seed_noise)
+        excess = max(0.0, self.seed_sum - freedom * self.seed_noise)
+        return excess / np.random.default_rng(key).chisquare(freedom, size=draws)
 
 
 def seed_effect(runs: pl.DataFrame, *, log: bool) -> SeedEffect:
@@ -110,7 +112,8 @@ def setting_weights(keys: list[str], seed: int, draws: int, spread: float = 1.0)
         keys: The settings' names.
         seed: The bootstrap's seed.
         draws: Number of resamples.
-        spread: The variance of a weight; settings / (settings - parameters) makes up for the residuals' shrinkage.
+        spread: The variance of a weight; settings / (settings - parameters) makes up for the residuals'
+            shrinkage.
     """
     table = np.empty((draws, len(keys)))
     for at, key in enumerate(keys):
@@ -137,10 +140,9 @@ def _power(spread: float) -> float:
     return 0.5 * (low + high)
 
 
-def seed_shifts(
-    effect: SeedEffect, piece: Slice, points: pl.DataFrame, runs: pl.DataFrame, seed: int, draws: int
-) -> Array | None:
+def seed_shifts(effect: SeedEffect, piece: Slice, seed: int, draws: int) -> Array | None:
     """By how much draw i moves each setting's mean loss, [draws, settings]; None without a seed effect."""
+    points, runs = piece.points, piece.runs
     if not effect.seeds:
         return None
     task = str(piece.by.get("task", ""))
@@ -164,9 +166,9 @@ def seed_shifts(
 
 
 def run_deviations(
-    effect: SeedEffect, residuals: Array, parameters: int, runs: float, key: tuple[int, int], draws: int
+    effect: SeedEffect, residuals: Array, parameters: int, *, runs: float, key: tuple[int, int], draws: int
 ) -> Array:
-    """How far a new run lies from the law's mean in each draw, [draws]: its seed's effect, its setting, its noise.
+    """How far a new run lies from the law's mean in each draw, [draws].
 
     Args:
         effect: Variance components of the runs.

@@ -1,8 +1,9 @@
-"""What the commands fit, compare and predict do: read, compute, show; JSON goes to a file or to standard output."""
+"""What the commands fit, compare and predict do: read, compute, show; JSON to a file or standard output."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from finescale.errors import DataError, UsageError
-from finescale.laws.display import law_table, prediction_table
-from finescale.laws.fitted import FittedLaw, Fits, Prediction
+from finescale.laws.display import backtest_table, comparison_table, law_table, prediction_table
+from finescale.laws.fitted import Fits, FittedLaw, Prediction
 from finescale.records import Records, read_records
 
 
@@ -55,6 +56,27 @@ def fit_command(table: Table, *, law: str, joint: bool, to: str | None, **option
         console.print(law_table(fits.laws))
         _say(console, fits.notes)
         _say_status(console, fits.laws)
+
+
+def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | None, **options: Any) -> None:
+    """``finescale compare``: held-out deviations of several laws, or a backtest."""
+    from finescale.laws.selection import backtest, compare  # noqa: PLC0415
+
+    records = table.read()
+    console = _console()
+    if back:
+        tested = backtest(records, laws or None, **options)
+        rows = {"scores": tested.scores.to_dicts(), "best": dict(tested.best)}
+        shown, notes = backtest_table(tested.scores), [*tested.notes, *map(tested.verdict, tested.best)]
+    else:
+        compared = compare(records, laws or ("multiplicative", "additive"), **options)
+        rows = {"comparison": compared.table.to_dicts()}
+        shown, notes = comparison_table(compared.table), [*compared.notes]
+    if to:
+        write_json({"schema": 1, **rows, "notes": notes}, to)
+    if to != "-":
+        console.print(shown)
+        _say(console, notes)
 
 
 def predict_command(table: Table, *, at: Sequence[str], to: str | None, **options: Any) -> None:
@@ -190,7 +212,7 @@ def _differs(law: FittedLaw, name: str, value: float) -> bool:
 def _prediction_row(law: FittedLaw, prediction: Prediction) -> dict[str, Any]:
     def plain(value: Any) -> float | None:
         number = float(value)
-        return number if number == number else None
+        return number if math.isfinite(number) else None
 
     return {
         "by": dict(law.by),

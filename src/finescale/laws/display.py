@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.table import Table
 
 from finescale.laws.fitted import FittedLaw, Prediction
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -67,6 +71,34 @@ def prediction_table(laws: Sequence[FittedLaw], predictions: Sequence[Prediction
             f"{number(float(prediction.run_low), 5)} to {number(float(prediction.run_high), 5)}",
         )
     return table
+
+
+def comparison_table(table: pl.DataFrame) -> Table:
+    """Table 6 for the user's data: mean absolute deviations by task, method, factor and law."""
+    shown = Table(
+        title="mean absolute deviation, nats per target token", title_justify="left", header_style="bold"
+    )
+    words = {"n_fitted": "fitted", "delta_e": "deviation", "n_held_out": "held out"}
+    words |= {"delta_h": "deviation held out", "n_common": "held out in common"}
+    words |= {"delta_h_common": "deviation in common"}
+    for name in table.columns:
+        shown.add_column(words.get(name, name), justify="right" if name in words else "left", overflow="fold")
+    for row in table.iter_rows():
+        shown.add_row(*("-" if v is None else number(v, 3) if isinstance(v, float) else str(v) for v in row))
+    return shown
+
+
+def backtest_table(scores: pl.DataFrame) -> Table:
+    """The laws of each task, best first, with their mean error on hidden data sizes."""
+    shown = Table(
+        title="backtest: error on hidden larger data sizes, nats", title_justify="left", header_style="bold"
+    )
+    for name, word in (("task", "task"), ("law", "law"), ("error", "mean error"), ("cells", "predictions")):
+        shown.add_column(word, justify="left" if name in ("task", "law") else "right")
+    for row in scores.iter_rows(named=True):
+        error = f"{number(row['error'])} ± {number(row['standard_error'] or float('nan'), 2)}"
+        shown.add_row(str(row["task"]), str(row["law"]), error, str(row["cells"]))
+    return shown
 
 
 def _cell(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What a fit returns: a frozen law with intervals that predicts, summarises itself and writes itself as JSON."""
+"""What a fit returns: a frozen law with intervals that predicts, summarises itself and becomes JSON."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ class FittedLaw:
         law: The law's name.
         base: The values at which the other factors were kept.
         parameters: Values and intervals; a parameter of one factor among several is called NAME.factor.
-        draws: Bootstrap draws of every parameter, [draws]; draw i is one resample across methods and factors of a task.
+        draws: Bootstrap draws of every parameter, [draws]; draw i is one resample across methods and factors
+            of a task.
         run_deviation: In each draw, how far a new run lies from the law's mean (nats, or log nats), [draws].
         objective: The minimised objective.
         n_fitted: Settings (or runs, where seeds are not averaged) in the fit.
@@ -80,8 +81,8 @@ class FittedLaw:
         level: Coverage that the intervals aim at.
         shared: Parameters that are shared with other factors or groups.
         formula: The law itself.
-        points: Settings with their predictions (columns as in ``Slice.points`` and ``predicted``, ``factor``); None
-            after reading from JSON.
+        points: Settings with their predictions (columns as in ``Slice.points`` and ``predicted``,
+            ``factor``); None after reading from JSON.
     """
 
     by: Mapping[str, Any]
@@ -146,7 +147,8 @@ class FittedLaw:
         """Predicts losses.
 
         Args:
-            at: Values or arrays (they broadcast) by column, e.g. ``{"model_params": 7e9, "finetune_examples": 1e5}``.
+            at: Values or arrays (they broadcast) by column, e.g. ``{"model_params": 7e9,
+                "finetune_examples": 1e5}``.
             **sizes: The same as keywords.
 
         Returns:
@@ -165,8 +167,9 @@ class FittedLaw:
             return Prediction(shown, centre, nothing, nothing, nothing, nothing, status)
         mean = self.mean_draws(asked)
         tail = 100 * (1 - self.level) / 2
-        low, high = np.percentile(mean, [tail, 100 - tail], axis=0)
-        run_low, run_high = np.percentile(self.add_run(mean), [tail, 100 - tail], axis=0)
+        ends = [tail, 100 - tail]
+        low, high = map(np.asarray, np.percentile(mean, ends, axis=0))
+        run_low, run_high = map(np.asarray, np.percentile(self.add_run(mean), ends, axis=0))
         return Prediction(shown, centre, low, high, run_low, run_high, status)
 
     def mean_draws(self, at: Mapping[str, Any] | None = None, /, **sizes: Any) -> Array:
@@ -428,4 +431,4 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-__all__ = ["DATA_SIZE", "FittedLaw", "Fits", "Parameter", "Prediction"]
+__all__ = ["DATA_SIZE", "Fits", "FittedLaw", "Parameter", "Prediction"]

@@ -22,7 +22,7 @@ from finescale.laws.bootstrap import (
     setting_keys,
     setting_weights,
 )
-from finescale.laws.fitted import FittedLaw, Fits, Parameter
+from finescale.laws.fitted import Fits, FittedLaw, Parameter
 from finescale.laws.formulas import Law, named
 from finescale.laws.slices import Choice, Slice, slices, varying_factors
 from finescale.laws.solver import Problem, Solution, one_step, polish, residual, solve
@@ -73,15 +73,19 @@ def fit(
     Args:
         records: Records, or what ``read_records`` takes.
         law: A law's name, a law made with ``@law``, or ``auto`` (chosen per task by backtest).
-        factors: Factors for the law's X; one fit for each unless parameters are shared. Default: those that vary.
+        factors: Factors for the law's X; one fit for each unless parameters are shared. Default: those that
+            vary.
         by: Columns that make groups.
         loss: The loss column; default: that of the records.
         residual: ``raw`` (the paper) or ``log`` (Chinchilla).
-        hold_out: An expression, ``largest`` (the largest value of factor and data size), False (nothing), or None: the
-            column ``held_out`` where there is one.
-        shared: Parameters with one value for all factors of a group, e.g. ``("beta", "E")``; one fit then has them all.
-        across: Columns of ``by`` over whose values the parameters in ``shared`` are shared instead, e.g. ``("method",)``.
-        base: Values of the other factors at which a factor's slice is taken (``{"pretrain_tokens": "any"}``: no slice).
+        hold_out: An expression, ``largest`` (the largest value of factor and data size), False (nothing), or
+            None: the column ``held_out`` where there is one.
+        shared: Parameters with one value for all factors of a group, e.g. ``("beta", "E")``; one fit then
+            has them all.
+        across: Columns of ``by`` over whose values the parameters in ``shared`` are shared instead, e.g.
+            ``("method",)``.
+        base: Values of the other factors at which a factor's slice is taken (``{"pretrain_tokens": "any"}``:
+            no slice).
         fixed: Parameters that keep a given value.
         bootstrap: Number of resamples; 0 for none.
         seed: Seed of the bootstrap.
@@ -102,18 +106,9 @@ def fit(
     if law == "auto":
         from finescale.laws.selection import fit_auto  # noqa: PLC0415 - selection fits with this module
 
-        options = dict(
-            by=by,
-            residual=residual,
-            hold_out=hold_out,
-            base=base,
-            bootstrap=bootstrap,
-            seed=seed,
-            level=level,
-        )
-        return fit_auto(
-            records, factors=factors, loss=loss, average_seeds=average_seeds, weights=weights, **options
-        )
+        options = {"by": by, "residual": residual, "hold_out": hold_out, "base": base, "bootstrap": bootstrap}
+        options |= {"seed": seed, "level": level, "loss": loss, "weights": weights}
+        return fit_auto(records, factors, average_seeds=average_seeds, **options)
     chosen, names = _law_and_factors(law, factors, records, by)
     choice = Choice(tuple(by), loss or records.loss, hold_out, dict(base or {}), average_seeds, weights)
     pieces, notes = _all_slices(records, chosen, names, choice)
@@ -154,7 +149,7 @@ def joint_fit(
     by: Sequence[str] = ("task", "method"),
     **options: Any,
 ) -> Fits:
-    """The paper's two steps: shared beta and E over the joint factors, then every factor again with these fixed.
+    """The paper's two steps: shared beta and E over the joint factors, then every factor again.
 
     Args:
         records: Records, or what ``read_records`` takes.
@@ -174,14 +169,8 @@ def joint_fit(
     """
     records = _as_records(records, options.get("loss"))
     present = [name for name in (*joint, *then) if name in records.frame.columns]
-    first_names = [
-        name
-        for name in joint
-        if name in present
-        and name in varying_factors(records.frame)
-        or name == "model_params_nonembedding"
-        and name in present
-    ]
+    moving = (*varying_factors(records.frame), "model_params_nonembedding")
+    first_names = [name for name in joint if name in present and name in moving]
     if not first_names:
         raise DataError(
             "no factor for the joint step varies", wanted=" or ".join(joint), remedy="use fit with one factor"
@@ -414,7 +403,7 @@ def _draws(
     runs = float(np.mean(np.concatenate([points["runs"].to_numpy() for points in put.points])))
     name = "|".join(str(value) for value in put.pieces[0].by.values())
     key = (seed, crc32(f"run|{name}".encode()))
-    return put.public(z), run_deviations(first, residuals, free, runs, key, bootstrap)
+    return put.public(z), run_deviations(first, residuals, free, runs=runs, key=key, draws=bootstrap)
 
 
 def _effect(piece: Slice, *, log: bool) -> SeedEffect:
@@ -425,7 +414,7 @@ def _shifts(put: Assembly, effects: Sequence[SeedEffect], seed: int, draws: int)
     """By how much each draw moves each fitted setting, [draws, N]; None without a seed effect."""
     parts: list[Array] = []
     for piece, points, effect in zip(put.pieces, put.points, effects, strict=True):
-        shift = seed_shifts(effect, piece, piece.points, piece.runs, seed, draws)
+        shift = seed_shifts(effect, piece, seed, draws)
         kept = np.flatnonzero(~piece.points["held_out"].to_numpy())
         parts.append(np.zeros((draws, points.height)) if shift is None else shift[:, kept])
     moved = np.concatenate(parts, axis=1)

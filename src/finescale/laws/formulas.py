@@ -1,8 +1,9 @@
-r"""The laws: one function each. The signature names variables and parameters, the docstring states the equation.
+r"""The laws: one function each. Its signature names variables and parameters, its docstring the equation.
 
-``X`` is the factor (model size, pretraining tokens or PET size), ``D`` the finetuning data size; any other variable is
-the column of its name. Beside the function stand which parameters are linear coefficients (kept >= 0) and the ranges
-of the others. Derivatives are never asked for. Adding a law is one function here and one test:
+``X`` is the factor (model size, pretraining tokens or PET size), ``D`` the finetuning data size; any other
+variable is the column of its name. Beside the function stand which parameters are linear coefficients (kept
+>= 0) and the ranges of the others. Derivatives are never asked for. Adding a law is one function here and one
+test:
 
     @law(linear=("A", "E"), nonlinear={"beta": (-1, 3)})
     def my_law(D, A, beta, E):
@@ -51,9 +52,10 @@ class Law:
         variables: Its variables: ``X``, ``D`` or column names.
         linear: Parameters that enter linearly; each is >= 0.
         nonlinear: The other parameters and their ranges.
-        monomials: For laws that are sums of products of powers: for each linear coefficient, which exponent belongs
-            to which variable (``{"A": {"alpha": "X", "beta": "D"}, "E": {}}``); None for other laws.
-        starts: Optional; gives a grid of nonlinear starts, shape [axis 1, axis 2, ..., parameter], from the variables.
+        monomials: For laws that are sums of products of powers: for each linear coefficient, which exponent
+            belongs to which variable (``{"A": {"alpha": "X", "beta": "D"}, "E": {}}``); None for other laws.
+        starts: Optional; gives a grid of nonlinear starts, shape [axis 1, axis 2, ..., parameter], from the
+            variables.
         per_curve: The law has one variable, so every value of the other factors is a curve of its own.
         residual: The only residual that the law is defined for, or None for the caller's choice.
         huber_delta: Overrides Huber's delta (infinite: least squares).
@@ -139,7 +141,7 @@ def law(
 
 @law(linear=("A", "E"), nonlinear={"beta": EXPONENT}, monomials={"A": {"beta": "D"}, "E": {}}, per_curve=True)
 def power(D: Array, A: Array, beta: Array, E: Array) -> Array:
-    r"""$$L(D_f) = A\,D_f^{-\beta} + E$$. Single variable (arXiv 2402.17193, Figure 1; Hestness et al. 2017)."""
+    r"""$$L(D_f) = A\,D_f^{-\beta} + E$$. Single variable (arXiv 2402.17193, Figure 1)."""
     return A * D**-beta + E
 
 
@@ -148,7 +150,7 @@ def power(D: Array, A: Array, beta: Array, E: Array) -> Array:
     nonlinear={"alpha": EXPONENT, "beta": EXPONENT},
     monomials={"A": {"alpha": "X", "beta": "D"}, "E": {}},
 )
-def multiplicative(X: Array, D: Array, A: Array, alpha: Array, beta: Array, E: Array) -> Array:
+def multiplicative(X: Array, D: Array, A: Array, alpha: Array, beta: Array, E: Array) -> Array:  # noqa: PLR0917
     r"""$$L(X, D_f) = A\,X^{-\alpha} D_f^{-\beta} + E$$. The paper's joint law (arXiv 2402.17193, Eq. 1)."""
     return A * X**-alpha * D**-beta + E
 
@@ -158,7 +160,7 @@ def multiplicative(X: Array, D: Array, A: Array, alpha: Array, beta: Array, E: A
     nonlinear={"alpha": EXPONENT, "beta": EXPONENT},
     monomials={"A": {"alpha": "X"}, "B": {"beta": "D"}, "E": {}},
 )
-def additive(X: Array, D: Array, A: Array, alpha: Array, B: Array, beta: Array, E: Array) -> Array:
+def additive(X: Array, D: Array, A: Array, alpha: Array, B: Array, beta: Array, E: Array) -> Array:  # noqa: PLR0917
     r"""$$L(X, D_f) = A\,X^{-\alpha} + B\,D_f^{-\beta} + E$$. Hoffmann et al. 2022 (arXiv 2203.15556)."""
     return A * X**-alpha + B * D**-beta + E
 
@@ -204,8 +206,8 @@ def _broken_starts(variables: Mapping[str, Array]) -> Array:
     starts=_broken_starts,
     per_curve=True,
 )
-def broken(D: Array, A: Array, c0: Array, c1: Array, d: Array, f: Array, E: Array) -> Array:
-    r"""$$L(D_f) = E + A\,D_f^{-c_0}\left(1 + (D_f/d)^{1/f}\right)^{-c_1 f}$$. One break (arXiv 2210.14891)."""
+def broken(D: Array, A: Array, c0: Array, c1: Array, d: Array, f: Array, E: Array) -> Array:  # noqa: PLR0917
+    r"""$$L(D_f) = E + A\,D_f^{-c_0}\left(1 + (D_f/d)^{1/f}\right)^{-c_1 f}$$. One break (2210.14891)."""
     return E + A * D**-c0 * (1 + (D / d) ** (1 / f)) ** (-c1 * f)
 
 
@@ -242,7 +244,7 @@ def joint(factors: Sequence[str]) -> Law:
     exponents = {f"alpha.{name}": name for name in factors}
 
     def joint_formula(**values: Any) -> Any:
-        """$$L = A \\prod_i X_i^{-\\alpha_i} D_f^{-\\beta} + E$$."""
+        r"""$$L = A \prod_i X_i^{-\alpha_i} D_f^{-\beta} + E$$."""
         result = values["A"] * values["D"] ** -values["beta"]
         for exponent, variable in exponents.items():
             result = result * values[variable] ** -values[exponent]

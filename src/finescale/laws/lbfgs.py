@@ -1,4 +1,4 @@
-"""The textbook solver: L-BFGS from a grid of starts, coefficients in their logarithms (Hoffmann et al. 2022)."""
+"""The textbook solver: L-BFGS from a grid of starts, coefficients as logarithms (Hoffmann et al. 2022)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def solve_lbfgs(problem: Problem, grid: Array, start: Array | None = None) -> So
 
     Args:
         problem: What is minimised, with y and weights of shape [N].
-        grid: Nonlinear starts [axis 1, ..., K]; thinned to 200 cells, each with coefficients that share the mean loss.
+        grid: Nonlinear starts [axis 1, ..., K]; thinned to 200 cells; the coefficients
+            share the mean loss.
         start: Values of the fixed parameters, [P + K].
 
     Returns:

@@ -1,4 +1,4 @@
-"""A law on data, as the solver sees it: linear coefficients c times basis functions phi(theta), with derivatives.
+"""A law on data, as the solver sees it: linear coefficients c times basis functions phi(theta).
 
 Shapes: G problems side by side (grid cells or bootstrap draws), N points, P linear coefficients, K nonlinear
 parameters. The prediction is f[G, N] = sum over p of c[G, p] * phi[G, p, N].
@@ -33,11 +33,11 @@ class Model(abc.ABC):
 
     @abc.abstractmethod
     def basis(self, theta: Array) -> Array:
-        """phi [G, P, N] at theta [G, K]."""
+        """The basis phi [G, P, N] at theta [G, K]."""
 
     @abc.abstractmethod
     def slopes(self, theta: Array, c: Array, phi: Array) -> Array:
-        """df / dtheta, [G, K, N]."""
+        """Slopes df / dtheta, [G, K, N]."""
 
     @abc.abstractmethod
     def curvature(self, theta: Array, c: Array, phi: Array, g: Array) -> Array:
@@ -68,6 +68,7 @@ class MonomialModel(Model):
         self._squares = [np.ascontiguousarray(part.reshape(-1, self.n_points).T) for part in squares]
 
     def basis(self, theta: Array) -> Array:
+        """The basis phi [G, P, N] at theta [G, K]."""
         phi = np.empty((theta.shape[0], self.n_linear, self.n_points))
         for p in range(self.n_linear):
             if self._constant[p]:
@@ -79,6 +80,7 @@ class MonomialModel(Model):
         return phi
 
     def slopes(self, theta: Array, c: Array, phi: Array) -> Array:
+        """Slopes df / dtheta, [G, K, N]."""
         result = np.zeros((theta.shape[0], self.n_nonlinear, self.n_points))
         for p in self._moving:
             term = c[:, p, None] * phi[:, p]
@@ -88,6 +90,7 @@ class MonomialModel(Model):
         return result
 
     def curvature(self, theta: Array, c: Array, phi: Array, g: Array) -> Array:
+        """Sum over n of g[G, n] times the second derivatives of f_n: [G, P + K, P + K]."""
         P, K = self.n_linear, self.n_nonlinear
         result = np.zeros((theta.shape[0], P + K, P + K))
         for p in self._moving:
@@ -99,6 +102,7 @@ class MonomialModel(Model):
         return result
 
     def take(self, rows: Array) -> MonomialModel:
+        """The same model on some of the points."""
         return MonomialModel(self.logs[:, :, rows], self.mask[:, rows])
 
 
@@ -122,8 +126,8 @@ class Segment:
 class FunctionModel(Model):
     """Any law: the basis is found by setting one linear coefficient to 1, derivatives by complex steps.
 
-    A parameter with a logarithmic range is searched in its logarithm. A function that cannot take complex numbers
-    gets central differences.
+    A parameter with a logarithmic range is searched in its logarithm. A function that cannot take complex
+    numbers gets central differences.
     """
 
     def __init__(
@@ -169,6 +173,7 @@ class FunctionModel(Model):
         return bool(np.all(near | ~np.isfinite(slope)) and np.allclose(imaginary.real, real, equal_nan=True))
 
     def basis(self, theta: Array) -> Array:
+        """The basis phi [G, P, N] at theta [G, K]."""
         phi = np.zeros((theta.shape[0], self.n_linear, self.n_points))
         with np.errstate(all="ignore"):
             for segment in self.segments:
@@ -180,7 +185,7 @@ class FunctionModel(Model):
         return phi
 
     def _basis_slope(self, theta: Array, k: int) -> Array:
-        """d phi / d theta_k, [G, P, N]."""
+        """Slopes of the basis, d phi / d theta_k, [G, P, N]."""
         result = np.zeros((theta.shape[0], self.n_linear, self.n_points))
         with np.errstate(all="ignore"):
             for segment in self.segments:
@@ -205,11 +210,13 @@ class FunctionModel(Model):
         return result
 
     def slopes(self, theta: Array, c: Array, phi: Array) -> Array:
+        """Slopes df / dtheta, [G, K, N]."""
         return np.stack(
             [np.einsum("gp,gpn->gn", c, self._basis_slope(theta, k)) for k in range(self.n_nonlinear)], axis=1
         )
 
     def curvature(self, theta: Array, c: Array, phi: Array, g: Array) -> Array:
+        """Sum over n of g[G, n] times the second derivatives of f_n: [G, P + K, P + K]."""
         P, K = self.n_linear, self.n_nonlinear
         result = np.zeros((theta.shape[0], P + K, P + K))
         for k in range(K):
@@ -228,6 +235,7 @@ class FunctionModel(Model):
         return result
 
     def take(self, rows: Array) -> FunctionModel:
+        """The same model on some of the points."""
         position = np.full(self.n_points, -1)
         position[rows] = np.arange(rows.size)
         segments = []
@@ -237,4 +245,6 @@ class FunctionModel(Model):
             segments.append(
                 Segment(position[segment.rows[kept]], variables, segment.linear, segment.nonlinear)
             )
-        return FunctionModel(self.law, segments, rows.size, self.n_linear, self.n_nonlinear)
+        return FunctionModel(
+            self.law, segments, n_points=rows.size, n_linear=self.n_linear, n_nonlinear=self.n_nonlinear
+        )

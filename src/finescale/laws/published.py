@@ -1,6 +1,7 @@
 """The paper's own laws (Table 4) as fitted laws without intervals, for comparison with one's own.
 
-Two-digit figures as printed: good for orders of magnitude, not for crossovers (those need full precision). Sizes are
+Two-digit figures as printed: good for orders of magnitude, not for crossovers (those need full precision).
+Sizes are
 nominal: 1e9 ... 16e9 parameters. Source: B. Zhang, Z. Liu, C. Cherry, O. Firat, "When Scaling Meets LLM
 Finetuning", ICLR 2024 (arXiv 2402.17193), Table 4.
 """
@@ -105,7 +106,7 @@ def published(task: str, method: str, *, factor: str = "model_params") -> Fitted
 
 
 def equal_reducible_loss(first: FittedLaw, second: FittedLaw) -> tuple[float, float]:
-    r"""H and gamma of Eq. 3: the data size H X^gamma at which two multiplicative laws have equal reducible loss.
+    r"""H and gamma of Eq. 3: at D_f = H X^gamma two multiplicative laws have equal reducible loss.
 
     It is the crossover only where both laws have the same floor E.
 

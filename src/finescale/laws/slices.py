@@ -1,4 +1,4 @@
-"""From records to the points of a fit: groups, a factor's slice at the base setting, seeds averaged, held-out runs."""
+"""From records to the points of a fit: groups, a factor's slice at the base setting, seeds averaged."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Slice:
         by: The group, e.g. ``{"task": "wmt14-en-de", "method": "lora"}``.
         factor: The factor that stands for the law's X; None where the law has none.
         base: The values of the factors that were kept constant.
-        columns: The law's variables and their columns, e.g. ``{"X": "model_params", "D": "finetune_examples"}``.
-        points: One row a setting: the variables' columns, ``loss``, ``runs``, ``weight``, ``held_out``, ``key``.
+        columns: The law's variables and their columns, e.g. ``{"X": "model_params"}``.
+        points: One row a setting: the variables' columns, ``loss``, ``runs``, ``weight``, ``held_out``.
         runs: One row a run: ``point`` (index into points), ``loss``, ``seed`` (null where unknown).
         notes: What was left out of this slice.
     """
@@ -173,7 +173,7 @@ def _curve_columns(
     return [name for name in names if frame[name].drop_nulls().n_unique() > 1]
 
 
-def _slice(
+def _slice(  # noqa: PLR0917
     rows: pl.DataFrame,
     group: dict[str, Any],
     law: Law,

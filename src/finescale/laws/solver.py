@@ -1,8 +1,8 @@
-"""The default solver: profile the exponents, solve the linear part by IRLS in every cell at once, polish by Newton.
+"""The default solver: profile the exponents, solve the linear part in every cell at once, polish by Newton.
 
-Minimises sum_n w_n huber(r_n) with r = f - y, or r = log f - log y, over c >= 0 and theta in its box. Every local
-minimum of the profile is polished, so no start has to be guessed; the same polish, warm-started, refits all bootstrap
-draws side by side.
+Minimises sum_n w_n huber(r_n) with r = f - y, or r = log f - log y, over c >= 0 and theta in its box. Every
+local minimum of the profile is polished, so no start has to be guessed; the same polish, warm-started,
+refits all bootstrap draws side by side.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def residual(problem: Problem, z: Array) -> Array:
 
 
 def derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array, Array]:
-    """Objective [G], gradient [G, M], Hessian [G, M, M] and its positive majoriser (the IRLS matrix) [G, M, M]."""
+    """Objective [G], gradient [G, M], Hessian [G, M, M] and its majoriser (the IRLS matrix) [G, M, M]."""
     model, P = problem.model, problem.model.n_linear
     c, theta = z[:, :P], z[:, P:]
     phi = model.basis(theta)
@@ -212,7 +212,9 @@ def _polish(problem: Problem, z: Array, steps: int, tolerance: float, smooth: bo
     return Solution(z, value, done, hessian)
 
 
-def _shorten(problem: Problem, z: Array, step: Array, trial: Array, reached: Array, rows: Array) -> None:
+def _shorten(  # noqa: PLR0917
+    problem: Problem, z: Array, step: Array, trial: Array, reached: Array, rows: Array
+) -> None:
     """Tries fractions of failed steps and writes the best into trial and reached."""
     for share in _SHARES:
         shorter = np.clip(z + share * step, problem.lower, problem.upper)
@@ -224,8 +226,8 @@ def _shorten(problem: Problem, z: Array, step: Array, trial: Array, reached: Arr
 def _first_delta(problem: Problem, z: Array) -> Array:
     """Delta to begin with, [G, 1]: so large that the quadratic part holds three points for each parameter.
 
-    With residuals far above delta the objective is almost a sum of absolute values, where Newton's steps zigzag; the
-    polish then sharpens delta by and by.
+    With residuals far above delta the objective is almost a sum of absolute values, where Newton's steps
+    zigzag; the polish then sharpens delta by and by.
     """
     count = min(problem.model.n_points, 3 * int(problem.free.sum())) - 1
     size = np.abs(residual(problem, z))
@@ -277,13 +279,13 @@ def one_step(problem: Problem, z: Array, weights: Array, blocks: Array, shifts: 
     return np.clip(z + step, problem.lower, problem.upper)
 
 
-def _newton_step(
+def _newton_step(  # noqa: PLR0917
     problem: Problem, z: Array, gradient: Array, hessian: Array, major: Array, damping: Array
 ) -> tuple[Array, Array]:
     """The damped step inside the box, and the decrease that the quadratic model predicts.
 
-    Parameters held at a bound stay there; one that the step would carry over a bound goes to the bound, and the step
-    of the others is found anew.
+    Parameters held at a bound stay there; one that the step would carry over a bound goes to the bound, and
+    the step of the others is found anew.
     """
     edge = 1e-12 * (1 + np.abs(z))
     down, up = problem.lower - z, problem.upper - z
@@ -316,7 +318,7 @@ def _newton_step(
 
 
 def _solve_free(H: Array, g: Array, fixed: Array, at: Array) -> Array:
-    """Minimises the quadratic model over the parameters that are not fixed; those stay at the given places."""
+    """Minimises the quadratic model over the parameters that are not fixed at the given places."""
     right = -g - np.einsum("gij,gj->gi", H, at) if at.any() else -g
     inner = np.where(fixed[:, :, None] | fixed[:, None, :], 0.0, H)
     index = np.arange(g.shape[1])
@@ -332,7 +334,7 @@ def _solve_free(H: Array, g: Array, fixed: Array, at: Array) -> Array:
 def solve_linear(
     problem: Problem, theta: Array, c: Array | None = None, *, rounds: int = 12
 ) -> tuple[Array, Array]:
-    """Coefficients c >= 0 for given theta [G, K], by iteratively reweighted least squares in all cells at once.
+    """Coefficients c >= 0 for given theta [G, K], by reweighted least squares in all cells at once.
 
     Args:
         problem: What is minimised; y and weights are the same for every cell.
@@ -375,7 +377,7 @@ def solve_linear(
 def _nonnegative(
     products: Array, phi: Array, weights: Array, target: Array, pairs: list[tuple[int, int]]
 ) -> Array:
-    """Weighted least squares with c >= 0 in all cells: the most negative coefficient is dropped, and again."""
+    """Weighted least squares with c >= 0 in all cells; the most negative one is dropped, and again."""
     G, P = phi.shape[:2]
     sums = np.matmul(products, weights[:, :, None])[:, :, 0]
     right = np.matmul(phi, (weights * target)[:, :, None])[:, :, 0]
@@ -423,7 +425,7 @@ def solve(problem: Problem, grid: Array, *, start: Array | None = None, keep: in
     Returns:
         The distinct minima, best first.
     """
-    P, K = problem.model.n_linear, problem.model.n_nonlinear
+    P = problem.model.n_linear
     coarse = _minima(problem, np.clip(grid, problem.lower[P:], problem.upper[P:]), start, keep)
     found = [coarse]
     if 0 < problem.free[P:].sum() <= _ZOOM_UP_TO and problem.model.n_points <= _ZOOM_POINTS:

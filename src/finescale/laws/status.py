@@ -36,7 +36,8 @@ def soft_trouble(made: FittedLaw, put: Assembly, problem: Problem, solution: Sol
     yield from _direction(made, put)
     freedom = put.y.size - int(problem.free.sum())
     if freedom < 3:
-        yield f"few settings: {put.y.size} for {int(problem.free.sum())} parameters, so the intervals are rough"
+        parameters = int(problem.free.sum())
+        yield f"few settings: {put.y.size} for {parameters} parameters, so the intervals are rough"
     yield from _outside(made)
     yield from _seeds(made, put)
 
@@ -48,7 +49,8 @@ def _bounds(made: FittedLaw, put: Assembly, problem: Problem, solution: Solution
         if not problem.free[index]:
             continue
         if index < P:
-            if z[index] <= 0:
+            reach = float(problem.model.basis(solution.z[:1, P:])[0, index].max())
+            if z[index] * reach <= 1e-9 * float(put.y.max()):
                 what = "no floor is visible" if name.split(".")[0] == "E" else "this term is not needed"
                 yield f"{name} at 0: {what}"
         elif z[index] <= problem.lower[index] + 1e-9 or z[index] >= problem.upper[index] - 1e-9:
