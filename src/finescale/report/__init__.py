@@ -1,0 +1,1 @@
+"""The report: what a study's records say, as tables, figures and one page."""

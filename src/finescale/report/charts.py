@@ -1,0 +1,213 @@
+"""From a figure to pictures: each panel an Altair chart, drawn as SVG; panels side by side for the files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from finescale.report import palette
+from finescale.report.figures import Figure, Panel
+from finescale.report.wording import count
+
+WIDTH, HEIGHT = 286, 220
+FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+_GAP = 16
+_ACROSS = 3
+
+
+def panel_svgs(figure: Figure) -> list[str]:
+    """Every panel of a figure as SVG in light colours; all have the same scales."""
+    x, y = _x_axis(figure), _y_axis(figure)
+    return [_svg(_chart(panel, figure.legend, x, y)) for panel in figure.panels]
+
+
+def sheet_svg(figure: Figure, panels: list[str]) -> str:
+    """The panels and the title in one SVG, for the files."""
+    sizes = [_size(panel) for panel in panels]
+    across = 2 if len(panels) == 4 else min(_ACROSS, len(panels))
+    wide = max(width for width, _ in sizes)
+    body, top = [], 34.0
+    for start in range(0, len(panels), across):
+        row = range(start, min(start + across, len(panels)))
+        for index in row:
+            left = (index - start) * (wide + _GAP)
+            moved = prefixed(panels[index], f"p{index}-").replace("<svg ", f'<svg x="{left}" y="{top}" ', 1)
+            body.append(moved)
+        top += max(sizes[index][1] for index in row) + _GAP
+    width = across * (wide + _GAP) - _GAP
+    title = figure.title.replace("&", "&amp;").replace("<", "&lt;")
+    head = f'<text x="6" y="20" font-size="14" font-weight="600" font-family="{FONT}" fill="{palette.INK}">{title}</text>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{width:g}" '
+        f'height="{top:g}" viewBox="0 0 {width:g} {top:g}"><rect width="100%" height="100%" fill="{palette.CARD}"/>'
+        f"{head}{''.join(body)}</svg>"
+    )
+
+
+def png(svg: str) -> bytes:
+    """The picture as PNG at twice its size."""
+    return vl_convert.svg_to_png(svg, scale=2)
+
+
+def pdf(svg: str) -> bytes:
+    """The picture as PDF."""
+    return vl_convert.svg_to_pdf(svg)
+
+
+def prefixed(svg: str, prefix: str) -> str:
+    """The picture with identifiers of its own, so that several can stand in one document."""
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", svg)
+    return re.sub(r'href="#([^"]+)"', rf'href="#{prefix}\1"', svg)
+
+
+def _size(svg: str) -> tuple[float, float]:
+    found = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
+    assert found is not None, "a chart without a size"
+    return float(found[1]), float(found[2])
+
+
+def _svg(chart: alt.LayerChart) -> str:
+    return vl_convert.vegalite_to_svg(chart.to_dict())
+
+
+def _x_axis(figure: Figure) -> alt.X:
+    values = sorted({point["x"] for panel in figure.panels for point in panel.points})
+    low, high = math.log(values[0]), math.log(values[-1])
+    ticks: list[float] = []
+    for value in values:
+        if not ticks or math.log(value / ticks[-1]) >= (high - low) / 5.5:
+            ticks.append(value)
+    pad = 0.04 * (high - low) or 0.5
+    labels = " : ".join(f"datum.value == {value:g} ? '{count(value)}'" for value in ticks)
+    axis = alt.Axis(values=ticks, labelExpr=f"{labels} : ''", labelFlush=False)
+    scale = alt.Scale(type="log", domain=[math.exp(low - pad), math.exp(high + pad)], nice=False)
+    return alt.X("x:Q", scale=scale, axis=axis, title="finetuning examples (log scale)")
+
+
+def _y_axis(figure: Figure) -> Callable[[str], alt.Y]:
+    points = [point for panel in figure.panels for point in panel.points]
+    seen = [value for point in points for value in (point["low"], point["high"])]
+    low, high = min(seen), max(seen)
+    reach = max(high - low, 1e-3 * high)
+    bare = [
+        rule["y"]
+        for panel in figure.panels
+        for rule in panel.untuned
+        if low - reach <= rule["y"] <= high + reach
+    ]
+    low, high = min([low, *bare]), max([high, *bare])
+    pad = 0.06 * max(high - low, 1e-3 * high)
+    low, high = max(low - pad, 1e-6), high + pad
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    ticks = _ticks(low, high)
+    digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9)) if len(ticks) > 1 else 2
+    axis = alt.Axis(values=ticks, format=f".{digits}f")
+    return lambda name: alt.Y(name, scale=scale, axis=axis, title="test loss (nats per token, log scale)")
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    step = (high - low) / 5
+    power = 10 ** math.floor(math.log10(step))
+    step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= step * 0.8)
+    first = math.ceil(low / step)
+    return [round(index * step, 10) for index in range(first, math.floor(high / step) + 1)]
+
+
+def _chart(panel: Panel, legend: str, x: alt.X, y: Callable[[str], alt.Y]) -> alt.LayerChart:
+    labels = [series.label for series in panel.series]
+    key = alt.Legend(title=legend, columns=4, symbolSize=60, symbolOpacity=1)
+    colour = alt.Color(
+        "series:N",
+        scale=alt.Scale(domain=labels, range=[s.colour for s in panel.series]),
+        legend=key,
+        sort=labels,
+    )
+    shape = alt.Shape(
+        "series:N",
+        scale=alt.Scale(domain=labels, range=[s.shape for s in panel.series]),
+        legend=key,
+        sort=labels,
+    )
+    bare = [rule for rule in panel.untuned if rule["series"] in labels]
+    plain = [rule for rule in panel.untuned if rule["series"] not in labels]
+    lines = _runs_of(panel.curve)
+    mean = y("y:Q")
+    layers: list[alt.Chart] = [
+        _of(plain)
+        .mark_rule(strokeDash=[1, 3], strokeWidth=1.4, color=palette.SOFT, clip=True)
+        .encode(y=mean),
+        _of(bare).mark_rule(strokeDash=[1, 3], strokeWidth=1.4, clip=True).encode(y=mean, color=colour),
+        _of(panel.curve)
+        .mark_area(opacity=0.16, clip=True, line=False)
+        .encode(x=x, y=y("low:Q"), y2="high:Q", color=colour),
+        _of(lines[False])
+        .mark_line(strokeWidth=1.6, clip=True)
+        .encode(x=x, y=mean, color=colour, detail="part:N"),
+        _of(lines[True])
+        .mark_line(strokeWidth=1.6, strokeDash=[5, 3], clip=True)
+        .encode(x=x, y=mean, color=colour, detail="part:N"),
+        _of(panel.points).mark_rule(strokeWidth=1.2).encode(x=x, y=y("low:Q"), y2="high:Q", color=colour),
+        _of([point for point in panel.points if not point["held_out"]])
+        .mark_point(filled=True, size=34, opacity=1)
+        .encode(x=x, y=mean, color=colour, shape=shape),
+        _of([point for point in panel.points if point["held_out"]])
+        .mark_point(filled=False, size=34, opacity=1, fill=palette.CARD, strokeWidth=1.5)
+        .encode(x=x, y=mean, color=colour, shape=shape),
+    ]
+    title = alt.TitleParams(
+        panel.title, anchor="start", fontSize=13, fontWeight=600, color=palette.INK, offset=8
+    )
+    chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=title)
+    return (
+        chart.configure(background="transparent", font=FONT, padding=4)
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=palette.SOFT,
+            titleColor=palette.SOFT,
+            gridColor=palette.GRID,
+            domainColor=palette.GRID,
+            tickColor=palette.GRID,
+            labelFontSize=11,
+            titleFontSize=11,
+            titleFontWeight="normal",
+        )
+        .configure_legend(
+            orient="bottom",
+            direction="horizontal",
+            labelColor=palette.INK,
+            titleColor=palette.SOFT,
+            titleFontWeight="normal",
+            labelFontSize=11,
+            titleFontSize=11,
+            titleOrient="left",
+            labelLimit=140,
+            columnPadding=12,
+        )
+    )
+
+
+def _of(rows: Any) -> alt.Chart:
+    return alt.Chart(alt.Data(values=[dict(row) for row in rows]))
+
+
+def _runs_of(curve: Any) -> dict[bool, list[dict[str, Any]]]:
+    """The solid and the dashed parts; a dashed part starts at the solid part's last point."""
+    parts: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+    before: dict[str, Any] | None = None
+    part = 0
+    for row in curve:
+        joined = before is not None and before["series"] == row["series"]
+        if joined and before is not None and before["beyond"] != row["beyond"]:
+            part += 1
+            parts[row["beyond"]].append({**before, "part": part})
+        elif not joined:
+            part += 1
+        parts[row["beyond"]].append({**row, "part": part})
+        before = dict(row)
+    return parts

@@ -1,0 +1,156 @@
+"""What `finescale report` does: find the records, gather, print the paper's tables, write the page and its files."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from finescale.errors import UsageError
+from finescale.records import DATA_SIZE, read_records
+
+STUDY_FILES = (".yaml", ".yml")
+RESULTS = Path("results")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the records are, and what else is known of their study."""
+
+    records: Path
+    out: Path
+    name: str
+    study_file: Path | None
+
+
+def report(
+    source: Path,
+    *,
+    out: Path | None = None,
+    loss: str | None = None,
+    columns: Sequence[str] = (),
+    hold_out: str | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    console: Console | None = None,
+) -> Path:
+    """Writes the page, the figures and the tables, and prints the paper's Tables 2 and 4.
+
+    Args:
+        source: A study file, a study's folder, or a table of runs.
+        out: The folder to write to [default: FOLDER/report, or TABLE-report beside a table].
+        loss: The loss column.
+        columns: Options NAME=THEIRS.
+        hold_out: An expression, or ``largest``; default: the column ``held_out``.
+        bootstrap: Number of resamples.
+        seed: Seed of the bootstrap.
+        console: Where to print.
+
+    Returns:
+        The page.
+
+    Raises:
+        UsageError: A source that cannot be read.
+        DataError: Records without a single run.
+    """
+    from finescale.laws.commands import pairs  # noqa: PLC0415 - after the checks of the command line
+    from finescale.report.evidence import gather  # noqa: PLC0415
+    from finescale.report.page import Source  # noqa: PLC0415
+    from finescale.report.tables import paper_tables  # noqa: PLC0415
+    from finescale.report.write import write_report  # noqa: PLC0415
+
+    console = console or _console()
+    place = _place(source, out)
+    mapping = pairs(columns, "--column", "NAME=THEIRS")
+    records = read_records(place.records, columns=mapping, loss=loss or "test_loss", need=(DATA_SIZE,))
+    evidence = gather(records, hold_out=hold_out, bootstrap=bootstrap, seed=seed)
+    for sheet in paper_tables(evidence):
+        console.print(sheet.rich())
+        for words in sheet.notes:
+            console.print(words, markup=False, highlight=False, soft_wrap=True)
+    text = place.study_file.read_text(encoding="utf-8") if place.study_file else ""
+    again = _command(source, out, loss, columns, hold_out, bootstrap, seed)
+    lines = (f"finescale run {place.study_file.name}", again) if place.study_file else (again,)
+    origin = Source(place.name, lines, text, hold_out or _hold_out(place.study_file))
+    page = write_report(evidence, origin, place.out)
+    words = f"{page} ({page.stat().st_size / 1e6:.1f} MB); figures and tables are beside it."
+    console.print(words, markup=False, highlight=False, soft_wrap=True)
+    return page
+
+
+def _place(source: Path, out: Path | None) -> _Place:
+    if source.suffix.lower() in STUDY_FILES:
+        from finescale.study_file import load_study  # noqa: PLC0415
+
+        folder = RESULTS / load_study(source).name
+        if not folder.is_dir():
+            raise UsageError(
+                "this study has not run yet",
+                wanted=f"its folder {folder}",
+                got="no such folder",
+                remedy=f"finescale run {source}; or give the folder: finescale report FOLDER",
+                where=str(source),
+            )
+        return _study_folder(folder, out)
+    if source.is_dir():
+        return _study_folder(source, out)
+    return _Place(source, out or source.with_name(f"{source.stem}-report"), source.stem, None)
+
+
+def _study_folder(folder: Path, out: Path | None) -> _Place:
+    records = folder / "records.parquet"
+    if not records.exists():
+        ledger = (folder / "ledger.sqlite").exists()
+        remedy = f"finescale status {folder} --export {records}" if ledger else "finescale run STUDY"
+        raise UsageError(
+            "no records in this folder",
+            wanted="records.parquet",
+            got="a ledger, but no records.parquet" if ledger else "neither records.parquet nor a ledger",
+            remedy=remedy,
+            where=str(folder),
+        )
+    study_file = folder / "study.yaml"
+    return _Place(
+        records, out or folder / "report", folder.resolve().name, study_file if study_file.exists() else None
+    )
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=int(os.environ.get("COLUMNS", "160")))
+
+
+def _hold_out(study_file: Path | None) -> str:
+    """The study's rule for held-out runs, if its file can still be read."""
+    if study_file is None:
+        return ""
+    from finescale.study_file import load_study  # noqa: PLC0415
+
+    try:
+        return getattr(load_study(study_file), "hold_out", None) or ""
+    except UsageError:
+        return ""
+
+
+def _command(
+    source: Path,
+    out: Path | None,
+    loss: str | None,
+    columns: Sequence[str],
+    hold_out: str | None,
+    bootstrap: int,
+    seed: int,
+) -> str:
+    """The command line that makes this report again."""
+    words = ["finescale", "report", str(source)]
+    words += ["--out", str(out)] if out else []
+    words += ["--loss", loss] if loss else []
+    words += [word for option in columns for word in ("--column", option)]
+    words += ["--hold-out", hold_out] if hold_out else []
+    words += ["--bootstrap", str(bootstrap)] if bootstrap != 1000 else []
+    words += ["--seed", str(seed)] if seed else []
+    return shlex.join(words)

@@ -1,0 +1,236 @@
+"""What the report is made of: per task the settings, the noise between seeds and the fitted laws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import polars as pl
+
+from finescale.errors import DataError, FinescaleError
+from finescale.expression import matches
+from finescale.laws.fitted import Fits, FittedLaw
+from finescale.laws.fitting import fit, joint_fit
+from finescale.records import DATA_SIZE, FACTORS, Records, untuned
+from finescale.report.noise import Noise, seed_noise
+
+PAPER_FACTORS = ("model_params", "pretrain_tokens", "pet_size")
+"""The factors of the paper's Figures 2, 3 and 4."""
+METHOD_ORDER = ("full", "lora", "prompt")
+CURVE_LAWS = ("power", "rectified", "loglinear")
+UNNAMED = "unnamed"
+_SETTING = ("method", "model", *FACTORS, DATA_SIZE)
+
+
+@dataclass(frozen=True)
+class TaskEvidence:
+    """What the records hold on one task.
+
+    Attributes:
+        task: The task's name.
+        settings: A row a setting of a tuned model: its columns, ``loss`` (mean over seeds), ``low``, ``high``,
+            ``variance``, ``runs``, ``held_out``, and means of what else the records know of its runs.
+        bare: A row an untuned model, likewise.
+        base: The base setting: the most frequent value of each factor; PET sizes as ``pet_size.METHOD``.
+        methods: The methods, those of the paper first.
+        noise: The noise between seeds, by method.
+        laws: Fits of the joint laws (the paper's two steps): ``multiplicative`` and ``additive``.
+        curves: Fits of single-variable laws, a curve for each setting of the other factors.
+        problems: What could not be fitted, in sentences.
+    """
+
+    task: str
+    settings: pl.DataFrame
+    bare: pl.DataFrame
+    base: Mapping[str, float]
+    methods: tuple[str, ...]
+    noise: Mapping[str, Noise]
+    laws: Mapping[str, Fits] = field(default_factory=dict)
+    curves: Mapping[str, Fits] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def law(self, name: str, method: str, factor: str) -> FittedLaw | None:
+        """The joint law of a method and factor, if it could be fitted."""
+        found = self.laws[name].select(factor=factor, method=method) if name in self.laws else ()
+        return found[0] if len(found) else None
+
+    def at_base(self, method: str, *, free: str = "") -> pl.DataFrame:
+        """A method's settings with every factor but ``free`` at the base setting."""
+        rows = self.settings.filter(pl.col("method") == method)
+        for name in PAPER_FACTORS:
+            wanted = self.base.get(f"{name}.{method}", self.base.get(name))
+            if name != free and wanted is not None and name in rows.columns:
+                near = (pl.col(name) / wanted - 1).abs() < 1e-9
+                rows = rows.filter(near | pl.col(name).is_null())
+        return rows.sort(DATA_SIZE)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All tasks of a table of records.
+
+    Attributes:
+        records: The records (columns ``task``, ``method``, ``held_out`` are always there).
+        tasks: One entry a task with finished tuned runs.
+        bootstrap: Number of resamples behind the intervals.
+        seed: Seed of the bootstrap.
+    """
+
+    records: Records
+    tasks: tuple[TaskEvidence, ...]
+    bootstrap: int
+    seed: int
+
+
+def gather(
+    records: Records, *, hold_out: str | None = None, bootstrap: int = 1000, seed: int = 0
+) -> Evidence:
+    """Fits what the report shows. What cannot be fitted becomes a sentence, never an end.
+
+    Args:
+        records: The runs.
+        hold_out: An expression, or ``largest``; default: the column ``held_out``.
+        bootstrap: Number of resamples.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The evidence, task by task.
+
+    Raises:
+        DataError: The table has no run at all.
+        UsageError: The expression names what is not there.
+    """
+    if not records.every_row.height:
+        raise DataError("the table has no run", wanted="at least one run", where=records.source)
+    records = _complete(records, hold_out)
+    tuned = records.frame.filter(~untuned())
+    tasks = []
+    for task in tuned["task"].unique(maintain_order=True):
+        mine = replace(records, frame=records.frame.filter(pl.col("task") == task), notes=())
+        tasks.append(_fitted(_described(task, mine), mine, bootstrap, seed))
+    return Evidence(records, tuple(tasks), bootstrap, seed)
+
+
+def _complete(records: Records, hold_out: str | None) -> Records:
+    """The records with every column that the report groups by, and with the held-out runs marked."""
+    frames = []
+    for frame in (records.frame, records.every_row):
+        for name in ("task", "method"):
+            column = pl.col(name).fill_null(UNNAMED) if name in frame.columns else pl.lit(UNNAMED)
+            frame = frame.with_columns(column.alias(name))
+        if DATA_SIZE not in frame.columns:
+            frame = frame.with_columns(pl.lit(None, dtype=pl.Float64).alias(DATA_SIZE))
+        if hold_out == "largest":
+            names = [name for name in ("model_params", DATA_SIZE) if name in frame.columns]
+            most = [pl.col(name) == pl.col(name).max().over("task", "method") for name in names]
+            held = frame.select(pl.any_horizontal(most).fill_null(value=False) & ~untuned()).to_series()
+        elif hold_out:
+            held = matches(frame, hold_out)
+        elif "held_out" in frame.columns:
+            held = frame["held_out"].fill_null(value=False)
+        else:
+            held = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
+        frames.append(frame.with_columns(held.alias("held_out")))
+    return replace(records, frame=frames[0], every_row=frames[1])
+
+
+def _described(task: str, records: Records) -> TaskEvidence:
+    """The settings, the base setting and the noise of one task."""
+    known = records.frame.filter(pl.col(records.loss).is_not_null())
+    tuned = known.filter(~untuned() & (pl.col(DATA_SIZE) > 0))
+    settings, bare = _settings(tuned, records.loss), _settings(known.filter(untuned()), records.loss)
+    found = settings["method"].unique(maintain_order=True).to_list()
+    methods = tuple(
+        [name for name in METHOD_ORDER if name in found]
+        + [name for name in found if name not in METHOD_ORDER]
+    )
+    noise = {method: seed_noise(settings.filter(pl.col("method") == method)) for method in methods}
+    return TaskEvidence(task, settings, bare, _base(tuned), methods, noise)
+
+
+def _settings(rows: pl.DataFrame, loss: str) -> pl.DataFrame:
+    keys = [name for name in _SETTING if name in rows.columns]
+    also = [name for name in ("trainable_params", "finetune_tokens") if name in rows.columns]
+    return rows.group_by(keys, maintain_order=True).agg(
+        pl.col(loss).mean().alias("loss"),
+        pl.col(loss).min().alias("low"),
+        pl.col(loss).max().alias("high"),
+        pl.col(loss).var().alias("variance"),
+        pl.len().cast(pl.Int64).alias("runs"),
+        pl.col("held_out").any(),
+        *[pl.col(name).mean() for name in also],
+    )
+
+
+def _base(tuned: pl.DataFrame) -> dict[str, float]:
+    """The most frequent value of each factor; the smallest of several."""
+    base: dict[str, float] = {}
+    for name in ("model_params", "pretrain_tokens"):
+        value = _most_frequent(tuned, name)
+        if value is not None:
+            base[name] = value
+    for (method,), part in tuned.group_by("method", maintain_order=True):
+        value = _most_frequent(part, "pet_size")
+        if value is not None:
+            base[f"pet_size.{method}"] = value
+    return base
+
+
+def _most_frequent(rows: pl.DataFrame, name: str) -> float | None:
+    values = rows[name].drop_nulls() if name in rows.columns else pl.Series(name, [], dtype=pl.Float64)
+    values = values.filter(values > 0)
+    return float(values.mode().min()) if values.len() else None  # type: ignore[arg-type]
+
+
+def _fitted(task: TaskEvidence, records: Records, bootstrap: int, seed: int) -> TaskEvidence:
+    laws: dict[str, Fits] = {}
+    curves: dict[str, Fits] = {}
+    problems: list[str] = []
+    for name in ("multiplicative", "additive"):
+        try:
+            laws[name] = _joint(records, name, bootstrap=bootstrap, seed=seed)
+            problems += laws[name].notes
+        except FinescaleError as error:
+            problems.append(f"The {name} law was not fitted: {_sentence(error)}")
+    single = _single_curves(task, records)
+    for name in CURVE_LAWS:
+        draws = bootstrap if name == "power" else 0
+        try:
+            curves[name] = fit(single, name, bootstrap=draws, seed=seed)
+            problems += curves[name].notes if name == "power" else ()
+        except FinescaleError as error:
+            problems.append(f"The law {name} was not fitted: {_sentence(error)}")
+    return replace(task, laws=laws, curves=curves, problems=tuple(dict.fromkeys(problems)))
+
+
+def _single_curves(task: TaskEvidence, records: Records) -> Records:
+    """The runs of Figure 1: model sizes at the base setting.
+
+    A model that is held out whole, to test the joint laws, keeps out its largest data size only: a curve of its own
+    says nothing of other models.
+    """
+    rows = pl.concat([task.at_base(method, free="model_params") for method in task.methods])
+    keys = [name for name in _SETTING if name in records.frame.columns]
+    frame = records.frame.join(rows.select(keys).unique(), on=keys, how="semi", nulls_equal=True)
+    curve = [name for name in keys if name != DATA_SIZE]
+    whole = pl.col("held_out").all().over(curve)
+    largest = pl.col(DATA_SIZE) == pl.col(DATA_SIZE).max().over(curve)
+    return replace(
+        records,
+        frame=frame.with_columns(pl.when(whole).then(largest).otherwise("held_out").alias("held_out")),
+    )
+
+
+def _joint(records: Records, law: str, **options: Any) -> Fits:
+    """The paper's two steps; where no factor of the joint step varies, each factor alone."""
+    try:
+        return joint_fit(records, law, **options)
+    except DataError:
+        if "pet_size" not in records.frame.columns or records.frame["pet_size"].drop_nulls().n_unique() < 2:
+            raise
+        return fit(records, law, "pet_size", **options)
+
+
+def _sentence(error: FinescaleError) -> str:
+    return "; ".join(line.strip() for line in str(error).splitlines())

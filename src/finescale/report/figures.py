@@ -1,0 +1,253 @@
+"""What Figures 1-4 of the paper show, from these records: panels of observed points, curves with bands, references."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from finescale.laws.fitted import FittedLaw
+from finescale.records import DATA_SIZE
+from finescale.report import palette
+from finescale.report.evidence import PAPER_FACTORS, TaskEvidence
+from finescale.report.wording import capital, count, factor_name, method_name, pet_word, slug
+
+MOST = 8
+"""A figure shows at most so many panels or levels, evenly picked among all."""
+_GRID = 48
+NUMBERS = {"model_params": 2, "pretrain_tokens": 3, "pet_size": 4}
+
+
+@dataclass(frozen=True)
+class Series:
+    """One colour and shape of a panel."""
+
+    label: str
+    colour: str
+    shape: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One small picture.
+
+    Attributes:
+        title: Its title.
+        series: What is told apart, in the legend's order.
+        points: ``series``, ``x``, ``y``, ``low``, ``high``, ``held_out``: means over seeds and the seeds' extremes.
+        curve: ``series``, ``x``, ``y``, ``low``, ``high``, ``beyond`` (outside the fitted data).
+        untuned: ``series`` (empty: all), ``y``: the loss before finetuning.
+    """
+
+    title: str
+    series: tuple[Series, ...]
+    points: tuple[Mapping[str, Any], ...]
+    curve: tuple[Mapping[str, Any], ...]
+    untuned: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of several panels with one scale.
+
+    Attributes:
+        name: Name of its files, without the ending.
+        number: Its number in the paper.
+        title: Its title.
+        caption: What to see, in sentences.
+        panels: The panels.
+        legend: What the colours stand for.
+    """
+
+    name: str
+    number: int
+    title: str
+    caption: str
+    panels: tuple[Panel, ...]
+    legend: str
+
+
+def figures(task: TaskEvidence) -> list[Figure]:
+    """Figures 1-4 of one task, in so far as its records allow."""
+    made = [figure_1(task)] + [factor_figure(task, factor) for factor in PAPER_FACTORS]
+    return [figure for figure in made if figure is not None]
+
+
+def figure_1(task: TaskEvidence) -> Figure | None:
+    """Single-variable laws: a panel for each model size, the methods in colours."""
+    rows = {method: task.at_base(method, free="model_params") for method in task.methods}
+    if not any(part.height for part in rows.values()):
+        return None
+    everything = pl.concat(list(rows.values()), how="diagonal_relaxed")
+    key = "model_params" if "model_params" in everything.columns else None
+    values: list[float | None] = (
+        [None] if key is None else sorted(everything[key].drop_nulls().unique().to_list())
+    )
+    picked = _picked(values)
+    series = tuple(
+        Series(
+            method_name(m),
+            palette.SERIES[i % len(palette.SERIES)][0],
+            palette.SHAPES[i % len(palette.SHAPES)],
+        )
+        for i, m in enumerate(task.methods)
+    )
+    panels = []
+    for value in picked:
+        points: list[Mapping[str, Any]] = []
+        curve: list[Mapping[str, Any]] = []
+        for method, part in rows.items():
+            mine = part if value is None else part.filter(pl.col("model_params") == value)
+            if not mine.height:
+                continue
+            points += _points(_held_out_alone(mine), method_name(method))
+            law = _single_law(task, method, value)
+            if law is not None:
+                reach = _reach(mine)
+                curve += _curve(
+                    law, {DATA_SIZE: reach}, method_name(method), reach > _fitted_to(law) * 1.000001
+                )
+        panels.append(
+            Panel(_model_title(everything, value), series, tuple(points), tuple(curve), _bare(task, value))
+        )
+    caption = "Each curve is a law of its own, L = A D_f^-beta + E, with its 90% band. " + _MARKS
+    if len(picked) < len(values):
+        caption += f" {len(picked)} of {len(values)} model sizes are shown."
+    title = "Figure 1. Loss against finetuning data, method by method" + _for(task)
+    return Figure(f"figure-1-{slug(task.task)}", 1, title, caption, tuple(panels), "method")
+
+
+_MARKS = (
+    "Points are means over seeds, bars reach from the lowest to the highest seed; filled points were fitted, hollow "
+    "ones held out; a curve is dashed where it leaves the fitted data; the dotted line is the untuned model."
+)
+
+
+def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
+    """A joint law of one factor and the data size: a panel for each method, the factor's values in colours."""
+    if factor not in task.settings.columns:
+        return None
+    panels = []
+    more = False
+    for method in task.methods:
+        rows = task.at_base(method, free=factor).filter(pl.col(factor).is_not_null())
+        values = sorted(value for value in rows[factor].unique().to_list() if value > 0)
+        if len(values) < 2:
+            continue
+        picked = _picked(values)
+        more = more or len(picked) < len(values)
+        law = task.law("multiplicative", method, factor)
+        series, points, curve = [], [], []
+        bare: list[Mapping[str, Any]] = []
+        for index, (value, colour) in enumerate(zip(picked, palette.spread(len(picked)), strict=True)):
+            label = count(value)
+            series.append(Series(label, colour, palette.SHAPES[index]))
+            mine = rows.filter(pl.col(factor) == value)
+            points += _points(mine, label)
+            if factor != "pet_size":
+                bare += _bare(task, value, factor, label)
+            if law is not None:
+                reach = _reach(mine)
+                outside = value > law.ranges[factor][1] * 1.000001
+                beyond = (reach > law.ranges[DATA_SIZE][1] * 1.000001) | outside
+                curve += _curve(law, {factor: value, DATA_SIZE: reach}, label, beyond)
+        if factor == "pet_size":
+            bare = list(_bare(task, task.base.get("model_params")))
+        title = capital(method_name(method)) + (f" ({pet_word(method)})" if factor == "pet_size" else "")
+        panels.append(Panel(title, tuple(series), tuple(points), tuple(curve), tuple(bare)))
+    if not panels:
+        return None
+    at = NUMBERS[factor]
+    title = f"Figure {at}. {capital(factor_name(factor))} and finetuning data together" + _for(task)
+    caption = (
+        "Curves are the multiplicative joint law, L = A X^-alpha D_f^-beta + E, with its 90% band. " + _MARKS
+    )
+    caption += " Not every value is shown." if more else ""
+    legend = {"model_params": "parameters", "pretrain_tokens": "pretraining tokens"}.get(factor, "size")
+    return Figure(f"figure-{at}-{slug(task.task)}", at, title, caption, tuple(panels), legend)
+
+
+def _for(task: TaskEvidence) -> str:
+    return "" if task.task == "unnamed" else f" ({task.task})"
+
+
+def _picked(values: Sequence[Any]) -> list[Any]:
+    if len(values) <= MOST:
+        return list(values)
+    return [values[round(index * (len(values) - 1) / (MOST - 1))] for index in range(MOST)]
+
+
+def _points(rows: pl.DataFrame, label: str) -> list[Mapping[str, Any]]:
+    return [
+        {"series": label, "x": x, "y": y, "low": low, "high": high, "held_out": held}
+        for x, y, low, high, held in rows.select(DATA_SIZE, "loss", "low", "high", "held_out").iter_rows()
+    ]
+
+
+def _held_out_alone(rows: pl.DataFrame) -> pl.DataFrame:
+    """A curve that is held out whole keeps out its largest size only, as its own fit did."""
+    if rows["held_out"].all():
+        return rows.with_columns((pl.col(DATA_SIZE) == pl.col(DATA_SIZE).max()).alias("held_out"))
+    return rows
+
+
+def _reach(rows: pl.DataFrame) -> np.ndarray[Any, Any]:
+    low, high = float(rows[DATA_SIZE].min()), float(rows[DATA_SIZE].max())  # type: ignore[arg-type]
+    return np.geomspace(low, high, _GRID)
+
+
+def _curve(
+    law: FittedLaw, at: Mapping[str, Any], label: str, beyond: np.ndarray[Any, Any]
+) -> list[Mapping[str, Any]]:
+    predicted = law.predict(at)
+    low = predicted.low if law.draws else predicted.value
+    high = predicted.high if law.draws else predicted.value
+    columns = zip(at[DATA_SIZE], predicted.value, low, high, beyond, strict=True)
+    return [
+        {
+            "series": label,
+            "x": float(x),
+            "y": float(y),
+            "low": float(a),
+            "high": float(b),
+            "beyond": bool(out),
+        }
+        for x, y, a, b, out in columns
+        if math.isfinite(y) and math.isfinite(a) and math.isfinite(b)
+    ]
+
+
+def _fitted_to(law: FittedLaw) -> float:
+    return law.ranges[DATA_SIZE][1]
+
+
+def _single_law(task: TaskEvidence, method: str, value: float | None) -> FittedLaw | None:
+    for law in task.curves.get("power", ()):
+        if law.by.get("method") == method and law.by.get("model_params", value) == value:
+            return law
+    return None
+
+
+def _model_title(rows: pl.DataFrame, value: float | None) -> str:
+    if value is None:
+        return "All runs"
+    size = f"{count(value)} parameters"
+    if "model" not in rows.columns:
+        return size
+    names = rows.filter(pl.col("model_params") == value)["model"].drop_nulls().unique().to_list()
+    return f"{names[0]} ({size})" if len(names) == 1 and len(names[0]) <= 24 else size
+
+
+def _bare(
+    task: TaskEvidence, value: float | None, factor: str = "model_params", label: str = ""
+) -> tuple[Mapping[str, Any], ...]:
+    rows = task.bare
+    for name in ("model_params", "pretrain_tokens"):
+        wanted = value if name == factor else task.base.get(name)
+        if wanted is not None and name in rows.columns:
+            rows = rows.filter(pl.col(name) == wanted)
+    return tuple({"series": label, "y": float(loss)} for loss in rows["loss"][:1])

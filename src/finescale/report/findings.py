@@ -1,0 +1,263 @@
+"""The answer in words: which method is best at which data size, and whether these records can tell at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from finescale.laws.fitted import FittedLaw
+from finescale.records import DATA_SIZE
+from finescale.report.evidence import PAPER_FACTORS, UNNAMED, TaskEvidence
+from finescale.report.noise import LEVEL, Difference, Noise, difference
+from finescale.report.wording import capital, count, listed, method_name, nats, pet_word
+
+Observed = tuple[float, int]
+"""A setting's mean loss and its number of runs."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the observed means say at one data size.
+
+    Attributes:
+        examples: The data size.
+        observed: Mean loss and number of runs, by method.
+        best: The method with the lowest mean.
+        tied: Methods whose difference to the best is within the noise, the best among them; one method if it is told.
+        lead: The runner-up's loss minus the best one's.
+        second: The runner-up.
+    """
+
+    examples: float
+    observed: Mapping[str, Observed]
+    best: str
+    tied: tuple[str, ...]
+    lead: Difference
+    second: str
+
+    @property
+    def told(self) -> bool:
+        """Whether the best method is told from all others."""
+        return len(self.tied) == 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer for one task's base setting.
+
+    Attributes:
+        task: The task.
+        headline: One or two plain sentences.
+        support: The sentences behind them: differences, noise, laws, cautions.
+        verdicts: The evidence, one entry a data size with two methods or more.
+        setting: The base setting in words.
+    """
+
+    task: str
+    headline: str
+    support: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    setting: str
+
+
+def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> Answer:
+    """Says which method is best at which data size, or why that cannot be said.
+
+    Args:
+        task: The evidence.
+        untuned_rates: Methods whose learning rate no sweep chose.
+
+    Returns:
+        The answer in sentences.
+    """
+    rows = {method: task.at_base(method) for method in task.methods}
+    found = tuple(_verdicts(rows, task.noise))
+    setting = base_words(task)
+    if not found:
+        return Answer(task.task, _alone(task, rows), (), (), setting)
+    last = found[-1]
+    noise = "; ".join(
+        f"{method_name(m)} {nats(task.noise[m].sd)}" for m in task.methods if task.noise[m].known
+    )
+    support = [_lead(last)]
+    if noise:
+        support.append(f"Noise between seeds (standard deviation of one run, nats): {noise}.")
+    support += _law_words(task, last)
+    support += _worse_than_untuned(task, rows)
+    if untuned_rates:
+        who = listed([method_name(method) for method in untuned_rates])
+        support.append(
+            f"The learning rate of {who} was not tuned: the comparison is not evidence about the method."
+        )
+    return Answer(task.task, f"{_ranges(found)}.", tuple(support), found, setting)
+
+
+def base_words(task: TaskEvidence) -> str:
+    """The base setting in words."""
+    parts = []
+    if "model_params" in task.base:
+        size = task.base["model_params"]
+        names: list[str] = []
+        if "model" in task.settings.columns:
+            same = task.settings.filter(pl.col("model_params") == size)["model"]
+            names = same.drop_nulls().unique().to_list()
+        parts.append(
+            f"{names[0]} ({count(size)} parameters)" if len(names) == 1 else f"{count(size)} parameters"
+        )
+    if "pretrain_tokens" in task.base:
+        parts.append(f"{count(task.base['pretrain_tokens'])} pretraining tokens")
+    for method in task.methods:
+        if f"pet_size.{method}" in task.base:
+            parts.append(
+                f"{method_name(method)} with {pet_word(method)} {count(task.base[f'pet_size.{method}'])}"
+            )
+    return ", ".join(parts)
+
+
+def law_at_base(task: TaskEvidence, method: str) -> tuple[FittedLaw, dict[str, float]] | None:
+    """The multiplicative law that reaches the base setting, and the base setting as its question."""
+    for factor in PAPER_FACTORS:
+        law = task.law("multiplicative", method, factor)
+        if law is not None:
+            value = task.base.get(f"{factor}.{method}", task.base.get(factor))
+            if value is not None:
+                return law, {factor: value}
+    for law in task.curves.get("power", ()):
+        same = law.by.get("model_params", task.base.get("model_params")) == task.base.get("model_params")
+        if law.by.get("method", method) == method and same:
+            return law, {}
+    return None
+
+
+def _verdicts(rows: Mapping[str, pl.DataFrame], noise: Mapping[str, Noise]) -> list[Verdict]:
+    sizes: dict[float, dict[str, Observed]] = {}
+    for method, part in rows.items():
+        for size, loss, runs in part.select(DATA_SIZE, "loss", "runs").iter_rows():
+            sizes.setdefault(size, {})[method] = (loss, runs)
+    found = []
+    for size, observed in sorted(sizes.items()):
+        if len(observed) < 2:
+            continue
+        order = sorted(observed, key=lambda method: observed[method][0])
+        best = order[0]
+        apart = {m: difference((*observed[m], noise[m]), (*observed[best], noise[best])) for m in order[1:]}
+        tied = (best, *[method for method, gap in apart.items() if not gap.told])
+        found.append(Verdict(size, observed, best, tied, apart[order[1]], order[1]))
+    return found
+
+
+def _ranges(found: Sequence[Verdict]) -> str:
+    """Neighbouring data sizes with one verdict, as one clause each."""
+    groups: list[list[Verdict]] = []
+    for verdict in found:
+        if groups and set(groups[-1][0].tied) == set(verdict.tied):
+            groups[-1].append(verdict)
+        else:
+            groups.append([verdict])
+    told, open_ = [], []
+    for group in groups:
+        where = _sizes([verdict.examples for verdict in group])
+        if group[0].told:
+            told.append(f"{method_name(group[0].best)} {where}")
+        else:
+            open_.append(f"{listed([method_name(method) for method in sorted(group[0].tied)])} {where}")
+    sentence = f"Lowest test loss: {'; '.join(told)}" if told else ""
+    unknown = f"these records cannot tell {'; nor '.join(open_)}" if open_ else ""
+    if told and unknown:
+        return f"{sentence}. {capital(unknown)}"
+    return sentence or capital(unknown)
+
+
+def _sizes(sizes: Sequence[float]) -> str:
+    if len(sizes) == 1:
+        return f"at {count(sizes[0])} examples"
+    return f"from {count(sizes[0])} to {count(sizes[-1])} examples"
+
+
+def _lead(last: Verdict) -> str:
+    where = f"At {count(last.examples)} examples, the largest size with two methods or more,"
+    gap, best, second = last.lead, method_name(last.best), method_name(last.second)
+    if not np.isfinite(gap.low):
+        return (
+            f"{where} {best} has the lower mean by {nats(gap.value)} nats, but no setting was run with two seeds: "
+            "the noise is unknown, and so is whether the difference is one."
+        )
+    interval = f"{LEVEL:.0%} interval {nats(gap.low)} to {nats(gap.high)}, from the noise between seeds"
+    if last.told:
+        return f"{where} {best} is ahead of {second} by {nats(gap.value)} nats ({interval})."
+    return f"{where} {best} and {second} differ by {nats(gap.value)} nats ({interval}): within the noise."
+
+
+def _law_words(task: TaskEvidence, last: Verdict) -> list[str]:
+    """What the laws' means say at the largest size that both leaders' fits have seen."""
+    laws = {method: law_at_base(task, method) for method in (last.best, last.second)}
+    known = {method: found for method, found in laws.items() if found is not None}
+    if len(known) < 2:
+        return ["No law could be fitted to both of them, so the observed means stand alone."]
+    size = min(law.ranges[DATA_SIZE][1] for law, _ in known.values())
+    means = {m: float(law.predict({**at, DATA_SIZE: size}).value) for m, (law, at) in known.items()}
+    best, second = sorted(means, key=lambda method: means[method])
+    gap = means[second] - means[best]
+    where = f"By the laws' means at {count(size)} examples, the largest size that was fitted,"
+    if not all(law.draws for law, _ in known.values()):
+        return [f"{where} {method_name(best)} is ahead by {nats(gap)} nats (no interval: no bootstrap)."]
+    draws = {m: law.mean_draws({**at, DATA_SIZE: size}) for m, (law, at) in known.items()}
+    low, high = np.percentile(draws[second] - draws[best], [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    interval = f"{LEVEL:.0%} interval {nats(float(low))} to {nats(float(high))}"
+    if low <= 0:
+        return [
+            f"{where} {method_name(best)} and {method_name(second)} cannot be told apart ({interval} nats)."
+        ]
+    words = f"{where} {method_name(best)} is ahead of {method_name(second)} by {nats(gap)} nats ({interval})."
+    same = next((v for v in task_verdicts(task) if v.examples == size), None)
+    if same is not None and same.told and same.best != best:
+        words += f" The observed means say {method_name(same.best)}: where they disagree, trust the observed means."
+    return [words]
+
+
+def task_verdicts(task: TaskEvidence) -> list[Verdict]:
+    """The verdicts at the base setting, by data size."""
+    return _verdicts({method: task.at_base(method) for method in task.methods}, task.noise)
+
+
+def _worse_than_untuned(task: TaskEvidence, rows: Mapping[str, pl.DataFrame]) -> list[str]:
+    bare = task.bare
+    for name in ("model_params", "pretrain_tokens"):
+        if name in task.base and name in bare.columns:
+            bare = bare.filter(pl.col(name) == task.base[name])
+    if not bare.height:
+        return []
+    start = float(bare["loss"][0])
+    words = []
+    for method, part in rows.items():
+        worse = part.filter(pl.col("loss") >= start)[DATA_SIZE].to_list()
+        if worse:
+            sizes = listed([count(size) for size in worse[:4]])
+            words.append(
+                f"{capital(method_name(method))} is no better than the untuned model ({nats(start)}) at {sizes} "
+                "examples."
+            )
+    return words
+
+
+def _alone(task: TaskEvidence, rows: Mapping[str, pl.DataFrame]) -> str:
+    """What can be said without a comparison."""
+    filled = {method: part for method, part in rows.items() if part.height}
+    if len(task.methods) > 1:
+        return (
+            "No data size was run with two methods at the base setting, so these records cannot say which method is "
+            "best."
+        )
+    method = next(iter(filled), UNNAMED)
+    if not filled:
+        return "No finished run at the base setting."
+    part = filled[method]
+    first, last = part.row(0, named=True), part.row(-1, named=True)
+    return (
+        f"Only one method ({method_name(method)}) is in these records: nothing to compare it with. Its test loss goes "
+        f"from {nats(first['loss'])} at {count(first[DATA_SIZE])} examples to {nats(last['loss'])} at "
+        f"{count(last[DATA_SIZE])}."
+    )

@@ -1,0 +1,72 @@
+"""HTML without a template engine: every text is escaped unless it was made here."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from finescale.report.sheet import Sheet
+
+_VOID = frozenset({"meta", "link", "br", "img"})
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def tag(name: str, /, *children: Any, **attributes: str) -> Html:
+    """An element; children that are not ``Html`` are escaped.
+
+    Args:
+        name: The element's name.
+        *children: Text or elements.
+        **attributes: Attributes; a trailing underscore is dropped and others become hyphens (``class_``, ``aria_label``).
+    """
+    words = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(value, quote=True)}"'
+        for key, value in attributes.items()
+    )
+    if name in _VOID:
+        return Html(f"<{name}{words}>")
+    return Html(f"<{name}{words}>{joined(*children)}</{name}>")
+
+
+def joined(*children: Any) -> Html:
+    """Children one after the other."""
+    return Html("".join(child if isinstance(child, Html) else escape(str(child)) for child in children))
+
+
+def paragraphs(*sentences: str) -> Html:
+    """A paragraph for each text that is not empty."""
+    return joined(*[tag("p", text) for text in sentences if text])
+
+
+def bullets(*items: str) -> Html:
+    """A list; nothing without items."""
+    return tag("ul", *[tag("li", item) for item in items]) if items else Html("")
+
+
+def note(text: str) -> Html:
+    """A remark that a reader must not overlook."""
+    return tag("p", text, class_="note")
+
+
+def table(sheet: Sheet) -> Html:
+    """A table that scrolls inside its own frame on narrow screens."""
+    head = [tag("th", c.heading, scope="col", **({"class_": "n"} if c.numeric else {})) for c in sheet.shown]
+    body = []
+    for cells in sheet.cells():
+        marked = zip(cells, sheet.shown, strict=True)
+        body.append(
+            tag("tr", *[tag("td", cell, **({"class_": "n"} if c.numeric else {})) for cell, c in marked])
+        )
+    whole = tag("table", tag("caption", sheet.title), tag("thead", tag("tr", *head)), tag("tbody", *body))
+    frame = tag("div", whole, class_="scroll", tabindex="0", role="region", aria_label=sheet.title)
+    return joined(frame, *[tag("p", text, class_="small") for text in sheet.notes])
+
+
+def folded(summary: str, *children: Any) -> Html:
+    """A part that opens on demand."""
+    return tag("details", tag("summary", summary), *children)

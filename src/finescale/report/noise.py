@@ -1,0 +1,92 @@
+"""The noise between seeds, and what difference it leaves to be told: nothing smaller is called a difference."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import polars as pl
+
+LEVEL = 0.9
+"""Coverage of the intervals of differences, as for the laws."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How runs that differ by their seed alone scatter.
+
+    Attributes:
+        sd: Standard deviation of one run, in nats, pooled over settings; NaN where no setting has two runs.
+        freedom: Degrees of freedom behind it.
+        settings: Settings with two runs or more.
+    """
+
+    sd: float
+    freedom: int
+    settings: int
+
+    @property
+    def known(self) -> bool:
+        """Whether any setting was run twice."""
+        return self.freedom > 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference of two means in nats with its interval; NaN limits where the noise is unknown."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def told(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.low > 0 or self.high < 0
+
+
+def seed_noise(settings: pl.DataFrame) -> Noise:
+    """Pools the scatter of runs around their settings' means.
+
+    Args:
+        settings: A row a setting with ``runs`` and ``variance`` (of one run; null with one run).
+    """
+    repeated = settings.filter(pl.col("runs") > 1)
+    freedom = int((repeated["runs"] - 1).sum()) if repeated.height else 0
+    if not freedom:
+        return Noise(float("nan"), 0, 0)
+    squares = float((repeated["variance"] * (repeated["runs"] - 1)).sum())
+    return Noise(math.sqrt(squares / freedom), freedom, repeated.height)
+
+
+def smallest_difference(noise: Noise, runs: int) -> float:
+    """The smallest difference of two means of so many runs each whose interval leaves 0 out, in nats."""
+    if not noise.known or runs < 1:
+        return float("nan")
+    return _quantile(noise.freedom) * noise.sd * math.sqrt(2 / runs)
+
+
+def difference(first: tuple[float, int, Noise], second: tuple[float, int, Noise]) -> Difference:
+    """The difference of two settings' means, with Welch's interval from the pooled noise of their methods.
+
+    Args:
+        first: Mean loss, number of runs, noise.
+        second: What is subtracted.
+    """
+    value = first[0] - second[0]
+    parts = [(noise.sd**2 / runs, noise.freedom) for _, runs, noise in (first, second)]
+    if not all(noise.known for _, _, noise in (first, second)):
+        return Difference(value, float("nan"), float("nan"))
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return Difference(value, value, value)
+    freedom = variance**2 / sum(part**2 / known for part, known in parts)
+    half = _quantile(freedom) * math.sqrt(variance)
+    return Difference(value, value - half, value + half)
+
+
+def _quantile(freedom: float) -> float:
+    """Student's t at the interval's upper end."""
+    from scipy.special import stdtrit  # noqa: PLC0415 - scipy only where a difference is asked for
+
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))

@@ -1,0 +1,87 @@
+"""A table of the report: raw numbers for CSV, worded cells for the page and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from finescale.report.evidence import Evidence
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A column as readers see it.
+
+    Attributes:
+        heading: Its heading, with the unit.
+        cell: Makes the cell's text from a row.
+        numeric: Set flush right.
+    """
+
+    heading: str
+    cell: Callable[[Row], str]
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table.
+
+    Attributes:
+        name: Name of its CSV file, without the ending.
+        title: One line above it.
+        rows: The rows: plain values by column name, at full precision.
+        shown: The columns as readers see them.
+        notes: Sentences below it.
+    """
+
+    name: str
+    title: str
+    rows: Sequence[Row]
+    shown: Sequence[Shown]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The raw values."""
+        return pl.DataFrame(list(self.rows), infer_schema_length=None)
+
+    def cells(self) -> list[list[str]]:
+        """The worded cells, row by row."""
+        return [[column.cell(row) for column in self.shown] for row in self.rows]
+
+    def rich(self) -> Table:
+        """The table for a terminal."""
+        from rich.markup import escape  # noqa: PLC0415 - rich only where something is shown
+        from rich.table import Table  # noqa: PLC0415
+
+        table = Table(title=escape(self.title), title_justify="left", header_style="bold")
+        for column in self.shown:
+            justify = "right" if column.numeric else "left"
+            table.add_column(escape(column.heading), justify=justify, overflow="fold")
+        for cells in self.cells():
+            table.add_row(*map(escape, cells))
+        return table
+
+
+def plain(heading: str, key: str) -> Shown:
+    """A column of text."""
+    return Shown(heading, lambda row: "-" if row.get(key) is None else str(row[key]), numeric=False)
+
+
+def column(heading: str, key: str, word: Callable[[Any], str]) -> Shown:
+    """A column of numbers in the words of ``word``."""
+    return Shown(heading, lambda row: "-" if row.get(key) is None else word(row[key]))
+
+
+def named_task(evidence: Evidence) -> list[Shown]:
+    """The column of tasks, where the records have several."""
+    return [plain("task", "task")] if evidence.records.every_row["task"].n_unique() > 1 else []

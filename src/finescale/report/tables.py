@@ -1,0 +1,148 @@
+"""The paper's Table 2 (how well each law predicts) and Table 4 (the laws' parameters) from these records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from finescale.laws.fitted import FittedLaw, Parameter
+from finescale.report.evidence import PAPER_FACTORS, Evidence, TaskEvidence
+from finescale.report.sheet import Row, Sheet, Shown, column, named_task
+from finescale.report.wording import factor_name, method_name, nats, number
+
+SUFFIX = {"model_params": "m", "pretrain_tokens": "p", "pet_size": "t"}
+"""The paper's subscripts: model, pretraining, tuning parameters."""
+
+
+def paper_tables(evidence: Evidence) -> list[Sheet]:
+    """Tables 2 and 4 of the paper, for all tasks of the records; empty ones are left out."""
+    return [sheet for sheet in (table_2(evidence), table_4(evidence)) if sheet.rows]
+
+
+def table_2(evidence: Evidence) -> Sheet:
+    """Mean absolute deviation on held-out and fitted settings, multiplicative law against additive law."""
+    rows = [row for task in evidence.tasks for row in _deviations(task)]
+    notes = []
+    if rows and not any(row["n_held_out"] for row in rows):
+        notes.append("Nothing was held out: the deviations are on fitted settings only and flatter the laws.")
+    wins = [row for row in rows if row["better_held_out"]]
+    if wins:
+        count = sum(row["better_held_out"] == "multiplicative" for row in wins)
+        notes.append(
+            f"The multiplicative law predicts the held-out settings better in {count} of {len(wins)} rows."
+        )
+    return Sheet(
+        "table-2-deviations",
+        "Table 2. Mean absolute deviation of the joint laws, nats per target token",
+        rows,
+        (
+            *named_task(evidence),
+            Shown("method", lambda row: method_name(row["method"]), numeric=False),
+            Shown("factor", lambda row: factor_name(row["factor"]), numeric=False),
+            column("held out: multiplicative", "multiplicative_held_out", _deviation),
+            column("held out: additive", "additive_held_out", _deviation),
+            column("fitted: multiplicative", "multiplicative_fitted", _deviation),
+            column("fitted: additive", "additive_fitted", _deviation),
+            column("settings held out", "n_held_out", str),
+            column("settings fitted", "n_fitted", str),
+        ),
+        tuple(notes),
+    )
+
+
+def _deviations(task: TaskEvidence) -> list[Row]:
+    rows: list[Row] = []
+    for method in task.methods:
+        for factor in PAPER_FACTORS:
+            laws = {name: task.law(name, method, factor) for name in ("multiplicative", "additive")}
+            known = {name: law for name, law in laws.items() if law is not None}
+            if not known:
+                continue
+            row: dict[str, Any] = {"task": task.task, "method": method, "factor": factor}
+            for name in laws:
+                row[f"{name}_held_out"] = _finite(known[name].delta_h) if name in known else None
+                row[f"{name}_fitted"] = _finite(known[name].delta_e) if name in known else None
+            first = next(iter(known.values()))
+            held = {name: row[f"{name}_held_out"] for name in laws if row[f"{name}_held_out"] is not None}
+            better = min(held, key=lambda name: held[name]) if len(held) == 2 else None
+            rows.append(
+                row | {"n_held_out": first.n_held_out, "n_fitted": first.n_fitted, "better_held_out": better}
+            )
+    return rows
+
+
+def table_4(evidence: Evidence) -> Sheet:
+    """The multiplicative law's parameters with intervals, one row a task and method."""
+    rows = [row for task in evidence.tasks for row in _parameters(task)]
+    present = [factor for factor in PAPER_FACTORS if any(f"A_{SUFFIX[factor]}" in row for row in rows)]
+    names = [f"{letter}_{SUFFIX[factor]}" for factor in present for letter in ("A", "alpha")]
+    headings = {name: name for name in names} | {"E": "E (nats)", "beta": "beta"}
+    level = next((f"{100 * law.level:g}%" for law in _all_laws(evidence) if law.draws), "")
+    title = "Table 4. Parameters of the multiplicative law L = A X^-alpha D_f^-beta + E"
+    notes = [f"In brackets: {level} intervals from the bootstrap."] if level else []
+    if present:
+        meant = ", ".join(f"{SUFFIX[factor]}: {factor_name(factor)}" for factor in present)
+        notes.append(
+            f"X is {meant}. beta and E come from the joint step and are one for all factors of a method."
+        )
+    return Sheet(
+        "table-4-parameters",
+        title,
+        rows,
+        (
+            *named_task(evidence),
+            Shown("method", lambda row: method_name(row["method"]), numeric=False),
+            *[_interval(heading, name) for name, heading in headings.items()],
+        ),
+        tuple(notes),
+    )
+
+
+def _parameters(task: TaskEvidence) -> list[Row]:
+    rows: list[Row] = []
+    for method in task.methods:
+        row: dict[str, Any] = {"task": task.task, "method": method}
+        for factor in PAPER_FACTORS:
+            law = task.law("multiplicative", method, factor)
+            if law is None:
+                continue
+            suffix = SUFFIX[factor]
+            row |= _named(f"A_{suffix}", law.parameters["A"]) | _named(
+                f"alpha_{suffix}", law.parameters["alpha"]
+            )
+            if "beta" not in row:
+                row |= _named("beta", law.parameters["beta"]) | _named("E", law.parameters["E"])
+        if "beta" in row:
+            rows.append(row)
+    return rows
+
+
+def _named(name: str, parameter: Parameter) -> dict[str, float | None]:
+    return {
+        name: parameter.value,
+        f"{name}_low": _finite(parameter.low),
+        f"{name}_high": _finite(parameter.high),
+    }
+
+
+def _interval(heading: str, name: str) -> Shown:
+    def cell(row: Mapping[str, Any]) -> str:
+        value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
+        if value is None:
+            return "-"
+        return number(value) if low is None else f"{number(value)} [{number(low, 2)}, {number(high, 2)}]"
+
+    return Shown(heading, cell)
+
+
+def _all_laws(evidence: Evidence) -> list[FittedLaw]:
+    return [law for task in evidence.tasks for fits in task.laws.values() for law in fits]
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _deviation(value: float) -> str:
+    return nats(value, 4)

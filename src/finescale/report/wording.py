@@ -1,0 +1,90 @@
+"""Names and numbers as a reader wants them: units, thousands, intervals; one place, so that they agree everywhere."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+METHODS = {"full": "full tuning", "lora": "LoRA", "prompt": "prompt tuning", "none": "untuned"}
+FACTOR_NAMES = {
+    "model_params": "model size",
+    "model_params_nonembedding": "model size without embeddings",
+    "pretrain_tokens": "pretraining tokens",
+    "pet_size": "PET size",
+}
+NAN = float("nan")
+
+
+def method_name(method: str) -> str:
+    """A method as prose calls it."""
+    return METHODS.get(method, method)
+
+
+def factor_name(factor: str) -> str:
+    """A factor as prose calls it."""
+    return FACTOR_NAMES.get(factor, factor)
+
+
+def pet_word(method: str) -> str:
+    """What a method's PET size is called."""
+    return {"lora": "rank", "prompt": "prompt length"}.get(method, "PET size")
+
+
+def count(value: float | None) -> str:
+    """A count for prose and axes: ``512``, ``4,096``, ``0.48M``, ``6.8M``, ``16B``."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    size = abs(value)
+    for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if size >= limit:
+            return f"{float(f'{value / limit:.3g}'):g}{unit}"
+    if size >= 1e5:
+        return f"{float(f'{value / 1e6:.2g}'):g}M"
+    return f"{value:,.0f}" if size >= 1 or value == 0 else f"{value:.2g}"
+
+
+def nats(value: float | None, digits: int = 3) -> str:
+    """A loss or a difference in nats; a dash where there is none; small ones keep a digit."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    if value and abs(value) < 10**-digits:
+        return f"{value:.1g}"
+    return f"{value:.{digits}f}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Any other number with significant digits; a dash where there is none."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
+
+
+def ratio(value: float | None) -> str:
+    """A ratio with two digits and thousands."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{float(f'{value:.2g}'):,g}" if value < 1e15 else f"{value:.2g}"
+
+
+def hours(seconds: float | None) -> str:
+    """A duration in the unit that suits it."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    words = list(words)
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
+
+
+def capital(sentence: str) -> str:
+    """The sentence with a capital letter."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def slug(name: str) -> str:
+    """A file name's part that is safe anywhere, made from any name."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "task"

@@ -1,0 +1,26 @@
+"""The made-up study, fitted once for all tests of the report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from synthetic import study_frame
+
+from finescale.records import read_records
+from finescale.report.evidence import Evidence, gather
+
+
+@pytest.fixture(scope="session")
+def frame() -> pl.DataFrame:
+    return study_frame()
+
+
+@pytest.fixture(scope="session")
+def evidence(frame: pl.DataFrame) -> Evidence:
+    return gather(read_records(frame), bootstrap=100)
