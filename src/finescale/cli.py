@@ -169,27 +169,6 @@ def report(
     commands.report(source, out=out, **options)
 
 
-@app.command()
-def report(
-    source: Annotated[Path, typer.Argument(help="Study file, study folder, or table of runs.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to write to. [default: FOLDER/report]")] = None,
-    loss: Annotated[str | None, typer.Option(help="Loss column. [default: test_loss]")] = None,
-    hold_out: Annotated[
-        str | None, typer.Option(help='Expression, or "largest". [default: the column held_out]')
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="NAME=THEIRS: the table's own column name.")
-    ] = None,
-    bootstrap: Annotated[int, typer.Option(help="Resamples for the intervals; 0: none.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
-) -> None:
-    """Write the page: which method is best, the laws in pictures and tables, and what they rest on."""
-    from finescale.report import commands
-
-    options = dict(loss=loss, columns=column or [], hold_out=hold_out, bootstrap=bootstrap, seed=seed)
-    commands.report(source, out=out, **options)
-
-
 def main() -> None:
     """Runs the command line; a user's mistake ends in words and an exit code, never in a traceback."""
     from finescale.errors import FinescaleError
