@@ -134,3 +134,39 @@ def test_the_flags_of_run_and_status() -> None:
     flags = {name: set(re.findall(r"--[a-z-]+", call(name, "--help").output)) for name in ("run", "status")}
     assert flags["run"] == {"--out", "--workers", "--dry-run", "--text", "--retry-failed", "--help"}
     assert flags["status"] == {"--export", "--json", "--help"}
+
+
+REAL = """\
+name: real
+task: mini-en-de
+test_examples: 600
+base: {model: nano-0.3m}
+grids:
+  - {vary: model, values: [nano-0.1m], finetune_examples: {full: [128]}}
+  - {vary: pretrain_tokens, values: [1765376], finetune_examples: {full: [128]}}
+learning_rates: {full: [0.001]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "words"),
+    [
+        ("mini-en-de", "mini-en-dee", "line 2, task", "did you mean 'mini-en-de'?"),
+        ("test_examples: 600", "test_examples: 6000", "line 3, test_examples", "at most 696"),
+        ("[nano-0.1m]", "[nano-01m]", "line 6, grids[0].values", "did you mean 'nano-0.1m'?"),
+        ("[1765376]", "[17]", "line 7, grids[1].values", "one of 706560"),
+        ("full: [128]}}\nl", "full: [99999]}}\nl", "line 7, grids[1].finetune_examples.full", "26,022"),
+        ("- {vary: model", "- {varry: model", "line 6, grids[0].vary", "did you mean 'vary'?"),
+        ("full: [0.001]}", "full: [0.001]}\nhold_out: model_parms > 3", "line 9, hold_out", "model_params"),
+    ],
+)
+def test_what_does_not_exist_is_told_with_file_line_and_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, where: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert old in REAL
+    (tmp_path / "real.yaml").write_text(REAL.replace(old, new, 1))
+    message = told("run", "real.yaml")
+    assert f"real.yaml, {where}: " in message
+    assert words in message
+    assert [item.name for item in tmp_path.iterdir()] == ["real.yaml"]

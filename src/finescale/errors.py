@@ -5,12 +5,15 @@ class FinescaleError(Exception):
     """A problem to be told in words, without a traceback.
 
     Attributes:
+        problem, wanted, got, remedy, where: The parts of the message, as given.
         exit_code: The process's exit code where the command line reports the error.
     """
 
     exit_code = 1
 
-    def __init__(self, problem: str, *, wanted: str = "", got: str = "", remedy: str = "", where: str = "") -> None:
+    def __init__(
+        self, problem: str, *, wanted: str = "", got: str = "", remedy: str = "", where: str = ""
+    ) -> None:
         """Builds the message.
 
         Args:
@@ -20,8 +23,13 @@ class FinescaleError(Exception):
             remedy: What the user can do.
             where: File, line (or row) and field, e.g. ``study.yaml, line 7, grids[0].vary``.
         """
+        self.problem, self.wanted, self.got, self.remedy, self.where = problem, wanted, got, remedy, where
         lines = [f"{where}: {problem}" if where else problem]
-        lines += [f"  {label}: {text}" for label, text in (("wanted", wanted), ("got", got), ("remedy", remedy)) if text]
+        lines += [
+            f"  {label}: {text}"
+            for label, text in (("wanted", wanted), ("got", got), ("remedy", remedy))
+            if text
+        ]
         super().__init__("\n".join(lines))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -96,6 +98,26 @@ def parse_study(text: str, name: str = "study.yaml") -> StudySpec | PretrainSpec
         return model.model_validate(root.plain())  # pyright: ignore[reportReturnType]
     except ValidationError as error:
         raise _usage_error(error, root, model, name) from None
+
+
+def located(error: UsageError, path: str | Path) -> UsageError:
+    """An error about a field of a study, told with the file and the line where the field is.
+
+    Args:
+        error: Its `where` is a field as a user writes it, e.g. `grids[0].values`.
+        path: The study file.
+
+    Returns:
+        The error with file, line and field; the error itself where the file does not hold the field.
+    """
+    path = Path(path)
+    root = read_yaml(_text(path), path.name)
+    parts = [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", error.where)]
+    if root is None or not parts or parts[0] not in root.items:
+        return error
+    _, line, _ = _place(root, tuple(parts))
+    where = f"{path.name}, line {line}, {error.where}"
+    return UsageError(error.problem, wanted=error.wanted, got=error.got, remedy=error.remedy, where=where)
 
 
 def _text(path: Path) -> str:
@@ -192,6 +214,12 @@ def _told(problem: Any, node: Node, where: str, model: type[Strict]) -> UsageErr
         return UsageError(f"{key} is missing", wanted=f"a value for {key}", where=where)
     if kind == "union_tag_not_found":
         key = context["discriminator"].strip("'")
+        misspelt = get_close_matches(key, [str(item) for item in node.items], n=1)
+        if misspelt:
+            remedy = f"did you mean {key!r}?"
+            return UsageError(
+                f"unknown key {misspelt[0]!r}", wanted=key, got=repr(misspelt[0]), remedy=remedy, where=where
+            )
         return UsageError(f"{key} is missing", wanted=f"a value for {key}", where=where)
     if kind == "value_error":
         wanted = str(context.get("error", ""))

@@ -21,7 +21,7 @@ from finescale.study.executors import LocalExecutor, usable_cores
 from finescale.study.plan import EXECUTE, FinetunePlan, Plan, PretrainPlan, estimated_flops
 from finescale.study.progress import Shown, duration
 from finescale.study.store import Ledger
-from finescale.study_file import load_study
+from finescale.study_file import load_study, located
 
 RESULTS = Path("results")
 INTERRUPTED = 130
@@ -58,7 +58,10 @@ def run(
     if workers is not None and workers < 1:
         raise UsageError("no workers", wanted="at least 1", got=str(workers), where="--workers")
     folder = out or RESULTS / spec.name
-    plan = _plan(spec, folder, text, execute)
+    try:
+        plan = _plan(spec, folder, text, execute)
+    except UsageError as error:
+        raise located(error, study_file) from None
     if dry_run:
         _show_plan(console, spec, plan)
         return 0

@@ -353,7 +353,8 @@ def held_out(fields: Sequence[Mapping[str, Any]], expression: str | None) -> lis
     try:
         return matches(pl.DataFrame(list(fields), infer_schema_length=None), expression).to_list()
     except UsageError as error:
-        raise UsageError(f"hold_out: {error}") from None
+        parts = {"wanted": error.wanted, "got": error.got, "remedy": error.remedy}
+        raise UsageError(error.problem, **parts, where="hold_out") from None
 
 
 def estimated_flops(run: RunSpec) -> float:

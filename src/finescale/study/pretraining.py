@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from transformers import AutoTokenizer
 
 from finescale.evaluation.loss import evaluate
@@ -18,7 +17,7 @@ from finescale.ladder import LADDER, train_flops
 from finescale.models.decoder import build, config
 from finescale.models.tokenizer import MODES, SENTINELS, sentinel, train_tokenizer
 from finescale.spec import PretrainRunSpec
-from finescale.study.resolve import text_file
+from finescale.study.resolve import read_texts
 from finescale.training.batching import Batch, whole_rows
 from finescale.training.loop import Progress, train
 from finescale.training.objectives import ReservedIds, mixture_rows
@@ -29,7 +28,7 @@ def read_documents(folder: Path, languages: tuple[str, ...], seed: int) -> list[
     """All documents of the languages in one seeded order; every model sees them in this order."""
     texts: list[str] = []
     for language in languages:
-        texts += pl.read_parquet(text_file(folder, language), columns=["text"])["text"].to_list()
+        texts += read_texts(folder, language)
     order = np.random.default_rng([seed, 5]).permutation(len(texts))
     return [texts[i] for i in order]
 

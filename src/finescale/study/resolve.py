@@ -6,10 +6,13 @@ import hashlib
 import json
 from pathlib import Path
 
+import polars as pl
+
 from finescale.errors import UsageError
 from finescale.ladder import LADDER
 from finescale.models.bundled import find_checkpoint
 from finescale.spec import ModelSpec, PretrainRunSpec, PretrainSpec, Resolve, StudySpec, unknown
+from finescale.study_spec import ModelStar, PretrainStar
 from finescale.tasks.catalog import open_task
 
 REMEDY = "rebuild the text with `make corpus` (docs/corpus.md), then give its folder with --text"
@@ -25,7 +28,8 @@ def resolver(study: StudySpec) -> Resolve:
         The function that `spec.expand` asks for models and content hashes.
 
     Raises:
-        UsageError: An unknown task, a data size larger than the task's data, too few test examples.
+        UsageError: An unknown task, model or checkpoint, a data size larger than the task's data, too few
+            test examples; `where` is the study file's field.
     """
     task = open_task(study.task)
     for index, star in enumerate(study.grids):
@@ -36,6 +40,7 @@ def resolver(study: StudySpec) -> Resolve:
                 task.check_sizes(max(sizes), study.test_examples, where)
     if study.sweep is not None:
         task.check_sizes(study.sweep.finetune_examples, study.test_examples, "sweep.finetune_examples")
+    _check_models(study)
     data = task.content_hash()
 
     def resolve(_: str, model: str, pretrain_tokens: int | str) -> tuple[ModelSpec, dict[str, str]]:
@@ -44,6 +49,21 @@ def resolver(study: StudySpec) -> Resolve:
         return spec, {"weights": found.weights, "tokenizer": found.tokenizer, "data": data}
 
     return resolve
+
+
+def _check_models(study: StudySpec) -> None:
+    """Refuses models and checkpoints that do not exist, by the field that names them."""
+    find_checkpoint(study.base.model, study.base.pretrain_tokens, "base")
+    if study.sweep is not None:
+        find_checkpoint(study.sweep.model, "last", "sweep.model")
+    for index, star in enumerate(study.grids):
+        where = f"grids[{index}].values"
+        if isinstance(star, ModelStar):
+            for name in star.values:
+                find_checkpoint(name, study.base.pretrain_tokens, where)
+        elif isinstance(star, PretrainStar):
+            for tokens in star.values:
+                find_checkpoint(study.base.model, tokens, where)
 
 
 def pretrain_runs(spec: PretrainSpec, text: Path) -> list[PretrainRunSpec]:
@@ -58,8 +78,8 @@ def pretrain_runs(spec: PretrainSpec, text: Path) -> list[PretrainRunSpec]:
     """
     digest = hashlib.sha256()
     for language in spec.languages:
-        file = text_file(text, language)
-        digest.update(file.read_bytes())
+        for document in read_texts(text, language):
+            digest.update(document.encode() + b"\0")
     content = {"text": digest.hexdigest(), "tokenizer": json.dumps(spec.tokenizer.model_dump())}
     runs = []
     for name in spec.models:
@@ -82,6 +102,11 @@ def pretrain_runs(spec: PretrainSpec, text: Path) -> list[PretrainRunSpec]:
             )
         )
     return runs
+
+
+def read_texts(folder: Path, language: str) -> list[str]:
+    """A language's pretraining documents, in the file's order."""
+    return pl.read_parquet(text_file(folder, language), columns=["text"])["text"].to_list()
 
 
 def text_file(folder: Path, language: str) -> Path:
