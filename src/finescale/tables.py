@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,10 @@ def _read_delimited(path: Path) -> pl.DataFrame:
             remedy="save it as UTF-8",
             where=f"{path.name}, row {line}",
         ) from None
-    names = next(csv.reader([header.decode("utf-8-sig").rstrip("\r")], delimiter=separator), [])
+    try:
+        names = next(csv.reader([header.decode("utf-8-sig").rstrip("\r")], delimiter=separator), [])
+    except csv.Error as error:
+        raise UsageError("the header cannot be read", got=str(error), where=f"{path.name}, row 1") from None
     names = [name.strip() for name in names]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -116,7 +120,7 @@ def _read_delimited(path: Path) -> pl.DataFrame:
 
 def _refuse_ragged(text: str, separator: str, width: int, name: str) -> None:
     reader = csv.reader(text.splitlines(), delimiter=separator)
-    for row in reader:
+    for row in _rows(reader):
         if len(row) > width:
             raise UsageError(
                 "a row with too many cells",
@@ -125,3 +129,11 @@ def _refuse_ragged(text: str, separator: str, width: int, name: str) -> None:
                 remedy="put text that holds the separator in double quotes",
                 where=f"{name}, row {reader.line_num}",
             )
+
+
+def _rows(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    """The rows up to the first that cannot be read."""
+    try:
+        yield from reader
+    except csv.Error:
+        return

@@ -1,0 +1,76 @@
+import polars as pl
+import pytest
+
+from finescale.errors import UsageError
+from finescale.expression import columns_of, matches, parse_expression
+
+FRAME = pl.DataFrame(
+    {
+        "model_params": [1e9, 2e9, 1.6e10],
+        "finetune_examples": [1e5, None, 4.5e6],
+        "task": ["a", "a", "b"],
+        "held": [True, None, False],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model_params>=1.5e10 or finetune_examples>=4.5e6", [False, False, True]),
+        ("finetune_examples == max(finetune_examples)", [False, False, True]),
+        ("1e9 < model_params <= 2 * 10**9", None),
+        ("1e9 < model_params <= 10**10", [False, True, False]),
+        ("not task in ['a'] and model_params > 0", [False, False, True]),
+        ("held", [True, False, False]),
+        ("finetune_examples != 1e5", [False, False, True]),
+    ],
+)
+def test_expression_selects_rows_and_empty_cells_never_match(text, expected):
+    if expected is None:
+        with pytest.raises(UsageError):
+            matches(FRAME, text)
+        return
+    assert matches(FRAME, text).to_list() == expected
+
+
+def test_maximum_is_taken_inside_each_group():
+    assert matches(FRAME, "model_params == max(model_params)", by=["task"]).to_list() == [False, True, True]
+
+
+def test_columns_are_listed_once_in_order():
+    assert columns_of("b > 1 and (a == 2 or b < 3)") == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('true')",
+        "().__class__",
+        "open('x')",
+        "[x for x in task]",
+        "lambda: 1",
+        "model_params := 3",
+        "a.b > 1",
+        "model_params[0] > 1",
+        "f'{task}' == 'a'",
+        "10**10**10 > 1",
+        "1",
+        "",
+        "(" * 400,
+        "x" * 3000,
+    ],
+)
+def test_anything_but_comparisons_is_refused(text):
+    with pytest.raises(UsageError):
+        parse_expression(text, FRAME.columns)
+
+
+def test_unknown_column_names_the_nearest_one():
+    with pytest.raises(UsageError, match="did you mean `model_params`"):
+        parse_expression("model_param > 1", FRAME.columns)
+
+
+def test_text_compared_with_a_number_is_told_in_words():
+    with pytest.raises(UsageError, match="cannot be compared"):
+        matches(FRAME, "task > 3")

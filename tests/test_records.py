@@ -1,0 +1,138 @@
+import csv
+import io
+import string
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from finescale.errors import FinescaleError, UsageError
+from finescale.records import BY_NAME, COLUMNS, read_records
+
+GOOD = {"model_params": [1e9, 2e9], "finetune_examples": [100, 200], "test_loss": [1.5, 1.4]}
+
+
+def write(folder, text, name="runs.csv"):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_columns_are_documented_once():
+    assert len(BY_NAME) == len(COLUMNS)
+    assert all(column.meaning for column in COLUMNS)
+    assert BY_NAME["test_loss"].unit == "nats per target token"
+
+
+def test_same_records_from_every_kind_of_table(tmp_path):
+    frame = pl.DataFrame(GOOD)
+    frame.write_csv(tmp_path / "a.csv")
+    frame.write_csv(tmp_path / "a.tsv", separator="\t")
+    frame.write_parquet(tmp_path / "a.parquet")
+    frame.write_ndjson(tmp_path / "a.jsonl")
+    expected = read_records(frame).frame
+    sources = [tmp_path / f"a.{kind}" for kind in ("csv", "tsv", "parquet", "jsonl")]
+    for source in [*sources, pd.DataFrame(GOOD), pa.table(GOOD), frame.lazy()]:
+        assert read_records(source).frame.equals(expected)
+
+
+def test_foreign_names_are_mapped(tmp_path):
+    path = write(tmp_path, "params;samples;loss\n1e9;100;1.5\n2e9;200;1.4\n")
+    names = {"model_params": "params", "finetune_examples": "samples", "test_loss": "loss"}
+    assert read_records(path, columns=names).frame["finetune_examples"].to_list() == [100.0, 200.0]
+
+
+def test_unfinished_and_sweep_rows_are_left_out_and_counted():
+    frame = pl.DataFrame(
+        {
+            "finetune_examples": [1, 2, 3, 4, 5],
+            "test_loss": [1.0, None, 1.0, 1.0, None],
+            "status": ["done", "diverged", "done", "done", "failed"],
+            "purpose": ["study", "study", "sweep", "study", "study"],
+        }
+    )
+    records = read_records(frame)
+    assert len(records) == 2
+    assert records.left_out == {"status diverged": 1, "status failed": 1, "purpose sweep": 1}
+    assert records.every_row.height == 5
+    assert "Left out 1 rows with purpose sweep." in records.notes
+
+
+def test_untuned_rows_are_kept():
+    frame = pl.DataFrame({"finetune_examples": [0, 10], "test_loss": [2.0, 1.0]})
+    assert read_records(frame).frame["finetune_examples"].to_list() == [0.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("test_loss,model_params\nx,2\n", ["runs.csv, row 2, column test_loss", "a number", "'x'"]),
+        ("test_loss,model_params\n1,7B\n", ["row 2, column model_params", "write 7B as 7e9"]),
+        ("test_loss,model_params\n1,2\n1,-3\n", ["row 3, column model_params", "above 0", "-3"]),
+        ("test_loss,model_params\nnan,2\n", ["row 2, column test_loss", "nan", "status"]),
+        ("test_loss,model_params\ninf,2\n", ["row 2, column test_loss", "inf"]),
+        ("test_loss,model_params\n,2\n", ["row 2, column test_loss", "an empty cell"]),
+        ("test_loss,model_params,run\n1,2,a\n1,2,a\n", ["row 3, column run", "first in row 2"]),
+        ("test_loss,model_params\n1,2,3\n", ["row 2", "2 cells", "3 cells"]),
+        ("test_loss,test_loss\n1,2\n", ["two columns are called `test_loss`"]),
+        ("loss,model_params\n1,2\n", ["no column `test_loss`", "--column test_loss=loss", "--loss loss"]),
+        ("test_loss,size\n1,2\n", ["no factor column"]),
+        ("", ["the file is empty"]),
+        (b"test_loss,model_params\n\xff\xfe,2\n", ["row 2", "UTF-8"]),
+    ],
+)
+def test_errors_name_file_row_column_wanted_and_got(tmp_path, text, words):
+    with pytest.raises(UsageError) as error:
+        read_records(write(tmp_path, text))
+    assert "runs.csv" in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_missing_and_unknown_files_are_told(tmp_path):
+    with pytest.raises(UsageError, match="no such file"):
+        read_records(tmp_path / "none.csv")
+    with pytest.raises(UsageError, match="unknown kind of file"):
+        read_records(write(tmp_path, "x", "runs.xlsx"))
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_records(write(tmp_path, "not parquet", "runs.parquet"))
+
+
+def test_perplexities_are_suspected():
+    frame = pl.DataFrame({"finetune_examples": [1, 2], "test_loss": [35.0, 22.0]})
+    assert any("perplexity" in note for note in read_records(frame).notes)
+
+
+cells = st.one_of(
+    st.floats().map(repr),
+    st.integers(-5, 10**12).map(str),
+    st.text(string.printable, max_size=6),
+    st.sampled_from(["", "nan", "done", "failed", "true", "1e400", "-0", '"', "None"]),
+)
+headers = st.lists(
+    st.one_of(st.sampled_from([column.name for column in COLUMNS]), st.text(string.printable, max_size=5)),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(header=headers, rows=st.lists(st.lists(cells, max_size=7), max_size=5), raw=st.booleans())
+def test_malformed_tables_end_in_words_never_in_a_traceback(tmp_path_factory, header, rows, raw):
+    path = tmp_path_factory.getbasetemp() / "malformed.csv"
+    if raw:
+        text = "\n".join(",".join(row) for row in [["test_loss", "model_params", *header], *rows])
+    else:
+        table = io.StringIO()
+        csv.writer(table).writerows([["test_loss", *header], *rows])
+        text = table.getvalue()
+    path.write_text(text, encoding="utf-8", errors="replace")
+    try:
+        records = read_records(path)
+    except FinescaleError as error:
+        assert str(error)
+    else:
+        assert records.frame["test_loss"].is_finite().all()
