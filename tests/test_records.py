@@ -133,6 +133,6 @@ def test_malformed_tables_end_in_words_never_in_a_traceback(tmp_path_factory, he
     try:
         records = read_records(path)
     except FinescaleError as error:
-        assert str(error)
+        assert str(error)  # noqa: PT017
     else:
         assert records.frame["test_loss"].is_finite().all()

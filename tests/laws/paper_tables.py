@@ -1,4 +1,4 @@
-"""Simulated records around the paper's Table 4, on the paper's grids (Table 1). The tables are read, never copied."""
+"""Simulated records around the paper's Table 4, on the paper's grids (Table 1). Tables are read, never copied."""
 
 from __future__ import annotations
 
@@ -86,11 +86,21 @@ def simulate(
     for factor in factors:
         for x in values[factor]:
             for d in examples(task, method):
-                mean = law[f"A_{short[factor]}"] * x ** -law[f"alpha_{short[factor]}"] * d ** -law["beta"] + law["E"]
+                mean = (
+                    law[f"A_{short[factor]}"] * x ** -law[f"alpha_{short[factor]}"] * d ** -law["beta"]
+                    + law["E"]
+                )
                 for seed in range(seeds):
                     loss = mean + effects[seed] + rng.normal(0, noise)
                     held = d == examples(task, method)[-1] or (factor == "model_params" and x == 16e9)
-                    row = {"task": task, "method": method, **base, factor: x, "finetune_examples": d, "seed": seed}
+                    row = {
+                        "task": task,
+                        "method": method,
+                        **base,
+                        factor: x,
+                        "finetune_examples": d,
+                        "seed": seed,
+                    }
                     rows.append({**row, "test_loss": loss, "held_out": held})
     return pl.DataFrame(rows)
 

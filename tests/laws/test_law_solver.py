@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from random_problems import random_problem
+from scipy.optimize import minimize
+
+from finescale.laws import lbfgs
+from finescale.laws.solver import derivatives, huber, local_minima, objective, residual, solve
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(8))
+def test_varpro_is_never_worse_than_lbfgs(block, monkeypatch):
+    """200 random problems; the textbook route gets 24 starts each."""
+    monkeypatch.setattr(lbfgs, "_STARTS", 24)
+    for number in range(25 * block, 25 * block + 25):
+        put, log = random_problem(number)
+        problem = put.problem(log=log, delta=1e-3)
+        ours = solve(problem, put.grid()).objective[0]
+        theirs = lbfgs.solve_lbfgs(problem, put.grid()).objective[0]
+        assert ours <= theirs * (1 + 1e-9) + 1e-15, (number, put.law.name, ours, theirs)
+
+
+def test_huber_matches_scipy():
+    from scipy.special import huber as reference
+
+    r = np.linspace(-0.01, 0.01, 101)
+    assert np.allclose(huber(r, 1e-3), reference(1e-3, r), rtol=1e-14)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 30, 31, 32])
+def test_derivatives_match_finite_differences(number):
+    put, log = random_problem(number)
+    problem = put.problem(log=log, delta=10.0)
+    z = np.concatenate([np.full(len(put.linear), 0.4), np.full(len(put.nonlinear), 0.2)])[None]
+    _, gradient, hessian, _ = derivatives(problem, z)
+    step = 1e-6
+    for k in range(z.shape[1]):
+        move = np.zeros_like(z)
+        move[0, k] = step
+        ahead, behind = objective(problem, z + move)[0], objective(problem, z - move)[0]
+        assert gradient[0, k] == pytest.approx((ahead - behind) / (2 * step), rel=1e-5, abs=1e-7)
+        up, down = derivatives(problem, z + move)[1][0], derivatives(problem, z - move)[1][0]
+        assert np.allclose(hessian[0, k], (up - down) / (2 * step), rtol=1e-4, atol=1e-5)
+
+
+def test_no_step_of_another_optimizer_improves_on_the_optimum():
+    for number in range(6):
+        put, log = random_problem(number)
+        problem = put.problem(log=log, delta=1e-3)
+        found = solve(problem, put.grid())
+        best = minimize(lambda v, p=problem: objective(p, v[None])[0], found.z[0], method="Nelder-Mead").fun
+        assert found.objective[0] <= best * (1 + 1e-9)
+
+
+def test_local_minima_of_a_grid_are_found_best_first():
+    values = np.array([[5, 5, 5, 5], [5, 1, 5, 0.5], [5, 5, 5, 5.0]])
+    assert local_minima(values)[:2].tolist() == [7, 5]
+
+
+def test_residuals_are_of_the_kind_asked_for():
+    put, _ = random_problem(0)
+    z = np.array([[1.0, 0.2, 0.3]])
+    raw = residual(put.problem(log=False, delta=1e-3), z)
+    log = residual(put.problem(log=True, delta=1e-3), z)
+    assert np.allclose(put.y * np.exp(log), put.y + raw)
