@@ -76,6 +76,9 @@ def pretrain_runs(spec: PretrainSpec, text: Path) -> list[PretrainRunSpec]:
     Raises:
         UsageError: A model that the ladder lacks, or a text file that is not there.
     """
+    for name in spec.models:
+        if name not in LADDER:
+            raise unknown("model", name, LADDER, "models")
     digest = hashlib.sha256()
     for language in spec.languages:
         for document in read_texts(text, language):
@@ -83,8 +86,6 @@ def pretrain_runs(spec: PretrainSpec, text: Path) -> list[PretrainRunSpec]:
     content = {"text": digest.hexdigest(), "tokenizer": json.dumps(spec.tokenizer.model_dump())}
     runs = []
     for name in spec.models:
-        if name not in LADDER:
-            raise unknown("model", name, LADDER, "models")
         runs.append(
             PretrainRunSpec(
                 model=name,
