@@ -1,4 +1,4 @@
-"""Simulated records around the paper's Table 4, on the paper's grids (Table 1). Tables are read, never copied."""
+"""Simulated records around the paper's Table 4, on its grids (Table 1). The tables are read, never copied."""
 
 from __future__ import annotations
 
