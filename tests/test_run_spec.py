@@ -5,7 +5,9 @@ from finescale.run_spec import MethodSpec, ModelSpec, Objective, OptimizerSpec, 
 
 
 def run(**changes):
-    train = TrainSpec(optimizer=OptimizerSpec(name="adamw"), **{"learning_rate": 1e-3} | changes.pop("train", {}))
+    train = TrainSpec(
+        optimizer=OptimizerSpec(name="adamw"), **{"learning_rate": 1e-3} | changes.pop("train", {})
+    )
     fields = {
         "task": "mini-en-de",
         "model": ModelSpec(name="nano-0.3m", pretrain_tokens=100, revision="r"),
@@ -46,7 +48,9 @@ def test_the_fingerprint_is_stable():
 
 def test_training_settings_do_not_name_an_untuned_evaluation():
     untuned = run(finetune_examples=0)
-    assert run(finetune_examples=0, train={"learning_rate": 0.5}, seed=3).fingerprint() == untuned.fingerprint()
+    assert (
+        run(finetune_examples=0, train={"learning_rate": 0.5}, seed=3).fingerprint() == untuned.fingerprint()
+    )
     assert run(finetune_examples=0, train={"dev_examples": 99}).fingerprint() != untuned.fingerprint()
 
 

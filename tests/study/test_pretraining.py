@@ -18,7 +18,7 @@ train: {learning_rate: 0.05, batch_rows: 4}
 checkpoints: {nano-0.05m: [0.5]}
 held_out_rows: 4
 """
-WORDS = [
+WORDS = ["open", "close", "the", "file", "menu", "print", "save", "window", "page", "table", "text"]
     "open",
     "close",
     "the",
