@@ -33,9 +33,9 @@ def test_held_out_loss_falls_with_size_and_with_tokens():
 
 @pytest.mark.parametrize("name", ["nano-0.05m", "nano-0.1m", "nano-0.3m", "nano-1m"])
 def test_models_open_in_float32_with_the_ladders_parameters(name):
-    from finescale.study.run import open_model
+    from finescale.models.decoder import open_model
 
-    model = open_model(find_checkpoint(name, "last"))
+    model = open_model(find_checkpoint(name, "last").folder)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert sum(parameter.numel() for parameter in model.parameters()) == LADDER[name].params
     assert model.config.num_key_value_heads == 1

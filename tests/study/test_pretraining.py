@@ -19,20 +19,6 @@ checkpoints: {nano-0.05m: [0.5]}
 held_out_rows: 4
 """
 WORDS = ["open", "close", "the", "file", "menu", "print", "save", "window", "page", "table", "text"]
-    "open",
-    "close",
-    "the",
-    "file",
-    "menu",
-    "print",
-    "save",
-    "window",
-    "dialog",
-    "page",
-    "table",
-    "text",
-    "style",
-]
 
 
 @pytest.fixture

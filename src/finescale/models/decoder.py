@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from finescale.ladder import Shape
 
@@ -46,3 +48,8 @@ def build(llama: LlamaConfig, seed: int) -> LlamaForCausalLM:
     model = LlamaForCausalLM(llama).float()
     torch.set_rng_state(generator_state)
     return model
+
+
+def open_model(folder: Path) -> PreTrainedModel:
+    """The model saved in a folder, in float32 (bf16 weights are widened); safetensors only."""
+    return AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32, use_safetensors=True)

@@ -10,11 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
 from finescale.ladder import LADDER, train_flops
-from finescale.models.bundled import Checkpoint, find_checkpoint
+from finescale.models.bundled import find_checkpoint
+from finescale.models.decoder import open_model
 from finescale.spec import PlannedRun, RunSpec
 from finescale.study.plan import describe
 from finescale.tasks.catalog import open_task
@@ -58,7 +59,6 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
 
 @lru_cache(maxsize=8)
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-
     return AutoTokenizer.from_pretrained(str(folder))
 
 
@@ -74,13 +74,6 @@ def _encoded(task: str, split: str, tokenizer_folder: Path, count: int) -> Encod
     return encode(opened, examples[:count], _tokenizer(tokenizer_folder))
 
 
-def open_model(checkpoint: Checkpoint) -> PreTrainedModel:
-    """The checkpoint's model in float32 (bf16 weights are widened)."""
-    return AutoModelForCausalLM.from_pretrained(
-        str(checkpoint.folder), dtype=torch.float32, use_safetensors=True
-    )
-
-
 def _wrap(spec: RunSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Tuned:
     size = spec.method.pet_size
     if spec.method.name == "lora" and size:
@@ -88,15 +81,13 @@ def _wrap(spec: RunSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
     if spec.method.name == "prompt" and size:
         pool = _encoded(spec.task, "train", folder, POOL_FOR_FREQUENCIES).examples
         return wrap_prompt(model, size, spec.seed, frequent_tokens(pool, tokenizer.all_special_ids))
-
     return wrap_full(model)
 
 
 def _evaluate_untuned(spec: RunSpec) -> dict[str, object]:
-
     checkpoint = find_checkpoint(spec.model.name, spec.model.pretrain_tokens)
     tokenizer = _tokenizer(checkpoint.tokenizer_folder)
-    tuned = wrap_full(open_model(checkpoint))
+    tuned = wrap_full(open_model(checkpoint.folder))
     losses = {}
     for split, count in (("dev", spec.train.dev_examples), ("test", spec.test_examples)):
         examples = _encoded(spec.task, split, checkpoint.tokenizer_folder, count).examples
@@ -111,7 +102,6 @@ def _pad(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _finetune(spec: RunSpec, folder: Path) -> dict[str, object]:
-
     checkpoint = find_checkpoint(spec.model.name, spec.model.pretrain_tokens)
     tokenizer, task, settings = _tokenizer(checkpoint.tokenizer_folder), open_task(spec.task), spec.train
     chosen = subset(len(task.train), spec.finetune_examples, spec.seed)
@@ -119,7 +109,7 @@ def _finetune(spec: RunSpec, folder: Path) -> dict[str, object]:
     dev = _encoded(spec.task, "dev", checkpoint.tokenizer_folder, settings.dev_examples)
     test = _encoded(spec.task, "test", checkpoint.tokenizer_folder, spec.test_examples)
 
-    tuned = _wrap(spec, open_model(checkpoint), tokenizer, checkpoint.tokenizer_folder)
+    tuned = _wrap(spec, open_model(checkpoint.folder), tokenizer, checkpoint.tokenizer_folder)
     pad, length = _pad(tokenizer), tuned.prompt_length
     packed = packing_agrees(tuned, encoded.examples[: settings.batch_size], pad)
     dev_batches = evaluation_batches(dev.examples, pad, length, packed)

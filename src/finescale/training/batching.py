@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -149,6 +150,7 @@ def whole_rows(rows: np.ndarray, loss: np.ndarray) -> Batch:
     )
 
 
+@lru_cache(maxsize=2)
 def epoch_order(examples: int, epoch: int, seed: int) -> np.ndarray:
     """The order of the examples in an epoch [examples]: a permutation drawn from the seed and the epoch."""
     return np.random.default_rng([seed, 7, epoch]).permutation(examples)
