@@ -1,9 +1,9 @@
 """Coverage of the 90% intervals on simulated studies around the paper's Table 4 and its grids.
 
-Each simulated study draws a law near a row of Table 4 (model-size factor), three seeds a setting, noise of 0.005 nats a
-run, with or without an effect of 0.003 nats that all runs of a seed share; the largest model and the largest data size are
-held out. Counted is how often the interval holds the true mean loss (inside the grid; at the held-out corner:
-extrapolation) and a new run's loss.
+Each simulated study draws a law near a row of Table 4 (model-size factor), three seeds a setting, noise of 0.005 nats
+a run, with or without an effect of 0.003 nats that all runs of a seed share; the largest model and the largest data
+size are held out. Counted is how often the interval holds the true mean loss (inside the grid; at the held-out
+corner: extrapolation) and a new run's loss.
 
     python benchmarks/coverage.py [--studies 200] [--draws 1000] [--table table4.csv] [--no-keep]
 """
@@ -21,7 +21,7 @@ import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "laws"))
 
-from paper_tables import examples, simulate
+from paper_tables import examples, simulate  # pyright: ignore[reportMissingImports] - beside the tests
 from report import publish
 
 import finescale as fs
@@ -34,7 +34,9 @@ def near(row: dict[str, float], rng: np.random.Generator) -> dict[str, float]:
     law = dict(row)
     law["alpha_model"] = row["alpha_model"] * rng.uniform(0.9, 1.1)
     law["beta"] = row["beta"] * rng.uniform(0.9, 1.1)
-    shift = (law["alpha_model"] - row["alpha_model"]) * np.log(3e9) + (law["beta"] - row["beta"]) * np.log(1e5)
+    shift = (law["alpha_model"] - row["alpha_model"]) * np.log(3e9) + (law["beta"] - row["beta"]) * np.log(
+        1e5
+    )
     law["A_model"] = row["A_model"] * float(np.exp(shift))
     law["E"] = row["E"] * rng.uniform(0.9, 1.1)
     return law
@@ -52,7 +54,9 @@ def study(
     task, method = key
     law = near(row, rng)
     frame = simulate(law, task, method, noise=0.005, seed_effect=seed_effect, seeds=3, rng=rng)
-    fitted = fs.fit(frame, "multiplicative", "model_params", bootstrap=draws, seed=int(rng.integers(1 << 30)))[0]
+    fitted = fs.fit(
+        frame, "multiplicative", "model_params", bootstrap=draws, seed=int(rng.integers(1 << 30))
+    )[0]
     sizes = np.array(examples(task, method))[:-1]
     x, d = (grid.ravel() for grid in np.meshgrid(MODELS, sizes))
     truth = mean_loss(law, x, d)
@@ -91,7 +95,7 @@ def main() -> None:
         for number, (key, row) in enumerate(rows.items()):
             rng = np.random.default_rng((number, int(1e6 * seed_effect)))
             found = [study(row, key, seed_effect, options.draws, rng) for _ in range(options.studies)]
-            kept += found
+            kept.extend(found)
             shown = {name: round(float(np.mean([one[name] for one in found])), 4) for name in found[0]}
             print(f"{key} seed effect {seed_effect}: {shown}", file=sys.stderr)
     plain, shared = results[0.0], results[0.003]

@@ -1,4 +1,4 @@
-"""What every benchmark ends with: one line of JSON on standard output, kept under benchmarks/results/ as well."""
+"""What every benchmark ends with: one line of JSON on standard output, kept under benchmarks/results/ too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def machine() -> dict[str, object]:
     gigabytes = 0.0
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), model)
+            model = next(
+                (line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), model
+            )
         gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     except (OSError, ValueError):
         pass
@@ -46,7 +48,11 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
 
 
 def publish(
-    benchmark: str, figures: Mapping[str, float | int | None], *, packages: Sequence[str] = (), keep: bool = True
+    benchmark: str,
+    figures: Mapping[str, float | int | None],
+    *,
+    packages: Sequence[str] = (),
+    keep: bool = True,
 ) -> None:
     """Prints the benchmark's one line of JSON and writes it to results/BENCHMARK.json.
 
