@@ -12,7 +12,9 @@ ROOT = Path(__file__).parent.parent
 def test_the_documentation_builds_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-E", "-b", "html"]
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build"))
-    built = subprocess.run([*command, tmp_path / "docs", tmp_path / "html"], capture_output=True, text=True)
+    built = subprocess.run(
+        [*command, tmp_path / "docs", tmp_path / "html"], check=False, capture_output=True, text=True
+    )
     assert built.returncode == 0, built.stderr
     assert (tmp_path / "html" / "index.html").exists()
 
