@@ -14,7 +14,7 @@ from finescale.report.wording import capital, count, hours, listed, method_name,
 
 _METHOD = Shown("method", lambda row: method_name(row["method"]), numeric=False)
 PAPER_MOST = {"full": 1.0, "lora": 2.0, "prompt": 25.0}
-"""Target tokens per trained parameter that the paper's 1B model reaches at most: roughly, at 50 tokens an example."""
+"""Target tokens per trained parameter that the paper's 1B model reaches at most, at about 50 an example."""
 
 
 def learning_rates(evidence: Evidence) -> Sheet:
@@ -60,7 +60,7 @@ def learning_rates(evidence: Evidence) -> Sheet:
 
 
 def untuned_rates(evidence: Evidence, task: str | None = None) -> list[str]:
-    """Methods with study runs whose learning rate no sweep chose (nothing is said where the records do not know)."""
+    """Methods with study runs whose learning rate no sweep chose (none where the records do not know)."""
     frame = evidence.records.frame
     if "lr_tuned" not in frame.columns:
         return []
@@ -119,7 +119,8 @@ def _edge(task: str, method: str, tried: list[dict[str, Any]]) -> list[str]:
         for name, edge in (("lowest", min(rates)), ("highest", max(rates))):
             if row["learning_rate"] == edge:
                 words.append(
-                    f"{capital(method_name(method))} ({task}): the chosen rate {edge:g} is the {name} that was tried "
+                    f"{capital(method_name(method))} ({task}): the chosen rate {edge:g} is the {name} "
+                    "that was tried "
                     "with its optimiser; a better one may lie beyond."
                 )
     return words
@@ -162,9 +163,11 @@ def _left_regime(task: str, method: str, over: list[Row], everywhere: bool) -> s
     where = "at every data size" if everywhere else f"from {count(over[0][DATA_SIZE])} examples on"
     most = PAPER_MOST.get(method, 1.0)
     return (
-        f"{capital(method_name(method))} ({task}) leaves the data-limited regime {where}: more than {most:g} target "
+        f"{capital(method_name(method))} ({task}) leaves the data-limited regime {where}: more than "
+        f"{most:g} target "
         "tokens per trained parameter, which is about what the paper's runs reach at most. There the trained "
-        "parameters are scarce, not the data, and a method can saturate: do not carry its exponents or crossovers "
+        "parameters are scarce, not the data, and a method can saturate: do not carry its exponents or "
+        "crossovers "
         "over to large models."
     )
 
@@ -196,8 +199,10 @@ def seed_noise_table(evidence: Evidence) -> Sheet:
     )
     notes = (
         (
-            "Smallest difference told: of two settings' means with that many runs each, at 90%. Seeds change the data "
-            "subset and the initialisation; the test set is the same for all runs, so its own sampling is not in here.",
+            "Smallest difference told: of two settings' means with that many runs each, at 90%. Seeds "
+            "change the data "
+            "subset and the initialisation; the test set is the same for all runs, so its own sampling "
+            "is not in here.",
         )
         if rows
         else ()
@@ -244,7 +249,7 @@ def costs(evidence: Evidence) -> Sheet:
     purpose = pl.col("purpose").fill_null("study") if "purpose" in frame.columns else pl.lit("study")
     status = pl.col("status").fill_null("no status") if "status" in frame.columns else pl.lit("done")
     sums = [name for name in ("train_flops", "wall_seconds") if name in frame.columns]
-    rows: list[Row] = (
+    rows: list[dict[str, Any]] = (
         frame.with_columns(purpose.alias("purpose"), status.alias("status"))
         .group_by("purpose", "method", maintain_order=True)
         .agg(
@@ -276,8 +281,5 @@ def summary_words(evidence: Evidence) -> str:
     frame = evidence.records.every_row
     if "status" not in frame.columns:
         return f"{frame.height} runs."
-    counts = {
-        name: many
-        for name, many in frame["status"].fill_null("no status").value_counts(sort=True).iter_rows()
-    }
-    return f"{frame.height} runs: {listed([f'{many} {name}' for name, many in counts.items()])}."
+    counts = frame["status"].fill_null("no status").value_counts(sort=True)
+    return f"{frame.height} runs: {listed([f'{many} {name}' for name, many in counts.iter_rows()])}."

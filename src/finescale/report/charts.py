@@ -41,11 +41,12 @@ def sheet_svg(figure: Figure, panels: list[str]) -> str:
         top += max(sizes[index][1] for index in row) + _GAP
     width = across * (wide + _GAP) - _GAP
     title = figure.title.replace("&", "&amp;").replace("<", "&lt;")
-    head = f'<text x="6" y="20" font-size="14" font-weight="600" font-family="{FONT}" fill="{palette.INK}">{title}</text>'
+    words = f'x="6" y="20" font-size="14" font-weight="600" font-family="{FONT}" fill="{palette.INK}"'
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{width:g}" '
-        f'height="{top:g}" viewBox="0 0 {width:g} {top:g}"><rect width="100%" height="100%" fill="{palette.CARD}"/>'
-        f"{head}{''.join(body)}</svg>"
+        f'<svg {spaces} width="{width:g}" height="{top:g}" viewBox="0 0 {width:g} {top:g}">'
+        f'<rect width="100%" height="100%" fill="{palette.CARD}"/>'
+        f"<text {words}>{title}</text>{''.join(body)}</svg>"
     )
 
 
@@ -72,8 +73,8 @@ def _size(svg: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def _svg(chart: alt.LayerChart) -> str:
-    return vl_convert.vegalite_to_svg(chart.to_dict())
+def _svg(chart: alt.TopLevelMixin) -> str:
+    return vl_convert.vegalite_to_svg(chart.to_dict(validate=False))
 
 
 def _x_axis(figure: Figure) -> alt.X:
@@ -119,7 +120,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(index * step, 10) for index in range(first, math.floor(high / step) + 1)]
 
 
-def _chart(panel: Panel, legend: str, x: alt.X, y: Callable[[str], alt.Y]) -> alt.LayerChart:
+def _chart(panel: Panel, legend: str, x: alt.X, y: Callable[[str], alt.Y]) -> alt.TopLevelMixin:
     labels = [series.label for series in panel.series]
     key = alt.Legend(title=legend, columns=4, symbolSize=60, symbolOpacity=1)
     colour = alt.Color(

@@ -1,4 +1,4 @@
-"""What `finescale report` does: find the records, gather, print the paper's tables, write the page and its files."""
+"""What `finescale report` does: find the records, fit, print Tables 2 and 4, write the page and its files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def report(
         for words in sheet.notes:
             console.print(words, markup=False, highlight=False, soft_wrap=True)
     text = place.study_file.read_text(encoding="utf-8") if place.study_file else ""
-    again = _command(source, out, loss, columns, hold_out, bootstrap, seed)
+    again = _command(
+        source, out=out, loss=loss, columns=columns, hold_out=hold_out, bootstrap=bootstrap, seed=seed
+    )
     lines = (f"finescale run {place.study_file.name}", again) if place.study_file else (again,)
     origin = Source(place.name, lines, text, hold_out or _hold_out(place.study_file))
     page = write_report(evidence, origin, place.out)
@@ -138,6 +140,7 @@ def _hold_out(study_file: Path | None) -> str:
 
 def _command(
     source: Path,
+    *,
     out: Path | None,
     loss: str | None,
     columns: Sequence[str],

@@ -29,7 +29,7 @@ class TaskEvidence:
 
     Attributes:
         task: The task's name.
-        settings: A row a setting of a tuned model: its columns, ``loss`` (mean over seeds), ``low``, ``high``,
+        settings: A row a tuned setting: its columns, ``loss`` (mean over seeds), ``low``, ``high``,
             ``variance``, ``runs``, ``held_out``, and means of what else the records know of its runs.
         bare: A row an untuned model, likewise.
         base: The base setting: the most frequent value of each factor; PET sizes as ``pet_size.METHOD``.
@@ -52,8 +52,9 @@ class TaskEvidence:
 
     def law(self, name: str, method: str, factor: str) -> FittedLaw | None:
         """The joint law of a method and factor, if it could be fitted."""
-        found = self.laws[name].select(factor=factor, method=method) if name in self.laws else ()
-        return found[0] if len(found) else None
+        fits = self.laws.get(name)
+        found = fits.select(factor=factor, method=method).laws if fits is not None else ()
+        return found[0] if found else None
 
     def at_base(self, method: str, *, free: str = "") -> pl.DataFrame:
         """A method's settings with every factor but ``free`` at the base setting."""
@@ -114,25 +115,28 @@ def gather(
 
 def _complete(records: Records, hold_out: str | None) -> Records:
     """The records with every column that the report groups by, and with the held-out runs marked."""
-    frames = []
-    for frame in (records.frame, records.every_row):
-        for name in ("task", "method"):
-            column = pl.col(name).fill_null(UNNAMED) if name in frame.columns else pl.lit(UNNAMED)
-            frame = frame.with_columns(column.alias(name))
-        if DATA_SIZE not in frame.columns:
-            frame = frame.with_columns(pl.lit(None, dtype=pl.Float64).alias(DATA_SIZE))
-        if hold_out == "largest":
-            names = [name for name in ("model_params", DATA_SIZE) if name in frame.columns]
-            most = [pl.col(name) == pl.col(name).max().over("task", "method") for name in names]
-            held = frame.select(pl.any_horizontal(most).fill_null(value=False) & ~untuned()).to_series()
-        elif hold_out:
-            held = matches(frame, hold_out)
-        elif "held_out" in frame.columns:
-            held = frame["held_out"].fill_null(value=False)
-        else:
-            held = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
-        frames.append(frame.with_columns(held.alias("held_out")))
-    return replace(records, frame=frames[0], every_row=frames[1])
+    frame, every_row = (_marked(table, hold_out) for table in (records.frame, records.every_row))
+    return replace(records, frame=frame, every_row=every_row)
+
+
+def _marked(table: pl.DataFrame, hold_out: str | None) -> pl.DataFrame:
+    have = table.columns
+    named = [
+        (pl.col(name).fill_null(UNNAMED) if name in have else pl.lit(UNNAMED)).alias(name)
+        for name in ("task", "method")
+    ]
+    table = table.with_columns(named)
+    if hold_out == "largest":
+        sizes = [name for name in ("model_params", DATA_SIZE) if name in have]
+        most = [pl.col(name) == pl.col(name).max().over("task", "method") for name in sizes]
+        held = table.select(pl.any_horizontal(most).fill_null(value=False) & ~untuned()).to_series()
+    elif hold_out:
+        held = matches(table, hold_out)
+    elif "held_out" in have:
+        held = table["held_out"].fill_null(value=False)
+    else:
+        held = pl.repeat(False, table.height, dtype=pl.Boolean, eager=True)
+    return table.with_columns(held.alias("held_out"))
 
 
 def _described(task: str, records: Records) -> TaskEvidence:
@@ -207,8 +211,8 @@ def _fitted(task: TaskEvidence, records: Records, bootstrap: int, seed: int) -> 
 def _single_curves(task: TaskEvidence, records: Records) -> Records:
     """The runs of Figure 1: model sizes at the base setting.
 
-    A model that is held out whole, to test the joint laws, keeps out its largest data size only: a curve of its own
-    says nothing of other models.
+    A model that is held out whole, to test the joint laws, keeps out its largest data size only: a curve of
+    its own says nothing of other models.
     """
     rows = pl.concat([task.at_base(method, free="model_params") for method in task.methods])
     keys = [name for name in _SETTING if name in records.frame.columns]

@@ -1,4 +1,4 @@
-"""What Figures 1-4 of the paper show, from these records: panels of observed points, curves with bands, references."""
+"""What Figures 1-4 of the paper show, from these records: points, curves with bands, references."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Panel:
     Attributes:
         title: Its title.
         series: What is told apart, in the legend's order.
-        points: ``series``, ``x``, ``y``, ``low``, ``high``, ``held_out``: means over seeds and the seeds' extremes.
+        points: ``series``, ``x``, ``y``, ``low``, ``high``, ``held_out``: mean and extremes of seeds.
         curve: ``series``, ``x``, ``y``, ``low``, ``high``, ``beyond`` (outside the fitted data).
         untuned: ``series`` (empty: all), ``y``: the loss before finetuning.
     """
@@ -114,7 +114,7 @@ def figure_1(task: TaskEvidence) -> Figure | None:
         panels.append(
             Panel(_model_title(everything, value), series, tuple(points), tuple(curve), _bare(task, value))
         )
-    caption = "Each curve is a law of its own, L = A D_f^-beta + E, with its 90% band. " + _MARKS
+    caption = "Each curve is a law of its own, L = A·D^-β + E, with its 90% band. " + _MARKS
     if len(picked) < len(values):
         caption += f" {len(picked)} of {len(values)} model sizes are shown."
     title = "Figure 1. Loss against finetuning data, method by method" + _for(task)
@@ -122,13 +122,14 @@ def figure_1(task: TaskEvidence) -> Figure | None:
 
 
 _MARKS = (
-    "Points are means over seeds, bars reach from the lowest to the highest seed; filled points were fitted, hollow "
+    "Points are means over seeds, bars reach from the lowest to the highest seed; filled points were "
+    "fitted, hollow "
     "ones held out; a curve is dashed where it leaves the fitted data; the dotted line is the untuned model."
 )
 
 
 def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
-    """A joint law of one factor and the data size: a panel for each method, the factor's values in colours."""
+    """A joint law of one factor and the data size: a panel a method, the factor's values in colours."""
     if factor not in task.settings.columns:
         return None
     panels = []
@@ -163,9 +164,8 @@ def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
         return None
     at = NUMBERS[factor]
     title = f"Figure {at}. {capital(factor_name(factor))} and finetuning data together" + _for(task)
-    caption = (
-        "Curves are the multiplicative joint law, L = A X^-alpha D_f^-beta + E, with its 90% band. " + _MARKS
-    )
+    caption = "Curves are the multiplicative joint law, L = A·X^-α·D^-β + E, with its 90% band. "
+    caption += "Marks as in Figure 1."
     caption += " Not every value is shown." if more else ""
     legend = {"model_params": "parameters", "pretrain_tokens": "pretraining tokens"}.get(factor, "size")
     return Figure(f"figure-{at}-{slug(task.task)}", at, title, caption, tuple(panels), legend)

@@ -26,7 +26,7 @@ class Verdict:
         examples: The data size.
         observed: Mean loss and number of runs, by method.
         best: The method with the lowest mean.
-        tied: Methods whose difference to the best is within the noise, the best among them; one method if it is told.
+        tied: The best and the methods whose difference to it is within the noise; one if it is told.
         lead: The runner-up's loss minus the best one's.
         second: The runner-up.
     """
@@ -80,7 +80,7 @@ def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> Answer:
         return Answer(task.task, _alone(task, rows), (), (), setting)
     last = found[-1]
     noise = "; ".join(
-        f"{method_name(m)} {nats(task.noise[m].sd)}" for m in task.methods if task.noise[m].known
+        f"{method_name(m)} {nats(task.noise[m].sd, 4)}" for m in task.methods if task.noise[m].known
     )
     support = [_lead(last)]
     if noise:
@@ -137,13 +137,14 @@ def _verdicts(rows: Mapping[str, pl.DataFrame], noise: Mapping[str, Noise]) -> l
     for method, part in rows.items():
         for size, loss, runs in part.select(DATA_SIZE, "loss", "runs").iter_rows():
             sizes.setdefault(size, {})[method] = (loss, runs)
+    several = {size: observed for size, observed in sorted(sizes.items()) if len(observed) > 1}
+    judged = sum(len(observed) - 1 for observed in several.values())
     found = []
-    for size, observed in sorted(sizes.items()):
-        if len(observed) < 2:
-            continue
+    for size, observed in several.items():
         order = sorted(observed, key=lambda method: observed[method][0])
         best = order[0]
-        apart = {m: difference((*observed[m], noise[m]), (*observed[best], noise[best])) for m in order[1:]}
+        mine = (*observed[best], noise[best])
+        apart = {m: difference((*observed[m], noise[m]), mine, judged) for m in order[1:]}
         tied = (best, *[method for method, gap in apart.items() if not gap.told])
         found.append(Verdict(size, observed, best, tied, apart[order[1]], order[1]))
     return found
@@ -163,7 +164,7 @@ def _ranges(found: Sequence[Verdict]) -> str:
         if group[0].told:
             told.append(f"{method_name(group[0].best)} {where}")
         else:
-            open_.append(f"{listed([method_name(method) for method in sorted(group[0].tied)])} {where}")
+            open_.append(f"{listed([method_name(method) for method in sorted(group[0].tied)])} apart {where}")
     sentence = f"Lowest test loss: {'; '.join(told)}" if told else ""
     unknown = f"these records cannot tell {'; nor '.join(open_)}" if open_ else ""
     if told and unknown:
@@ -182,7 +183,8 @@ def _lead(last: Verdict) -> str:
     gap, best, second = last.lead, method_name(last.best), method_name(last.second)
     if not np.isfinite(gap.low):
         return (
-            f"{where} {best} has the lower mean by {nats(gap.value)} nats, but no setting was run with two seeds: "
+            f"{where} {best} has the lower mean by {nats(gap.value)} nats, but no setting was run with "
+            "two seeds: "
             "the noise is unknown, and so is whether the difference is one."
         )
     interval = f"{LEVEL:.0%} interval {nats(gap.low)} to {nats(gap.high)}, from the noise between seeds"
@@ -214,7 +216,7 @@ def _law_words(task: TaskEvidence, last: Verdict) -> list[str]:
     words = f"{where} {method_name(best)} is ahead of {method_name(second)} by {nats(gap)} nats ({interval})."
     same = next((v for v in task_verdicts(task) if v.examples == size), None)
     if same is not None and same.told and same.best != best:
-        words += f" The observed means say {method_name(same.best)}: where they disagree, trust the observed means."
+        words += f" The observed means say {method_name(same.best)}: trust these where the two disagree."
     return [words]
 
 
@@ -237,7 +239,8 @@ def _worse_than_untuned(task: TaskEvidence, rows: Mapping[str, pl.DataFrame]) ->
         if worse:
             sizes = listed([count(size) for size in worse[:4]])
             words.append(
-                f"{capital(method_name(method))} is no better than the untuned model ({nats(start)}) at {sizes} "
+                f"{capital(method_name(method))} is no better than the untuned model ({nats(start)}) "
+                f"at {sizes} "
                 "examples."
             )
     return words
@@ -248,7 +251,8 @@ def _alone(task: TaskEvidence, rows: Mapping[str, pl.DataFrame]) -> str:
     filled = {method: part for method, part in rows.items() if part.height}
     if len(task.methods) > 1:
         return (
-            "No data size was run with two methods at the base setting, so these records cannot say which method is "
+            "No data size was run with two methods at the base setting, so these records cannot say "
+            "which method is "
             "best."
         )
     method = next(iter(filled), UNNAMED)
@@ -257,7 +261,8 @@ def _alone(task: TaskEvidence, rows: Mapping[str, pl.DataFrame]) -> str:
     part = filled[method]
     first, last = part.row(0, named=True), part.row(-1, named=True)
     return (
-        f"Only one method ({method_name(method)}) is in these records: nothing to compare it with. Its test loss goes "
+        f"Only one method ({method_name(method)}) is in these records: nothing to compare it with. Its "
+        "test loss goes "
         f"from {nats(first['loss'])} at {count(first[DATA_SIZE])} examples to {nats(last['loss'])} at "
         f"{count(last[DATA_SIZE])}."
     )

@@ -22,7 +22,7 @@ def tag(name: str, /, *children: Any, **attributes: str) -> Html:
     Args:
         name: The element's name.
         *children: Text or elements.
-        **attributes: Attributes; a trailing underscore is dropped and others become hyphens (``class_``, ``aria_label``).
+        **attributes: Attributes; a trailing underscore is dropped, others become hyphens (``class_``).
     """
     words = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(value, quote=True)}"'
@@ -59,9 +59,7 @@ def table(sheet: Sheet) -> Html:
     body = []
     for cells in sheet.cells():
         marked = zip(cells, sheet.shown, strict=True)
-        body.append(
-            tag("tr", *[tag("td", cell, **({"class_": "n"} if c.numeric else {})) for cell, c in marked])
-        )
+        body.append(tag("tr", *[tag("td", cell, **_look(cell, column.numeric)) for cell, column in marked]))
     whole = tag("table", tag("caption", sheet.title), tag("thead", tag("tr", *head)), tag("tbody", *body))
     frame = tag("div", whole, class_="scroll", tabindex="0", role="region", aria_label=sheet.title)
     return joined(frame, *[tag("p", text, class_="small") for text in sheet.notes])
@@ -70,3 +68,8 @@ def table(sheet: Sheet) -> Html:
 def folded(summary: str, *children: Any) -> Html:
     """A part that opens on demand."""
     return tag("details", tag("summary", summary), *children)
+
+
+def _look(cell: str, numeric: bool) -> dict[str, str]:
+    """Numbers flush right; long text may wrap."""
+    return {"class_": "n"} if numeric else {"class_": "w"} if len(cell) > 40 else {}

@@ -1,4 +1,4 @@
-"""The noise between seeds, and what difference it leaves to be told: nothing smaller is called a difference."""
+"""The noise between seeds, and the difference it leaves to be told: nothing smaller is called one."""
 
 from __future__ import annotations
 
@@ -66,12 +66,15 @@ def smallest_difference(noise: Noise, runs: int) -> float:
     return _quantile(noise.freedom) * noise.sd * math.sqrt(2 / runs)
 
 
-def difference(first: tuple[float, int, Noise], second: tuple[float, int, Noise]) -> Difference:
+def difference(
+    first: tuple[float, int, Noise], second: tuple[float, int, Noise], comparisons: int = 1
+) -> Difference:
     """The difference of two settings' means, with Welch's interval from the pooled noise of their methods.
 
     Args:
         first: Mean loss, number of runs, noise.
         second: What is subtracted.
+        comparisons: How many differences are judged together: all their intervals hold at once at the level.
     """
     value = first[0] - second[0]
     parts = [(noise.sd**2 / runs, noise.freedom) for _, runs, noise in (first, second)]
@@ -81,12 +84,12 @@ def difference(first: tuple[float, int, Noise], second: tuple[float, int, Noise]
     if variance == 0:
         return Difference(value, value, value)
     freedom = variance**2 / sum(part**2 / known for part, known in parts)
-    half = _quantile(freedom) * math.sqrt(variance)
+    half = _quantile(freedom, comparisons) * math.sqrt(variance)
     return Difference(value, value - half, value + half)
 
 
-def _quantile(freedom: float) -> float:
+def _quantile(freedom: float, comparisons: int = 1) -> float:
     """Student's t at the interval's upper end."""
     from scipy.special import stdtrit  # noqa: PLC0415 - scipy only where a difference is asked for
 
-    return float(stdtrit(freedom, (1 + LEVEL) / 2))
+    return float(stdtrit(freedom, 1 - (1 - LEVEL) / (2 * max(1, comparisons))))

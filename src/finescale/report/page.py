@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,13 +14,20 @@ from finescale.laws.fitting import DELTA
 from finescale.report import audit, palette
 from finescale.report.charts import prefixed
 from finescale.report.evidence import PAPER_FACTORS, UNNAMED, Evidence, TaskEvidence
-from finescale.report.figures import Figure
+from finescale.report.figures import NUMBERS, Figure
 from finescale.report.findings import Answer, answer, law_at_base
 from finescale.report.markup import Html, bullets, folded, joined, note, paragraphs, table, tag
-from finescale.report.shape import curve_laws, law_words, steps_words
+from finescale.report.shape import bend_words, curve_laws, misfit_words, steps_words
 from finescale.report.sheet import Sheet, Shown, column
 from finescale.report.tables import paper_tables
-from finescale.report.wording import capital, count, factor_name, listed, method_name, nats
+from finescale.report.wording import capital, count, factor_name, listed, method_name, nats, slug
+
+_HOLDS = (
+    "No sign in these records that the multiplicative law fails: it misses no more than the noise "
+    "between seeds "
+    "explains, and no curve bends downwards."
+)
+_FACTOR_OF = {number: factor for factor, number in NUMBERS.items()}
 
 
 @dataclass(frozen=True)
@@ -156,15 +164,9 @@ def _answer_section(content: Content) -> Html:
             where = f"Task {item.task}, b" if item.task != UNNAMED else "B"
             parts.append(tag("p", f"{where}ase setting: {item.setting}.", class_="soft"))
         parts.append(bullets(*item.support))
-        own = [sheet for sheet in content.sheets if sheet.name == f"answer-{_sheet_key(item.task)}"]
+        own = [sheet for sheet in content.sheets if sheet.name == f"answer-{slug(item.task)}"]
         parts += [table(sheet) for sheet in own]
     return joined(*parts)
-
-
-def _sheet_key(task: str) -> str:
-    from finescale.report.wording import slug  # noqa: PLC0415
-
-    return slug(task)
 
 
 def _verdict_sheet(item: Answer, task: TaskEvidence) -> Sheet:
@@ -186,16 +188,19 @@ def _verdict_sheet(item: Answer, task: TaskEvidence) -> Sheet:
                 )
         row |= {"lead": verdict.lead.value, "lead_low": verdict.lead.low, "lead_high": verdict.lead.high}
         rows.append(row | {"best": " / ".join(method_name(method) for method in verdict.tied)})
-    shown: list[Shown] = [column("examples", "finetune_examples", count)]
+    shown: list[Shown] = [
+        column("examples", "finetune_examples", count),
+        Shown("best", lambda row: str(row["best"]), numeric=False),
+        Shown("lead of the best", lambda row: _with_interval(row, "lead", "lead_low", "lead_high")),
+    ]
     shown += [column(f"{method_name(m)}: mean", m, lambda value: nats(value, 4)) for m in task.methods]
     shown += [_law_cell(m) for m in task.methods if laws[m] is not None]
-    shown.append(Shown("lead of the best", lambda row: _with_interval(row, "lead", "lead_low", "lead_high")))
-    shown.append(Shown("best", lambda row: str(row["best"]), numeric=False))
     title = "At the base setting: observed means and the laws' means, nats per target token"
     notes = (
-        "Lead: to the runner-up, with its 90% interval from the noise between seeds. Several names: not told apart.",
+        "Lead: to the runner-up, with its 90% interval from the noise between seeds. Several names: "
+        "not told apart.",
     )
-    return Sheet(f"answer-{_sheet_key(item.task)}", title, rows, shown, notes)
+    return Sheet(f"answer-{slug(item.task)}", title, rows, shown, notes)
 
 
 def _law_cell(method: str) -> Shown:
@@ -207,7 +212,7 @@ def _with_interval(row: Mapping[str, object], name: str, low: str, high: str) ->
     value, a, b = (row.get(key) for key in (name, low, high))
     if not isinstance(value, float):
         return "-"
-    if not isinstance(a, float) or not isinstance(b, float) or a != a:
+    if not isinstance(a, float) or not isinstance(b, float) or math.isnan(a):
         return nats(value)
     return f"{nats(value)} [{nats(a)}, {nats(b)}]"
 
@@ -220,17 +225,10 @@ def _figure_section(content: Content) -> Html:
             parts.append(tag("h3", task.task))
         for figure, panels in drawn:
             parts.append(_figure(figure, panels))
-            factor = next(
-                (
-                    f
-                    for f, at in (("model_params", 2), ("pretrain_tokens", 3), ("pet_size", 4))
-                    if at == figure.number
-                ),
-                None,
-            )
-            parts += [note(words) for words in (law_words(task, factor) if factor else law_words(task))]
+            factor = _FACTOR_OF.get(figure.number)
+            parts += [note(words) for words in (misfit_words(task, factor) if factor else bend_words(task))]
         have = {figure.number for figure, _ in drawn}
-        for at, name in ((2, "model_params"), (3, "pretrain_tokens"), (4, "pet_size")):
+        for at, name in _FACTOR_OF.items():
             if at not in have:
                 parts.append(
                     _missing(f"Figure {at} needs runs at two values of {factor_name(name)} or more.")
@@ -248,7 +246,7 @@ def _figure(figure: Figure, panels: Sequence[str]) -> Html:
     return tag(
         "figure",
         tag("h3", figure.title),
-        tag("div", *pictures, class_="panels"),
+        tag("div", *pictures, class_="panels two" if len(pictures) in (2, 4) else "panels"),
         tag("figcaption", figure.caption),
     )
 
@@ -269,7 +267,8 @@ def _problems(content: Content) -> Html:
     for task in content.evidence.tasks:
         for law in task.laws.get("multiplicative", ()):
             for status in law.status:
-                who = f"{method_name(str(law.by.get('method', '')))} / {listed([factor_name(f) for f in law.factors])}"
+                factors = listed([factor_name(name) for name in law.factors])
+                who = f"{method_name(str(law.by.get('method', '')))} / {factors}"
                 look.setdefault(status, []).append(who)
     words = [f"{capital(status)} - {listed(list(dict.fromkeys(who)))}." for status, who in look.items()]
     if not found and not words:
@@ -280,21 +279,14 @@ def _problems(content: Content) -> Html:
 def _shape_section(content: Content) -> Html:
     parts: list[Html] = []
     for task in content.evidence.tasks:
-        words = [sentence for factor in PAPER_FACTORS for sentence in law_words(task, factor)]
-        words = list(dict.fromkeys(words))
+        words = bend_words(task) + [text for factor in PAPER_FACTORS for text in misfit_words(task, factor)]
         if len(content.evidence.tasks) > 1:
             parts.append(tag("h3", task.task))
         if words:
-            parts.append(note("Not everywhere: see the sentences below before using a law's numbers."))
+            parts.append(tag("p", "Not everywhere:"))
             parts.append(bullets(*words))
         elif task.laws:
-            parts.append(
-                tag(
-                    "p",
-                    "No sign in these records that the multiplicative law fails: residuals are as small as "
-                    "the noise between seeds allows, and no curve bends downwards.",
-                )
-            )
+            parts.append(tag("p", _HOLDS))
         parts.append(paragraphs(steps_words(task)))
     parts += _named(content, "single-variable-laws")
     return joined(*parts) if parts else _missing("This needs fitted laws.")
@@ -340,7 +332,7 @@ def _method(content: Content) -> Html:
     entries = [
         (
             "Laws",
-            "multiplicative L = A X^-alpha D_f^-beta + E and additive L = A X^-alpha + B D_f^-beta + E, in the "
+            "multiplicative L = A·X^-α·D^-β + E and additive L = A·X^-α + B·D^-β + E, in the "
             "paper's two steps: beta and E shared over model size and pretraining tokens first, then fixed.",
         ),
         (

@@ -1,6 +1,6 @@
-"""Colours and marker shapes: safe for colour-blind readers, one colour for light paper and one for dark screens.
+"""Colours and marker shapes: safe for colour-blind readers; one colour for light, one for dark.
 
-Charts are drawn in the light colours. On the page each becomes a CSS variable, so that one picture serves both.
+Charts are drawn in the light colours; on the page each becomes a CSS variable: one picture serves both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Does the law hold? Bends of the observed curves and residuals that the noise between seeds cannot explain."""
+"""Does the law hold? Bends of the curves and residuals that the noise between seeds cannot explain."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from finescale.laws.fitted import FittedLaw
 from finescale.records import DATA_SIZE
 from finescale.report.evidence import CURVE_LAWS, PAPER_FACTORS, TaskEvidence
 from finescale.report.sheet import Row, Sheet, Shown, column, plain
-from finescale.report.wording import capital, count, factor_name, method_name, nats, number
+from finescale.report.wording import capital, count, factor_name, method_name, nats
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Bend:
     """How the gain of a doubling of the data changes along a method's curves.
 
     Attributes:
-        small: Gain of a doubling at the small end, nats (mean over curves).
-        large: The same at the large end.
+        small: Gain of a doubling in the lower half of the data sizes, nats (mean over curves).
+        large: The same in the upper half.
         error: Standard error of the difference of the two.
         curves: Number of curves.
     """
@@ -47,12 +48,11 @@ def bend(task: TaskEvidence, method: str) -> Bend | None:
     for _, curve in groups:
         if curve[DATA_SIZE].n_unique() < 4:
             continue
-        curve = curve.sort(DATA_SIZE)
-        x = np.log2(curve[DATA_SIZE].to_numpy())
-        quadratic = np.polyfit(x - x.mean(), curve["loss"].to_numpy(), 2)
-        slope = np.polyder(quadratic)
-        ends = np.array([x[0], x[-1]]) - x.mean()
-        gains.append(-np.polyval(slope, ends))
+        ordered = curve.sort(DATA_SIZE)
+        x, loss = np.log2(ordered[DATA_SIZE].to_numpy()), ordered["loss"].to_numpy()
+        half = (x.size + 1) // 2
+        ends = (slice(None, half), slice(-half, None))
+        gains.append([-np.polyfit(x[end] - x[end].mean(), loss[end], 1)[0] for end in ends])
     if not gains:
         return None
     table = np.array(gains)
@@ -63,46 +63,62 @@ def bend(task: TaskEvidence, method: str) -> Bend | None:
     return Bend(float(table[:, 0].mean()), float(table[:, 1].mean()), error, len(gains))
 
 
-def law_words(task: TaskEvidence, factor: str | None = None) -> list[str]:
-    """What the reader of a figure should know of the law behind it, a sentence a method that has trouble.
-
-    Args:
-        task: The evidence.
-        factor: The joint law's factor, or None for the single-variable curves.
-    """
+def bend_words(task: TaskEvidence) -> list[str]:
+    """A sentence for each method whose curve bends downwards, as no power law with a floor can."""
     words = []
     for method in task.methods:
         found = bend(task, method)
         if found is not None and found.downwards:
-            gain = f"{nats(found.small)} nats at the smallest sizes and {nats(found.large)} at the largest"
-            words.append(
-                f"{capital(method_name(method))}: the curve bends downwards - a doubling of the data brings {gain} "
-                f"({found.curves} curves). A power law can only flatten: these runs are in the phase before it sets "
-                "in, and the law underrates larger data."
+            gain = (
+                f"{nats(found.small)} nats in the lower half of the sizes, {nats(found.large)} in the upper"
             )
-        law = task.law("multiplicative", method, factor) if factor else None
-        noise = task.noise[method]
-        if law is None or not noise.known:
-            continue
-        runs = float(law.points["runs"].mean()) if law.points is not None else 1.0  # type: ignore[arg-type]
-        expected = noise.sd * math.sqrt(2 / math.pi / max(runs, 1.0))
-        if law.delta_e > 2 * expected:
             words.append(
-                f"{capital(method_name(method))}, {factor_name(factor or '')}: the fitted settings lie "
-                f"{nats(law.delta_e, 4)} nats off the law on average, where noise between seeds explains "
-                f"{nats(expected, 4)}: the law misses something that the runs show."
+                f"{capital(method_name(method))} bends downwards: a doubling of the data brings {gain} "
+                f"(mean of {found.curves} curves). A power law can only flatten, so these runs are in "
+                "the phase "
+                "before it sets in, and the law promises too little from more data."
             )
-        words += _held_out_words(method, law.delta_h, law.delta_e)
     return words
 
 
-def _held_out_words(method: str, held_out: float, fitted: float) -> list[str]:
-    if not (math.isfinite(held_out) and held_out > 4 * max(fitted, 1e-6)):
-        return []
-    return [
-        f"{capital(method_name(method))}: held-out settings are missed by {nats(held_out, 4)} nats, "
-        f"{held_out / max(fitted, 1e-6):.0f} times the fitted ones: do not extrapolate with this law."
-    ]
+def misfit_words(task: TaskEvidence, factor: str) -> list[str]:
+    """Where a joint law misses more than the noise between seeds explains, one sentence a method.
+
+    Args:
+        task: The evidence.
+        factor: The joint law's factor.
+    """
+    words = []
+    for method in task.methods:
+        law = task.law("multiplicative", method, factor)
+        if law is None:
+            continue
+        who = f"{capital(method_name(method))} ({factor_name(factor)})"
+        expected = _expected_deviation(task, method, law)
+        missed = math.isfinite(expected) and law.delta_e > 2 * expected
+        far = math.isfinite(law.delta_h) and law.delta_h > 4 * max(law.delta_e, 1e-6)
+        if not missed and not far:
+            continue
+        parts = []
+        if missed:
+            parts.append(
+                f"fitted settings lie {nats(law.delta_e, 4)} nats off the law on average, where the "
+                "noise between "
+                f"seeds explains {nats(expected, 4)}"
+            )
+        if far:
+            parts.append(f"held-out settings lie {nats(law.delta_h, 4)} nats off: do not extrapolate with it")
+        words.append(f"{who}: {'; '.join(parts)}.")
+    return words
+
+
+def _expected_deviation(task: TaskEvidence, method: str, law: FittedLaw) -> float:
+    """The mean absolute deviation that noise between seeds alone would leave; NaN where it is unknown."""
+    noise = task.noise[method]
+    if not noise.known or law.points is None:
+        return float("nan")
+    runs = float(np.mean(law.points["runs"].to_numpy()))
+    return noise.sd * math.sqrt(2 / math.pi / max(runs, 1.0))
 
 
 def curve_laws(task: TaskEvidence) -> Sheet:
@@ -116,7 +132,8 @@ def curve_laws(task: TaskEvidence) -> Sheet:
                 shown.append(column(f"{heading}: {name}", f"{name}_{kind}", lambda value: nats(value, 4)))
     shown.append(plain("best on held out", "best"))
     note = (
-        "power: A D^-beta + E; rectified: B / (D_l + D^beta) + E, which can bend; loglinear: a straight line through "
+        "power: A D^-beta + E; rectified: B / (D_l + D^beta) + E, which can bend; loglinear: a "
+        "straight line through "
         "the last three sizes in log-log, without a floor."
     )
     title = "Laws of one variable: mean absolute deviation, nats per target token"
@@ -154,9 +171,11 @@ def steps_words(task: TaskEvidence) -> str:
     for method in task.methods:
         found = bend(task, method)
         if found is not None:
-            parts.append(f"{method_name(method)} {number(found.small, 2)} to {number(found.large, 2)}")
+            parts.append(f"{method_name(method)} {nats(found.small)} and {nats(found.large)}")
     sizes = task.settings[DATA_SIZE]
     if not parts or not sizes.len():
         return ""
     reach = f"{count(float(sizes.min()))} to {count(float(sizes.max()))} examples"  # type: ignore[arg-type]
-    return f"What a doubling of the data brings, in nats, from the small to the large end ({reach}): {'; '.join(parts)}."
+    return (
+        f"A doubling of the data, in the lower and in the upper half of {reach}, in nats: {'; '.join(parts)}."
+    )

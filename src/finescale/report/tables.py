@@ -79,7 +79,7 @@ def table_4(evidence: Evidence) -> Sheet:
     names = [f"{letter}_{SUFFIX[factor]}" for factor in present for letter in ("A", "alpha")]
     headings = {name: name for name in names} | {"E": "E (nats)", "beta": "beta"}
     level = next((f"{100 * law.level:g}%" for law in _all_laws(evidence) if law.draws), "")
-    title = "Table 4. Parameters of the multiplicative law L = A X^-alpha D_f^-beta + E"
+    title = "Table 4. Parameters of the multiplicative law L = A·X^-α·D^-β + E"
     notes = [f"In brackets: {level} intervals from the bootstrap."] if level else []
     if present:
         meant = ", ".join(f"{SUFFIX[factor]}: {factor_name(factor)}" for factor in present)

@@ -1,4 +1,4 @@
-"""Names and numbers as a reader wants them: units, thousands, intervals; one place, so that they agree everywhere."""
+"""Names and numbers as a reader wants them: units, thousands, intervals, the same everywhere."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def nats(value: float | None, digits: int = 3) -> str:
     """A loss or a difference in nats; a dash where there is none; small ones keep a digit."""
     if value is None or not math.isfinite(value):
         return "-"
-    if value and abs(value) < 10**-digits:
-        return f"{value:.1g}"
-    return f"{value:.{digits}f}"
+    if abs(value) < 0.1 * 10**-digits:
+        return f"{0:.{digits}f}"
+    return f"{value:.1g}" if abs(value) < 10**-digits else f"{value:.{digits}f}"
 
 
 def number(value: float | None, digits: int = 3) -> str:

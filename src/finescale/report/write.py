@@ -1,4 +1,4 @@
-"""Writing the report: everything is made first, then each file is written aside and renamed, the page last."""
+"""Writing the report: everything is made first, then written aside and renamed, the page last."""
 
 from __future__ import annotations
 

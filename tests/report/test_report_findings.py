@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from synthetic import base_only, study_frame
+
+from finescale.errors import DataError
+from finescale.records import read_records
+from finescale.report.audit import learning_rates, tokens_per_parameter, troubles, untuned_rates
+from finescale.report.evidence import Evidence, gather
+from finescale.report.findings import answer
+from finescale.report.noise import Noise, difference, seed_noise, smallest_difference
+from finescale.report.shape import bend, bend_words
+from finescale.report.wording import count, nats, slug
+
+
+def test_the_base_setting_is_the_most_frequent_one(evidence: Evidence) -> None:
+    (task,) = evidence.tasks
+    assert task.base == {
+        "model_params": 440_880,
+        "pretrain_tokens": 6_800_000,
+        "pet_size.lora": 4,
+        "pet_size.prompt": 16,
+    }
+    assert task.at_base("lora")["finetune_examples"].to_list() == [128, 256, 512, 1024, 2048, 4096]
+
+
+def test_seed_noise_is_the_one_that_was_put_in(evidence: Evidence) -> None:
+    noise = evidence.tasks[0].noise
+    assert {method: noise[method].freedom for method in noise} == {"full": 35, "lora": 48, "prompt": 48}
+    assert all(0.0025 < noise[method].sd < 0.006 for method in noise)
+
+
+def test_answer_tells_large_differences_and_abstains_on_small_ones(evidence: Evidence) -> None:
+    found = answer(evidence.tasks[0])
+    assert "full tuning from 2,048 to 4,096 examples" in found.headline
+    assert "cannot tell" in found.headline
+    assert "1,024" in found.headline
+    assert found.verdicts[-1].best == "full"
+    assert found.verdicts[-1].lead.low > 0.1
+    assert any("Noise between seeds" in words for words in found.support)
+    assert any("By the laws' means at 2,048 examples" in words for words in found.support)
+
+
+def test_answer_warns_of_untuned_learning_rates(evidence: Evidence) -> None:
+    assert any("not evidence" in words for words in answer(evidence.tasks[0], ["lora"]).support)
+
+
+def test_one_seed_means_no_verdict(frame: pl.DataFrame) -> None:
+    one = base_only(frame).filter(pl.col("seed") == 0)
+    found = answer(gather(read_records(one), bootstrap=0).tasks[0])
+    assert found.headline.startswith("These records cannot tell")
+    assert any("the noise is unknown" in words for words in found.support)
+
+
+def test_one_method_has_nothing_to_compare() -> None:
+    found = answer(gather(read_records(base_only(study_frame(methods=("lora",)))), bootstrap=0).tasks[0])
+    assert found.headline.startswith("Only one method (LoRA)")
+    assert found.verdicts == ()
+
+
+def test_full_tuning_that_bends_downwards_is_noticed(evidence: Evidence) -> None:
+    (task,) = evidence.tasks
+    found = bend(task, "full")
+    assert found is not None
+    assert found.downwards
+    assert found.large > 2 * found.small
+    lora = bend(task, "lora")
+    assert lora is not None
+    assert not lora.downwards
+    (words,) = bend_words(task)
+    assert words.startswith("Full tuning bends downwards")
+
+
+def test_chosen_rate_at_the_edge_of_the_sweep_is_said(evidence: Evidence) -> None:
+    sheet = learning_rates(evidence)
+    assert len(sheet.rows) == 9
+    assert [row["learning_rate"] for row in sheet.rows if row["outcome"] == "chosen"] == [0.01, 0.01, 0.3]
+    assert any("Prompt tuning" in words and "0.3 is the highest" in words for words in sheet.notes)
+    assert not any("Full tuning" in words for words in sheet.notes)
+
+
+def test_untuned_learning_rates_come_from_the_records(frame: pl.DataFrame) -> None:
+    stated = frame.with_columns(
+        pl.when(pl.col("method") == "lora").then(False).otherwise("lr_tuned").alias("lr_tuned")
+    )
+    evidence = gather(read_records(base_only(stated)), bootstrap=0)
+    assert untuned_rates(evidence) == ["lora"]
+
+
+def test_data_limited_regime_is_left_by_small_adapters(evidence: Evidence) -> None:
+    sheet = tokens_per_parameter(evidence)
+    row = next(row for row in sheet.rows if row["method"] == "full" and row["finetune_examples"] == 128)
+    assert row["tokens_per_parameter"] == pytest.approx(128 * 45 / 440_880)
+    assert any("LoRA" in words and "from 1,024 examples on" in words for words in sheet.notes)
+    assert not any("Full tuning" in words for words in sheet.notes)
+
+
+def test_diverged_run_is_listed_with_its_reason(evidence: Evidence) -> None:
+    (row,) = troubles(evidence).rows
+    assert (row["status"], row["error"]) == ("diverged", "the loss became nan at step 31")
+
+
+def test_all_runs_diverged_leaves_no_task_but_a_list(frame: pl.DataFrame) -> None:
+    bad = frame.with_columns(
+        pl.lit("diverged").alias("status"), pl.lit(None, dtype=pl.Float64).alias("test_loss")
+    )
+    evidence = gather(read_records(bad), bootstrap=0)
+    assert evidence.tasks == ()
+    assert len(troubles(evidence).rows) == frame.height
+
+
+def test_a_table_without_rows_is_refused_in_words(frame: pl.DataFrame) -> None:
+    with pytest.raises(DataError, match="the table has no run"):
+        gather(read_records(frame.clear()))
+
+
+def test_difference_interval_is_welch_s() -> None:
+    noise = Noise(0.01, 10, 10)
+    gap = difference((4.1, 2, noise), (4.0, 2, noise))
+    assert gap.value == pytest.approx(0.1)
+    assert gap.high - gap.value == pytest.approx(1.7247 * 0.01, rel=1e-3)
+    assert gap.told
+    wider = difference((4.1, 2, noise), (4.0, 2, noise), comparisons=6)
+    assert wider.low < gap.low
+    assert smallest_difference(noise, 2) == pytest.approx(1.8125 * 0.01, rel=1e-3)
+
+
+def test_unknown_noise_tells_nothing() -> None:
+    unknown = seed_noise(
+        pl.DataFrame({"runs": [1], "variance": [None]}, schema_overrides={"variance": pl.Float64})
+    )
+    assert not unknown.known
+    assert not difference((4.1, 1, unknown), (3.0, 1, unknown)).told
+
+
+def test_numbers_read_well() -> None:
+    assert [count(value) for value in (128, 4096, 440_880, 6_800_000, 1.6e10)] == [
+        "128",
+        "4,096",
+        "0.44M",
+        "6.8M",
+        "16B",
+    ]
+    assert [nats(value) for value in (4.00891, 0.0004, 0.00001, None)] == ["4.009", "0.0004", "0.000", "-"]
+    assert slug("<script>alert(1)</script>") == "script-alert-1-script"

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+from synthetic import base_only, study_frame
+
+from finescale.records import read_records
+from finescale.report.evidence import Evidence, gather
+from finescale.report.page import Source
+from finescale.report.write import write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HOSTILE = "<script>alert('en-de')</script>"
+
+
+@pytest.fixture(scope="module")
+def page(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(
+        evidence, Source("nano", ("finescale report nano",)), tmp_path_factory.mktemp("report")
+    )
+
+
+def test_report_writes_page_figures_and_tables_and_leaves_nothing_aside(page: Path) -> None:
+    made = {str(path.relative_to(page.parent)) for path in page.parent.rglob("*") if path.is_file()}
+    for number in (1, 2, 3, 4):
+        assert {f"figures/figure-{number}-nano-en-de.{kind}" for kind in ("svg", "png", "pdf")} <= made
+    assert {"tables/table-2-deviations.csv", "tables/table-4-parameters.csv", "tables/troubles.csv"} <= made
+    assert not [name for name in made if ".part" in name]
+    assert page.stat().st_size < 6e6
+    assert pl.read_csv(page.parent / "tables/table-2-deviations.csv").height == 8
+
+
+def test_page_says_the_answer_first_and_names_nothing_outside(page: Path) -> None:
+    text = page.read_text()
+    assert text.index("full tuning from 2,048 to 4,096 examples") < text.index("Figure 1")
+    outside = re.findall(r'(?:src|href)="(?!#)([^"]*)"|url\((?!#)', text)
+    assert outside == []
+    assert "<script" not in text
+    identifiers = re.findall(r'\bid="([^"]+)"', text)
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    frame = base_only(study_frame(task=HOSTILE, methods=("lora",))).with_columns(
+        pl.lit(HOSTILE).alias("model"),
+        pl.when(pl.col("status") != "done").then(pl.lit(HOSTILE)).otherwise("error").alias("error"),
+    )
+    evidence = gather(read_records(frame), bootstrap=0)
+    text = write_report(evidence, Source(HOSTILE, (HOSTILE,), HOSTILE), tmp_path).read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_page_without_a_finished_run_says_so_and_lists_what_failed(
+    frame: pl.DataFrame, tmp_path: Path
+) -> None:
+    bad = frame.with_columns(
+        pl.lit("diverged").alias("status"), pl.lit(None, dtype=pl.Float64).alias("test_loss")
+    )
+    text = write_report(gather(read_records(bad), bootstrap=0), Source("bad"), tmp_path).read_text()
+    assert "nothing can be said yet" in text
+    assert "the loss became nan at step 31" in text
+    assert "Figures 1-4 need finished runs." in text
+
+
+def test_small_foreign_table_gets_a_page(tmp_path: Path) -> None:
+    sizes = [200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0]
+    frame = pl.DataFrame({"finetune_examples": sizes, "test_loss": [3 * d**-0.2 + 1 for d in sizes]})
+    text = write_report(gather(read_records(frame), bootstrap=0), Source("mine"), tmp_path).read_text()
+    assert "Only one method" in text
+    assert "Figure 2 needs runs at two values of model size or more." in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
+def test_page_opens_without_errors_requests_or_sideways_scroll(page: Path, width: int, scheme: str) -> None:
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        tab.set_default_timeout(120_000)
+        said: list[str] = []
+        asked: list[str] = []
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(page.as_uri())
+        assert said == []
+        assert asked == [page.as_uri()]
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.locator("figure svg").count() == 12
+        colour = tab.evaluate("getComputedStyle(document.querySelector('figure svg text')).fill")
+        assert colour == ("rgb(27, 36, 48)" if scheme == "light" else "rgb(232, 236, 242)")
+        browser.close()
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_words(evidence: Evidence, tmp_path: Path) -> None:
+    from finescale.errors import UsageError
+
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(UsageError, match="the report cannot be written"):
+        write_report(replace(evidence, tasks=()), Source("x"), tmp_path / "taken")

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+from finescale.cli import app, main
+
+sys.path.insert(0, str(Path(__file__).parent / "report"))
+
+from synthetic import study_frame
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(item) for item in arguments])
+
+
+def failing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path
+) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["finescale", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0), capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study's folder as `run` leaves it."""
+    folder = tmp_path_factory.mktemp("results") / "nano"
+    folder.mkdir()
+    study_frame(methods=("lora",)).write_parquet(folder / "records.parquet")
+    return folder
+
+
+def test_report_of_a_study_folder_prints_the_tables_and_writes_the_page(folder: Path) -> None:
+    result = call("report", folder, "--bootstrap", "0")
+    assert result.exit_code == 0, result.output
+    assert "Table 2. Mean absolute deviation" in result.output
+    assert "Table 4. Parameters" in result.output
+    page = folder / "report" / "index.html"
+    assert str(page) in result.output.replace("\n", "")
+    text = page.read_text()
+    assert "nano: which finetuning method" in text
+    assert f"finescale report {folder} --bootstrap 0" in text
+
+
+def test_report_without_a_file_ends_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, words = failing(monkeypatch, capsys, "report", tmp_path / "no.csv")
+    assert (code, "no such file" in words) == (2, True)
+    code, words = failing(monkeypatch, capsys, "report", tmp_path)
+    assert (code, "no records in this folder" in words) == (2, True)
+
+
+def test_report_of_a_table_without_data_sizes_names_the_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pl.DataFrame({"model_params": [1e6, 2e6], "test_loss": [3.0, 2.0]}).write_csv(tmp_path / "runs.csv")
+    code, words = failing(monkeypatch, capsys, "report", tmp_path / "runs.csv")
+    assert code == 2
+    assert "no column `finetune_examples`" in words
+    assert not (tmp_path / "runs-report").exists()
+
+
+def test_report_of_an_empty_table_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study_frame(methods=("lora",)).clear().write_parquet(tmp_path / "records.parquet")
+    code, words = failing(monkeypatch, capsys, "report", tmp_path)
+    assert (code, "the table has no run" in words) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["records.parquet"]
+
+
+def test_report_imports_no_torch_and_help_no_charts() -> None:
+    code = (
+        "import sys, finescale.cli, finescale.report.commands; "
+        "assert not {'torch', 'altair', 'vl_convert', 'ray'} & set(sys.modules), 'heavy import'; "
+        "import finescale.report.write; assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
