@@ -1,9 +1,9 @@
 """Coverage of the 90% intervals on simulated studies around the paper's Table 4 and its grids.
 
-Each simulated study draws a law near a row of Table 4 (model-size factor), three seeds a setting, noise of 0.005 nats
-a run, with or without an effect of 0.003 nats that all runs of a seed share; the largest model and the largest data
-size are held out. Counted is how often the interval holds the true mean loss (inside the grid; at the held-out
-corner: extrapolation) and a new run's loss.
+Each simulated study draws a law near a row of Table 4 (model-size factor), three seeds a setting, noise of
+0.005 nats a run, with or without an effect of 0.003 nats that all runs of a seed share; the largest model
+and the largest data size are held out. Counted is how often the interval holds the true mean loss (inside
+the grid; at the held-out corner: extrapolation) and a new run's loss.
 
     python benchmarks/coverage.py [--studies 200] [--draws 1000] [--table table4.csv] [--no-keep]
 """

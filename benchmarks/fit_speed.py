@@ -1,8 +1,8 @@
 """Speed of the fit against scipy, ratios measured in one run, every optimum compared.
 
-240 seeded points like Chinchilla's (additive law, log residual, Huber 1e-3); with the shared tables at hand, also the
-published 240 points. Scipy's routes: L-BFGS-B from 500 of Hoffmann's 4,500 starts with numeric and with analytic
-gradients at scipy's defaults; its bootstrap is warm-started at the optimum.
+240 seeded points like Chinchilla's (additive law, log residual, Huber 1e-3); with the shared tables at
+hand, also the published 240 points. Scipy's routes: L-BFGS-B from 500 of Hoffmann's 4,500 starts with
+numeric and with analytic gradients at scipy's defaults; its bootstrap is warm-started at the optimum.
 
     python benchmarks/fit_speed.py [--starts 500] [--refits 1000] [--rows 1000000] [--repeats 5] [--no-keep]
 """

@@ -373,28 +373,26 @@ def _draws(
         return {}, np.empty(0)
     free = int(problem.free.sum())
     spread = put.y.size / max(1, put.y.size - free)
-    keys = [
-        key
-        for piece, points in zip(put.pieces, put.points, strict=True)
-        for key in setting_keys(piece, points)
-    ]
     effects = [_effect(piece, log=problem.log) for piece in put.pieces]
     shifts = _shifts(put, effects, seed, bootstrap)
     start = np.repeat(solution.z[:1], bootstrap, axis=0)
     if fixed_draws:
         start = put.inside({name: draw[:bootstrap] for name, draw in fixed_draws.items()}, start)
-    if len(keys) > BLOCKS:
-        z = one_step(problem, start, *setting_blocks(len(keys), seed, bootstrap), shifts)
+    if put.y.size > BLOCKS:
+        z = one_step(problem, start, *setting_blocks(put.y.size, seed, bootstrap), shifts)
     else:
+        pairs = zip(put.pieces, put.points, strict=True)
+        keys = [key for piece, points in pairs for key in setting_keys(piece, points)]
         weights = problem.weights * setting_weights(keys, seed, bootstrap, spread)
         y = problem.y
         if shifts is not None:
             y = y * np.exp(shifts) if problem.log else np.maximum(y + shifts, 1e-12)
         resampled = replace(problem, y=y, weights=weights)
+        steps, tolerance = (100, 1e-7) if put.law.monomials else (40, 1e-5)
         near = solution.objective <= 1.5 * solution.objective[0] + 1e-15
         z, value = start, np.full(bootstrap, np.inf)
         for other in solution.z[near][:_REPROFILED]:
-            again = polish(resampled, np.where(problem.free, other, start), steps=100, tolerance=1e-7)
+            again = polish(resampled, np.where(problem.free, other, start), steps=steps, tolerance=tolerance)
             better = again.objective < value
             z = np.where(better[:, None], again.z, z)
             value = np.where(better, again.objective, value)

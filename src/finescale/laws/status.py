@@ -13,6 +13,7 @@ from finescale.laws.solver import Problem, Solution
 from finescale.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]
+_MOST_POINTS = 2_000
 
 
 def soft_trouble(made: FittedLaw, put: Assembly, problem: Problem, solution: Solution) -> Iterator[str]:
@@ -86,7 +87,8 @@ def _several(problem: Problem, solution: Solution) -> Iterator[str]:
 
 
 def _direction(made: FittedLaw, put: Assembly) -> Iterator[str]:
-    for piece, points in zip(put.pieces, put.points, strict=True):
+    for piece, fitted in zip(put.pieces, put.points, strict=True):
+        points = fitted.sample(min(_MOST_POINTS, fitted.height), seed=0)
         for column in piece.columns.values():
             size, loss = np.log(points[column].to_numpy()), points["loss"].to_numpy()
             others = [name for name in piece.columns.values() if name != column]
