@@ -5,7 +5,9 @@ from finescale.ladder import LADDER, train_flops
 
 def test_the_papers_ladder_has_the_papers_sizes():
     billions = {name: LADDER[name].params / 1e9 for name in ("1b", "2b", "4b", "8b", "16b")}
-    assert billions == pytest.approx({"1b": 1.218, "2b": 2.19, "4b": 3.60, "8b": 8.11, "16b": 15.44}, abs=0.005)
+    assert billions == pytest.approx(
+        {"1b": 1.218, "2b": 2.19, "4b": 3.60, "8b": 8.11, "16b": 15.44}, abs=0.005
+    )
 
 
 def test_pet_sizes_of_1b_are_the_papers_shares():
