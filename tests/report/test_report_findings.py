@@ -80,6 +80,21 @@ def test_chosen_rate_at_the_edge_of_the_sweep_is_said(evidence: Evidence) -> Non
     assert not any("Full tuning" in words for words in sheet.notes)
 
 
+def test_a_chosen_candidate_that_is_a_run_of_the_study_is_in_the_sweep_s_table(frame: pl.DataFrame) -> None:
+    chosen = pl.struct("method", "learning_rate").is_in(
+        [
+            {"method": "full", "learning_rate": 0.01},
+            {"method": "lora", "learning_rate": 0.01},
+            {"method": "prompt", "learning_rate": 0.3},
+        ]
+    )
+    merged = frame.filter(~((pl.col("purpose") == "sweep") & chosen))
+    assert merged.height == frame.height - 3
+    sheet = learning_rates(gather(read_records(base_only(merged)), bootstrap=0))
+    assert len(sheet.rows) == 9
+    assert [row["learning_rate"] for row in sheet.rows if row["outcome"] == "chosen"] == [0.01, 0.01, 0.3]
+
+
 def test_untuned_learning_rates_come_from_the_records(frame: pl.DataFrame) -> None:
     stated = frame.with_columns(
         pl.when(pl.col("method") == "lora").then(False).otherwise("lr_tuned").alias("lr_tuned")
@@ -138,7 +153,7 @@ def test_numbers_read_well() -> None:
     assert [count(value) for value in (128, 4096, 440_880, 6_800_000, 1.6e10)] == [
         "128",
         "4,096",
-        "0.44M",
+        "441K",
         "6.8M",
         "16B",
     ]

@@ -13,6 +13,7 @@ from finescale.report.sheet import Row, Sheet, Shown, column, named_task, plain
 from finescale.report.wording import capital, count, hours, listed, method_name, nats, number, ratio
 
 _METHOD = Shown("method", lambda row: method_name(row["method"]), numeric=False)
+_SETTING = ("task", "method", "model", "revision", "pet_size", "finetune_examples", "seed")
 PAPER_MOST = {"full": 1.0, "lora": 2.0, "prompt": 25.0}
 """Target tokens per trained parameter that the paper's 1B model reaches at most, at about 50 an example."""
 
@@ -24,7 +25,7 @@ def learning_rates(evidence: Evidence) -> Sheet:
     rows: list[Row] = []
     notes: list[str] = []
     if "learning_rate" in frame.columns:
-        sweep = frame.filter(pl.col("purpose") == "sweep") if "purpose" in frame.columns else frame.clear()
+        sweep = _sweep_runs(frame)
         sweep = sweep.with_columns(
             [
                 pl.lit(None).alias(name)
@@ -68,6 +69,17 @@ def untuned_rates(evidence: Evidence, task: str | None = None) -> list[str]:
     if task is not None:
         bad = bad.filter(pl.col("task") == task)
     return bad["method"].unique(maintain_order=True).to_list()
+
+
+def _sweep_runs(frame: pl.DataFrame) -> pl.DataFrame:
+    """The sweep's rows, and study rows at a sweep's setting: a chosen candidate may be a star's run too."""
+    if "purpose" not in frame.columns:
+        return frame.clear()
+    setting = [name for name in _SETTING if name in frame.columns]
+    sweep = frame.filter(pl.col("purpose") == "sweep")
+    rows = frame.join(sweep.select(setting).unique(), on=setting, how="semi", nulls_equal=True)
+    candidate = [name for name in ("task", "method", "optimizer", "learning_rate") if name in rows.columns]
+    return rows.sort("purpose", descending=True).unique(candidate, keep="first", maintain_order=True)
 
 
 def _used(frame: pl.DataFrame) -> dict[tuple[Any, Any], dict[tuple[Any, float], int]]:
