@@ -1,4 +1,4 @@
-"""Sphinx configuration: MyST Markdown, furo, docstrings in Google style; warnings are errors (`make docs`)."""
+"""Sphinx configuration: MyST Markdown, furo, Google docstrings; warnings are errors (`make docs`)."""
 
 import finescale
 

@@ -1,4 +1,4 @@
-"""The command line: run, status, fit, compare, predict, report. Each command imports what it needs when it runs."""
+"""The command line; each command imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 app = typer.Typer(
     name="finescale",
-    help="Finetuning scaling studies: run them, fit laws to them, and learn which method, model size and data to use.",
+    help="Finetuning scaling studies: run them, fit laws, learn which method, model size and data to use.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,7 +47,7 @@ def status(
 
 
 @app.command()
-def fit(  # noqa: PLR0917
+def fit(
     records: Annotated[str, typer.Argument(help="Table of runs: CSV, Parquet or JSON lines.")],
     law: Annotated[str, typer.Option(help="Law of the zoo, or auto.")] = "multiplicative",
     factor: Annotated[
@@ -84,7 +84,7 @@ def fit(  # noqa: PLR0917
 
 
 @app.command()
-def compare(  # noqa: PLR0917
+def compare(
     records: Annotated[str, typer.Argument(help="Table of runs: CSV, Parquet or JSON lines.")],
     laws: Annotated[str, typer.Option(help="Laws, e.g. multiplicative,additive,power.")] = "",
     backtest: Annotated[
@@ -117,7 +117,7 @@ def compare(  # noqa: PLR0917
 
 
 @app.command()
-def predict(  # noqa: PLR0917
+def predict(
     records: Annotated[str, typer.Argument(help="Table of runs, or the JSON of finescale fit.")],
     at: Annotated[
         list[str], typer.Option(help="Question, e.g. model_params=7e9,finetune_examples=1e5; repeat.")
@@ -165,8 +165,15 @@ def report(
     """Write the page: which method is best, the laws in pictures and tables, and what they rest on."""
     from finescale.report import commands
 
-    options = dict(loss=loss, columns=column or [], hold_out=hold_out, bootstrap=bootstrap, seed=seed)
-    commands.report(source, out=out, **options)
+    commands.report(
+        source,
+        out=out,
+        loss=loss,
+        columns=column or [],
+        hold_out=hold_out,
+        bootstrap=bootstrap,
+        seed=seed,
+    )
 
 
 def main() -> None:
