@@ -95,7 +95,7 @@ def test_page_opens_without_errors_requests_or_sideways_scroll(page: Path, width
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         assert tab.locator("figure svg").count() == 12
         colour = tab.evaluate("getComputedStyle(document.querySelector('figure svg text')).fill")
-        assert colour == ("rgb(27, 36, 48)" if scheme == "light" else "rgb(232, 236, 242)")
+        assert colour == ("rgb(91, 102, 117)" if scheme == "light" else "rgb(165, 176, 190)")
         browser.close()
 
 

@@ -77,7 +77,9 @@ def report(
         source, out=out, loss=loss, columns=columns, hold_out=hold_out, bootstrap=bootstrap, seed=seed
     )
     lines = (f"finescale run {place.study_file.name}", again) if place.study_file else (again,)
-    origin = Source(place.name, lines, text, hold_out or _hold_out(place.study_file))
+    names = records.every_row["study"].drop_nulls().unique() if "study" in records.every_row.columns else []
+    name = str(names[0]) if len(names) == 1 else place.name
+    origin = Source(name, lines, text, hold_out or _hold_out(place.study_file))
     page = write_report(evidence, origin, place.out)
     words = f"{page} ({page.stat().st_size / 1e6:.1f} MB); figures and tables are beside it."
     console.print(words, markup=False, highlight=False, soft_wrap=True)

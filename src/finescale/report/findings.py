@@ -185,7 +185,7 @@ def _lead(last: Verdict) -> str:
         return (
             f"{where} {best} has the lower mean by {nats(gap.value)} nats, but no setting was run with "
             "two seeds: "
-            "the noise is unknown, and so is whether the difference is one."
+            "the noise is unknown, and the difference may be nothing else."
         )
     interval = f"{LEVEL:.0%} interval {nats(gap.low)} to {nats(gap.high)}, from the noise between seeds"
     if last.told:

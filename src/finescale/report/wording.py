@@ -32,7 +32,7 @@ def pet_word(method: str) -> str:
 
 
 def count(value: float | None) -> str:
-    """A count for prose and axes: ``512``, ``4,096``, ``0.48M``, ``6.8M``, ``16B``."""
+    """A count for prose and axes: ``512``, ``4,096``, ``205K``, ``6.8M``, ``16B``."""
     if value is None or not math.isfinite(value):
         return "-"
     size = abs(value)
@@ -40,7 +40,7 @@ def count(value: float | None) -> str:
         if size >= limit:
             return f"{float(f'{value / limit:.3g}'):g}{unit}"
     if size >= 1e5:
-        return f"{float(f'{value / 1e6:.2g}'):g}M"
+        return f"{value / 1e3:.0f}K"
     return f"{value:,.0f}" if size >= 1 or value == 0 else f"{value:.2g}"
 
 
