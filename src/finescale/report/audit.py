@@ -33,7 +33,7 @@ def learning_rates(evidence: Evidence) -> Sheet:
                 if name not in sweep.columns
             ]
         )
-        for (task, method), part in sweep.sort("learning_rate").group_by(
+        for (task, method), part in sweep.sort("optimizer", "learning_rate").group_by(
             "task", "method", maintain_order=True
         ):
             chosen = used.get((task, method), {})
