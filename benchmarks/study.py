@@ -2,15 +2,16 @@
 
 Usage: make bench, or: python benchmarks/study.py   (about ten minutes, both cores)
 
-Figures: study_seconds (finescale run + report in a new folder, set-up done), runs (finished runs),
+Figures: study_seconds (finescale run + report in a new folder,
+results/benchmark-study, set-up done), runs (finished runs),
 setup_again_seconds (`make setup` when all is set up).
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -33,9 +34,11 @@ def main() -> None:
     finescale = str(Path(sys.executable).parent / "finescale")
     study = "studies/nano.yaml"
     setup = min(seconds(["make", "--no-print-directory", "setup"]) for _ in range(3))
-    with tempfile.TemporaryDirectory() as folder:
-        took = seconds([finescale, "run", study, "--out", folder]) + seconds([finescale, "report", folder])
-        records = pl.read_parquet(Path(folder) / "records.parquet")
+    folder = ROOT / "results" / "benchmark-study"
+    shutil.rmtree(folder, ignore_errors=True)
+    took = seconds([finescale, "run", study, "--out", str(folder)])
+    took += seconds([finescale, "report", str(folder)])
+    records = pl.read_parquet(folder / "records.parquet")
     done = records.filter(pl.col("status") == "done").height
     publish("study", {"study_seconds": took, "runs": done, "setup_again_seconds": setup}, packages=PACKAGES)
 
