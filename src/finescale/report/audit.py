@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from finescale.records import DATA_SIZE
-from finescale.report.evidence import Evidence
+from finescale.report.evidence import METHOD_ORDER, Evidence
 from finescale.report.noise import smallest_difference
 from finescale.report.sheet import Row, Sheet, Shown, column, named_task, plain
 from finescale.report.wording import capital, count, hours, listed, method_name, nats, number, ratio
@@ -33,9 +33,10 @@ def learning_rates(evidence: Evidence) -> Sheet:
                 if name not in sweep.columns
             ]
         )
-        for (task, method), part in sweep.sort("optimizer", "learning_rate").group_by(
-            "task", "method", maintain_order=True
-        ):
+        places = {name: place for place, name in enumerate(METHOD_ORDER)}
+        order = pl.col("method").replace_strict(places, default=len(places))
+        ordered = sweep.sort("task", order, "method", "optimizer", "learning_rate")
+        for (task, method), part in ordered.group_by("task", "method", maintain_order=True):
             chosen = used.get((task, method), {})
             tried = _candidates(part, chosen)
             rows += tried

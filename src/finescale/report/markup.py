@@ -7,6 +7,9 @@ from typing import Any
 
 from finescale.report.sheet import Sheet
 
+WIDE = 7
+"""Tables with more columns than this have their intervals on a line of their own."""
+
 _VOID = frozenset({"meta", "link", "br", "img"})
 
 
@@ -56,10 +59,12 @@ def note(text: str) -> Html:
 def table(sheet: Sheet) -> Html:
     """A table that scrolls inside its own frame on narrow screens."""
     head = [tag("th", c.heading, scope="col", **({"class_": "n"} if c.numeric else {})) for c in sheet.shown]
+    wide = len(sheet.shown) > WIDE
     body = []
     for cells in sheet.cells():
         marked = zip(cells, sheet.shown, strict=True)
-        body.append(tag("tr", *[tag("td", cell, **_look(cell, column.numeric)) for cell, column in marked]))
+        row = [tag("td", _cell(cell, wide), **_look(cell, column.numeric)) for cell, column in marked]
+        body.append(tag("tr", *row))
     whole = tag("table", tag("caption", sheet.title), tag("thead", tag("tr", *head)), tag("tbody", *body))
     frame = tag("div", whole, class_="scroll", tabindex="0", role="region", aria_label=sheet.title)
     return joined(frame, *[tag("p", text, class_="small") for text in sheet.notes])
@@ -68,6 +73,12 @@ def table(sheet: Sheet) -> Html:
 def folded(summary: str, *children: Any) -> Html:
     """A part that opens on demand."""
     return tag("details", tag("summary", summary), *children)
+
+
+def _cell(cell: str, wide: bool) -> str:
+    """An interval under its number where the table would else be too wide to be seen whole."""
+    number, bracket, interval = cell.partition(" [")
+    return joined(number, tag("br"), bracket.strip() + interval) if wide and bracket else cell
 
 
 def _look(cell: str, numeric: bool) -> dict[str, str]:
