@@ -128,7 +128,7 @@ def test_several_problems_are_told_at_once_in_the_order_of_lines() -> None:
         ("[0, 1]", "[0, true]", "line 3, seeds[1]", "wanted: a whole number"),
         ("[0, 1]", "[]", "line 3, seeds", "wanted: at least 1 item"),
         ("vary: model", "vary: modle", "line 7, grids[0].vary", "did you mean 'model'?"),
-        ("vary: model", "very: model", "line 7, grids[0].vary", "vary is missing"),
+        ("vary: model", "very: model", "line 7, grids[0].vary", "unknown key 'very'"),
         ("lora: adamw", "lora: adamv", "line 24, train.optimizer.lora", "did you mean 'adamw'?"),
         ("epochs: {full: 2", "epochs: {ful: 2", "line 24, train.epochs.ful", "did you mean 'full'?"),
         ("epochs: {full: 2", "epochs: {full: 1.5", "line 24, train.epochs.full", "wanted: a whole number"),
