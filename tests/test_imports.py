@@ -38,3 +38,13 @@ def test_help_loads_no_array_library():
     code = f"import sys, finescale.cli; print([m for m in {heavy!r} if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"
+
+
+def test_help_shows_every_default():
+    from typer.testing import CliRunner
+
+    from finescale.cli import app
+
+    for command, words in (("fit", "(default: test_loss)"), ("run", "(default: results/NAME)")):
+        shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
+        assert words in shown

@@ -17,11 +17,26 @@ app = typer.Typer(
 )
 
 
+# options that several commands share
+TableArgument = Annotated[str, typer.Argument(help="Table of runs: CSV, Parquet or JSON lines.")]
+Law = Annotated[str, typer.Option(help="Law of the zoo, or auto.")]
+Factor = Annotated[list[str] | None, typer.Option(help="Factor; repeat. (default: all that vary)")]
+By = Annotated[str, typer.Option(help="Columns that make groups.")]
+Loss = Annotated[str | None, typer.Option(help="Loss column, nats per token. (default: test_loss)")]
+Residual = Annotated[str, typer.Option(help="raw (the paper) or log (Chinchilla).")]
+HoldOut = Annotated[str | None, typer.Option(help='Expression, "largest", or "" for nothing.')]
+Base = Annotated[list[str] | None, typer.Option(help="FACTOR=VALUE of the other factors' slice, or any.")]
+Column = Annotated[list[str] | None, typer.Option(help="NAME=THEIRS: the table's own column name.")]
+Bootstrap = Annotated[int, typer.Option(help="Resamples for the intervals; 0: none.")]
+Seed = Annotated[int, typer.Option(help="Seed of the bootstrap.")]
+Json = Annotated[str | None, typer.Option(help="Write the results there; - for standard output.")]
+
+
 @app.command()
 def run(
     study: Annotated[Path, typer.Argument(help="Study file (YAML).")],
-    out: Annotated[Path | None, typer.Option(help="The study's folder [default: results/NAME].")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes [default: one a core].")] = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder (default: results/NAME).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes (default: one a core).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and its cost.")] = False,
     text: Annotated[Path | None, typer.Option(help="Folder with the text of a pretraining study.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
@@ -48,29 +63,21 @@ def status(
 
 @app.command()
 def fit(
-    records: Annotated[str, typer.Argument(help="Table of runs: CSV, Parquet or JSON lines.")],
-    law: Annotated[str, typer.Option(help="Law of the zoo, or auto.")] = "multiplicative",
-    factor: Annotated[
-        list[str] | None, typer.Option(help="Factor; repeat for several. Default: all that vary.")
-    ] = None,
-    by: Annotated[str, typer.Option(help="Columns that make groups.")] = "task,method",
-    loss: Annotated[
-        str | None, typer.Option(help="Loss column, in nats per token. [default: test_loss]")
-    ] = None,
-    residual: Annotated[str, typer.Option(help="raw (the paper) or log (Chinchilla).")] = "raw",
-    hold_out: Annotated[str | None, typer.Option(help='Expression, "largest", or "" for nothing.')] = None,
+    records: TableArgument,
+    law: Law = "multiplicative",
+    factor: Factor = None,
+    by: By = "task,method",
+    loss: Loss = None,
+    residual: Residual = "raw",
+    hold_out: HoldOut = None,
     shared: Annotated[str, typer.Option(help="Parameters shared by the factors, e.g. beta,E.")] = "",
     joint: Annotated[bool, typer.Option("--joint", help="The paper's two steps: beta and E first.")] = False,
-    base: Annotated[
-        list[str] | None, typer.Option(help="FACTOR=VALUE of the other factors' slice, or any.")
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="NAME=THEIRS: the table's own column name.")
-    ] = None,
-    bootstrap: Annotated[int, typer.Option(help="Resamples for the intervals; 0: none.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    base: Base = None,
+    column: Column = None,
+    bootstrap: Bootstrap = 1000,
+    seed: Seed = 0,
     solver: Annotated[str, typer.Option(help="varpro, or lbfgs (slow, to check).")] = "varpro",
-    json: Annotated[str | None, typer.Option(help="Write the fits there; - for standard output.")] = None,
+    json: Json = None,
 ) -> None:
     """Fit scaling laws to a table of runs."""
     from finescale.laws import commands
@@ -85,27 +92,19 @@ def fit(
 
 @app.command()
 def compare(
-    records: Annotated[str, typer.Argument(help="Table of runs: CSV, Parquet or JSON lines.")],
+    records: TableArgument,
     laws: Annotated[str, typer.Option(help="Laws, e.g. multiplicative,additive,power.")] = "",
     backtest: Annotated[
         bool, typer.Option("--backtest", help="Hide the largest data sizes step by step.")
     ] = False,
-    factor: Annotated[
-        list[str] | None, typer.Option(help="Factor; repeat for several. Default: all that vary.")
-    ] = None,
-    by: Annotated[str, typer.Option(help="Columns that make groups.")] = "task,method",
-    loss: Annotated[str | None, typer.Option(help="Loss column. [default: test_loss]")] = None,
-    residual: Annotated[str, typer.Option(help="raw or log.")] = "raw",
-    hold_out: Annotated[str | None, typer.Option(help='Expression, "largest", or "" for nothing.')] = None,
-    base: Annotated[
-        list[str] | None, typer.Option(help="FACTOR=VALUE of the other factors' slice, or any.")
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="NAME=THEIRS: the table's own column name.")
-    ] = None,
-    json: Annotated[
-        str | None, typer.Option(help="Write the comparison there; - for standard output.")
-    ] = None,
+    factor: Factor = None,
+    by: By = "task,method",
+    loss: Loss = None,
+    residual: Residual = "raw",
+    hold_out: HoldOut = None,
+    base: Base = None,
+    column: Column = None,
+    json: Json = None,
 ) -> None:
     """Compare laws on held-out runs (the paper's Table 6), or by backtest."""
     from finescale.laws import commands
@@ -122,23 +121,17 @@ def predict(
     at: Annotated[
         list[str], typer.Option(help="Question, e.g. model_params=7e9,finetune_examples=1e5; repeat.")
     ],
-    law: Annotated[str, typer.Option(help="Law of the zoo, or auto.")] = "multiplicative",
-    factor: Annotated[list[str] | None, typer.Option(help="Factor. Default: all that vary.")] = None,
-    by: Annotated[str, typer.Option(help="Columns that make groups.")] = "task,method",
-    loss: Annotated[str | None, typer.Option(help="Loss column. [default: test_loss]")] = None,
-    residual: Annotated[str, typer.Option(help="raw or log.")] = "raw",
-    hold_out: Annotated[str | None, typer.Option(help='Expression, "largest", or "" for nothing.')] = None,
-    base: Annotated[
-        list[str] | None, typer.Option(help="FACTOR=VALUE of the other factors' slice, or any.")
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="NAME=THEIRS: the table's own column name.")
-    ] = None,
-    bootstrap: Annotated[int, typer.Option(help="Resamples for the intervals; 0: none.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
-    json: Annotated[
-        str | None, typer.Option(help="Write the predictions there; - for standard output.")
-    ] = None,
+    law: Law = "multiplicative",
+    factor: Factor = None,
+    by: By = "task,method",
+    loss: Loss = None,
+    residual: Residual = "raw",
+    hold_out: HoldOut = None,
+    base: Base = None,
+    column: Column = None,
+    bootstrap: Bootstrap = 1000,
+    seed: Seed = 0,
+    json: Json = None,
 ) -> None:
     """Predict losses, with intervals for the law's mean and for a new run."""
     from finescale.laws import commands
@@ -151,16 +144,12 @@ def predict(
 @app.command()
 def report(
     source: Annotated[Path, typer.Argument(help="Study file, study folder, or table of runs.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to write to. [default: FOLDER/report]")] = None,
-    loss: Annotated[str | None, typer.Option(help="Loss column. [default: test_loss]")] = None,
-    hold_out: Annotated[
-        str | None, typer.Option(help='Expression, or "largest". [default: the column held_out]')
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="NAME=THEIRS: the table's own column name.")
-    ] = None,
-    bootstrap: Annotated[int, typer.Option(help="Resamples for the intervals; 0: none.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to. (default: FOLDER/report)")] = None,
+    loss: Loss = None,
+    hold_out: HoldOut = None,
+    column: Column = None,
+    bootstrap: Bootstrap = 1000,
+    seed: Seed = 0,
 ) -> None:
     """Write the page: which method is best, the laws in pictures and tables, and what they rest on."""
     from finescale.report import commands

@@ -18,7 +18,8 @@ from rich.table import Table
 from finescale.errors import UsageError
 from finescale.spec import PlannedRun, PretrainSpec, StudySpec
 from finescale.study.executors import LocalExecutor, usable_cores
-from finescale.study.plan import EXECUTE, FinetunePlan, Plan, PretrainPlan, estimated_flops
+from finescale.study.expected import estimated_flops
+from finescale.study.plan import EXECUTE, FinetunePlan, Plan, PretrainPlan
 from finescale.study.progress import Shown, duration
 from finescale.study.store import Ledger
 from finescale.study_file import load_study, located

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from finescale.errors import DataError, FinescaleError, UsageError
-from finescale.ladder import LADDER, train_flops
+from finescale.ladder import LADDER
 from finescale.spec import (
     Choice,
     PlannedRun,
     PretrainRunSpec,
     Resolve,
-    RunSpec,
     StudySpec,
     expand,
     sweep_runs,
     untuned_runs,
 )
 from finescale.study.executors import Job
+from finescale.study.expected import describe, estimated_seconds
 from finescale.study.store import Entry, Ledger
 
 EXECUTE = "finescale.study.run:execute"
 EXECUTE_PRETRAINING = "finescale.study.pretraining:execute_pretraining"
-
-TOKENS_PER_EXAMPLE = 82
-TARGET_TOKENS_PER_EXAMPLE = 38
-FLOPS_PER_SECOND = 5e10
-SECONDS_PER_RUN = 1.0
-SECONDS_PER_STEP = 0.03
-"""Estimates, for the order of runs and a first guess at the time; measured times correct them."""
 
 
 @dataclass(frozen=True)
@@ -318,30 +309,6 @@ def choose(
     }
 
 
-def describe(item: PlannedRun) -> dict[str, Any]:
-    """The columns of a run's record that are known before it runs."""
-    run = item.run
-    sizes = _sizes(run.model.name)
-    tuned = run.finetune_examples > 0
-    return {
-        "task": run.task,
-        "method": run.method.name if tuned else "none",
-        "model": run.model.name,
-        "revision": run.model.revision,
-        "model_params": sum(sizes) if sizes else None,
-        "model_params_nonembedding": sizes[0] if sizes else None,
-        "pretrain_tokens": run.model.pretrain_tokens,
-        "pet_size": run.method.pet_size if tuned else None,
-        "lora_alpha": run.method.lora_alpha if tuned else None,
-        "trainable_params": _trainable(run) if tuned else 0,
-        "finetune_examples": run.finetune_examples,
-        "seed": run.seed,
-        "optimizer": run.train.optimizer.name if tuned else None,
-        "learning_rate": run.train.learning_rate if tuned else None,
-        "batch_size": run.train.batch_size if tuned else None,
-    }
-
-
 def held_out(fields: Sequence[Mapping[str, Any]], expression: str | None) -> list[bool]:
     """Which runs an expression over the columns of `describe` holds out of fits."""
     if expression is None or not fields:
@@ -355,48 +322,3 @@ def held_out(fields: Sequence[Mapping[str, Any]], expression: str | None) -> lis
     except UsageError as error:
         parts = {"wanted": error.wanted, "got": error.got, "remedy": error.remedy}
         raise UsageError(error.problem, **parts, where="hold_out") from None
-
-
-def estimated_flops(run: RunSpec) -> float:
-    """Training FLOPs of a run, from an estimated number of tokens an example."""
-    sizes = _sizes(run.model.name)
-    if sizes is None or run.finetune_examples == 0:
-        return 0.0
-    seen = _steps(run) * run.train.batch_size
-    tokens = TOKENS_PER_EXAMPLE + (run.method.pet_size or 0 if run.method.name == "prompt" else 0)
-    kind = "full" if run.method.name == "full" else "pet"
-    return train_flops(kind, *sizes, seen * tokens, seen * TARGET_TOKENS_PER_EXAMPLE)
-
-
-def estimated_seconds(run: RunSpec) -> float:
-    """A first guess at a run's seconds on one core, evaluations included."""
-    evaluated = run.test_examples
-    steps = 0
-    if run.finetune_examples:
-        evaluated += run.train.evaluations * run.train.dev_examples
-        steps = _steps(run)
-    evaluation = 2.0 * sum(_sizes(run.model.name) or (10**9,)) * TOKENS_PER_EXAMPLE * evaluated
-    compute = (estimated_flops(run) + evaluation) / FLOPS_PER_SECOND
-    return SECONDS_PER_RUN + SECONDS_PER_STEP * steps + compute
-
-
-@lru_cache(maxsize=1000)
-def _sizes(name: str) -> tuple[int, int] | None:
-    """Non-embedding and embedding parameters of a model of the ladder."""
-    shape = LADDER.get(name)
-    return (shape.nonembedding_params, shape.embedding_params) if shape else None
-
-
-def _steps(run: RunSpec) -> int:
-    per_epoch = math.ceil(run.finetune_examples / run.train.batch_size)
-    return min(run.train.max_steps, per_epoch * run.train.epochs)
-
-
-def _trainable(run: RunSpec) -> int | None:
-    shape = LADDER.get(run.model.name)
-    if shape is None:
-        return None
-    if run.method.name == "full":
-        return shape.params
-    size = run.method.pet_size or 0
-    return shape.lora_params(size) if run.method.name == "lora" else shape.prompt_params(size)

@@ -17,7 +17,7 @@ from finescale.ladder import LADDER, train_flops
 from finescale.models.bundled import find_checkpoint
 from finescale.models.decoder import open_model
 from finescale.spec import PlannedRun, RunSpec
-from finescale.study.plan import describe
+from finescale.study.expected import describe
 from finescale.tasks.catalog import open_task
 from finescale.training.batching import Batch, collate, epoch_order, subset
 from finescale.training.encoding import EncodedSet, encode, frequent_tokens
