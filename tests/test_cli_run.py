@@ -170,3 +170,14 @@ def test_what_does_not_exist_is_told_with_file_line_and_field(
     assert f"real.yaml, {where}: " in message
     assert words in message
     assert [item.name for item in tmp_path.iterdir()] == ["real.yaml"]
+
+
+def test_an_installation_without_the_training_libraries_is_told_what_to_install(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "find_spec", lambda name: None if name == "torch" else object())
+    message = told("run", study)
+    assert "got: no torch" in message
+    assert 'pip install "finescale[train]"' in message
+    assert not (study.parent / "results").exists()
+    assert call("run", study, "--dry-run").exit_code == 0

@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from finescale.study.store import Ledger
 from finescale.study_file import load_study, located
 
 RESULTS = Path("results")
+TRAINING_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
 INTERRUPTED = 130
 
 
@@ -66,6 +68,7 @@ def run(
     if dry_run:
         _show_plan(console, spec, plan)
         return 0
+    _check_training_libraries()
     from finescale.study.runner import run_study  # noqa: PLC0415 - after the checks
 
     _make_folder(folder, spec.name, study_file)
@@ -152,6 +155,18 @@ def _plan(spec: StudySpec | PretrainSpec, folder: Path, text: Path | None, execu
     from finescale.study.resolve import pretrain_runs  # noqa: PLC0415
 
     return PretrainPlan(spec.name, pretrain_runs(spec, text), folder, text)
+
+
+def _check_training_libraries() -> None:
+    """Refuses to run where only the analysis is installed."""
+    missing = [name for name in TRAINING_LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            "the libraries that train are not installed",
+            wanted=", ".join(TRAINING_LIBRARIES),
+            got=f"no {', '.join(missing)}",
+            remedy='pip install "finescale[train]" (from a checkout: pip install ".[train]")',
+        )
 
 
 def _make_folder(folder: Path, name: str, study_file: Path) -> None:
