@@ -104,8 +104,8 @@ def figure_1(task: TaskEvidence) -> Figure | None:
             mine = part if value is None else part.filter(pl.col("model_params") == value)
             if not mine.height:
                 continue
-            points += _points(_held_out_alone(mine), method_name(method))
             law = _single_law(task, method, value)
+            points += _points(mine if law is None else _held_out_alone(mine), method_name(method))
             if law is not None:
                 reach = _reach(mine)
                 curve += _curve(
