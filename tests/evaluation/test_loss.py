@@ -4,6 +4,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
+    Gemma3TextConfig,
     GemmaConfig,
     GPT2Config,
     GPTBigCodeConfig,
@@ -13,7 +14,7 @@ from transformers import (
 )
 
 from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
-from finescale.training.batching import Encoded, collate
+from finescale.training.batching import Encoded
 from finescale.tuning.full import wrap_full
 
 SMALL = {"vocab_size": 300, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
@@ -69,12 +70,30 @@ def test_packed_loss_on_target_positions_equals_one_example_at_a_time(name):
     assert packing_agrees(tuned, given, pad=0)
 
 
-def test_a_model_with_a_sliding_window_is_found_out():
-    config = Gemma2Config(**SMALL, **LAYERS, num_key_value_heads=1, head_dim=8, sliding_window=4)
-    tuned, given = wrap_full(model(config)), examples()
-    padded = evaluate(tuned, [collate(given, pad=0, packed=False)]).mean
-    packed = evaluate(tuned, [collate(given, pad=0, packed=True)]).mean
-    assert packing_agrees(tuned, given, pad=0) == (abs(padded - packed) <= 1e-4)
+SLIDING = {
+    "gemma2": Gemma2Config(**SMALL, **LAYERS, num_key_value_heads=1, head_dim=8, sliding_window=4),
+    "gemma3": Gemma3TextConfig(**SMALL, **LAYERS, num_key_value_heads=1, head_dim=8, sliding_window=4),
+    "qwen3": Qwen3Config(
+        **SMALL,
+        **LAYERS,
+        num_key_value_heads=2,
+        head_dim=8,
+        use_sliding_window=True,
+        sliding_window=4,
+        max_window_layers=0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SLIDING)
+@torch.no_grad()
+def test_a_model_with_a_sliding_window_is_found_out_and_right_when_padded(name):
+    built, given = model(SLIDING[name]), examples()
+    expected = plain_loss(built, given)
+    tuned = wrap_full(built)
+    assert not packing_agrees(tuned, given, pad=0)
+    padded = evaluate(tuned, evaluation_batches(given, pad=0, packed=False))
+    assert padded.mean == pytest.approx(expected, abs=1e-5)
 
 
 def test_evaluation_batches_cover_every_example_once():

@@ -38,8 +38,9 @@ class Batch:
     Attributes:
         input_ids: Token ids [rows, tokens], int64.
         positions: Position of each token in its own example [rows, tokens], int64.
-        mask: Added to attention scores, 0 where a query sees a key and -inf elsewhere
-            [rows, 1, tokens, tokens], float32; None: causal over whole rows.
+        mask: Packed: added to attention scores, 0 where a query sees a key and -inf elsewhere
+            [rows, 1, tokens, tokens], float32. Padded: 1 for tokens, 0 for padding [rows, tokens], int64; the
+            model then makes its own mask (with its sliding window, if it has one). None: whole rows.
         predicting: Flat indices [targets] into rows x tokens of the positions whose logits are needed.
         targets: The token ids to be predicted there [targets], int64.
         soft_prompt: Flat indices [examples x prompt length] that a soft prompt fills; None without one.
@@ -112,12 +113,15 @@ def collate(examples: Sequence[Encoded], pad: int, prompt_length: int = 0, packe
             predicting.append(r * width + np.arange(first + example.target_start - 1, start + length - 1))
             targets.append(example.ids[example.target_start :])
             start += length
-    visible = np.tril(segments[:, :, None] == segments[:, None, :])
-    mask = np.where(visible, np.float32(0), np.float32(-np.inf))
+    if packed:
+        visible = np.tril(segments[:, :, None] == segments[:, None, :])
+        mask = np.where(visible, np.float32(0), np.float32(-np.inf))[:, None]
+    else:
+        mask = (segments > 0).astype(np.int64)
     return Batch(
         input_ids=torch.from_numpy(input_ids),
         positions=torch.from_numpy(positions),
-        mask=torch.from_numpy(mask)[:, None],
+        mask=torch.from_numpy(mask),
         predicting=torch.from_numpy(np.concatenate(predicting)),
         targets=torch.from_numpy(np.concatenate(targets).astype(np.int64)),
         soft_prompt=torch.from_numpy(np.concatenate(prompts)) if prompt_length else None,
