@@ -57,3 +57,25 @@ def test_training_settings_do_not_name_an_untuned_evaluation():
 def test_the_mixtures_shares_sum_to_one():
     with pytest.raises(ValidationError, match="causal"):
         Objective(causal=0.5)
+
+
+def test_a_later_field_enters_the_fingerprint_only_where_it_is_used():
+    lora = run(method=MethodSpec(name="lora", pet_size=4))
+    assert set(lora.method.science()) == {"name", "pet_size"}
+    assert run(method=MethodSpec(name="lora", pet_size=4, alpha=8.0)).fingerprint() != lora.fingerprint()
+    dora = {"name": "dora", "pet_size": 4, "peft": "LoraConfig"}
+    first = run(method=MethodSpec(**dora, settings={"r": 4, "use_dora": True}))
+    assert set(first.method.science()) == {"name", "pet_size", "peft", "settings"}
+    assert first.fingerprint() != run(method=MethodSpec(**dora, settings={"r": 4})).fingerprint()
+
+
+def test_where_a_model_lies_does_not_enter_the_fingerprint():
+    elsewhere = ModelSpec(name="nano-0.3m", pretrain_tokens=100, revision="r", folder="/models/x", params=9)
+    assert run(model=elsewhere).fingerprint() == run().fingerprint()
+
+
+def test_lora_has_scale_one_unless_alpha_is_stated():
+    assert MethodSpec(name="lora", pet_size=4).lora_alpha == 4
+    assert MethodSpec(name="lora", pet_size=4, alpha=16.0).lora_alpha == 16
+    assert MethodSpec(name="dora", pet_size=8, peft="LoraConfig", settings={"r": 8}).lora_alpha == 8
+    assert MethodSpec(name="ia3", peft="IA3Config").lora_alpha is None

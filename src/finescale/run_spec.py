@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -29,6 +29,24 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class Hashed(Strict):
+    """A part of a run that enters its fingerprint."""
+
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came after fingerprint version 1: they count only where they differ from their default."""
+
+    def science(self) -> dict[str, Any]:
+        """What of it changes the science, as plain data."""
+        plain = self.model_dump(mode="json")
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in plain.items()
+            if name not in self.added
+            or getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        }
+
+
 class OptimizerSpec(Strict):
     """An optimiser and its constants (T5X's where it is Adafactor)."""
 
@@ -38,7 +56,7 @@ class OptimizerSpec(Strict):
     weight_decay: float = Field(default=0.0, ge=0, le=1)
 
 
-class TrainSpec(Strict):
+class TrainSpec(Hashed):
     """How one run is trained; every value is resolved and enters the fingerprint."""
 
     optimizer: OptimizerSpec
@@ -54,23 +72,47 @@ class TrainSpec(Strict):
 
 
 class ModelSpec(Strict):
-    """A base model: a ladder name (`nano-0.3m`), and which of its pretraining checkpoints."""
+    """A base model and which of its pretraining checkpoints; only `pretrain_tokens` enters the fingerprint."""
 
     name: str
     pretrain_tokens: Count
     revision: str
+    folder: str | None = None
+    """Where a model of one's own lies (configuration, weights, tokenizer); None: it is bundled."""
+    params: Count | None = None
+    nonembedding_params: Count | None = None
+    """The sizes of a model of one's own; a ladder model's follow from its name."""
 
 
-class MethodSpec(Strict):
+class MethodSpec(Hashed):
     """A finetuning method with its PET size (LoRA rank or prompt length; None for full tuning)."""
 
-    name: Literal["full", "lora", "prompt"]
+    added: ClassVar[frozenset[str]] = frozenset({"alpha", "peft", "settings", "quantize"})
+
+    name: Name
+    """`full`, `lora`, `prompt`, or the name that a study gives to another PEFT method."""
     pet_size: Count | None = None
+    alpha: float | None = Field(default=None, gt=0)
+    """LoRA's alpha where it is not the rank."""
+    peft: str | None = None
+    """The class of PEFT's configuration, e.g. `IA3Config`, for any other method."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """That configuration's arguments, the PET size among them."""
+    quantize: Literal["nf4", "int8"] | None = None
+    """Load the base model's weights in 4 or 8 bits (bitsandbytes)."""
+
+    @property
+    def kind(self) -> Literal["full", "pet"]:
+        """Whether all weights are trained, or a parameter-efficient part."""
+        return "full" if self.name == "full" else "pet"
 
     @property
     def lora_alpha(self) -> float | None:
-        """LoRA's alpha: the rank, so that the update W + (alpha / rank) BA has scale 1 as in the paper."""
-        return float(self.pet_size) if self.name == "lora" and self.pet_size else None
+        """LoRA's alpha: by default the rank, so that the update W + (alpha / rank) BA has scale 1."""
+        if self.name == "lora" or self.peft == "LoraConfig":
+            alpha = self.alpha if self.alpha is not None else self.settings.get("lora_alpha", self.pet_size)
+            return None if alpha is None else float(alpha)
+        return None
 
 
 class RunSpec(Strict):
@@ -93,7 +135,9 @@ class RunSpec(Strict):
 
     @cached_property
     def _fingerprint(self) -> str:
-        science = self.model_dump(mode="json", exclude={"model": {"name", "revision"}})
+        science = self.model_dump(mode="json", exclude={"model", "method", "train"})
+        science["model"] = {"pretrain_tokens": self.model.pretrain_tokens}
+        science |= {"method": self.method.science(), "train": self.train.science()}
         if self.finetune_examples == 0:  # nothing is trained: only the evaluation counts
             science = {name: science[name] for name in ("task", "model", "test_examples", "content")}
             science["dev_examples"] = self.train.dev_examples
