@@ -10,9 +10,9 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from finescale.advice.wording import count
 from finescale.report import palette
 from finescale.report.figures import Figure, Panel
-from finescale.report.wording import count
 
 WIDTH, HEIGHT = 286, 220
 FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import metadata, resources
 
+from finescale.advice.wording import capital, count, factor_name, listed, method_name, nats, slug
 from finescale.laws.fitting import DELTA
 from finescale.report import audit, palette
 from finescale.report.charts import prefixed
@@ -20,7 +21,6 @@ from finescale.report.markup import Html, bullets, folded, joined, note, paragra
 from finescale.report.shape import bend_words, curve_laws, misfit_words, steps_words
 from finescale.report.sheet import Sheet, Shown, column
 from finescale.report.tables import paper_tables
-from finescale.report.wording import capital, count, factor_name, listed, method_name, nats, slug
 
 _HOLDS = (
     "No sign in these records that the multiplicative law fails: it misses no more than the noise "

@@ -1,0 +1,1 @@
+"""From fitted laws to decisions: crossovers, recommendations, the next runs."""
