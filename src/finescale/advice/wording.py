@@ -17,8 +17,9 @@ NAN = float("nan")
 
 
 def method_name(method: str) -> str:
-    """A method as prose calls it."""
-    return METHODS.get(method, method)
+    """A method as prose calls it; ``lora on pythia-1b`` too."""
+    name, on, model = method.partition(" on ")
+    return METHODS.get(name, name) + on + model
 
 
 def factor_name(factor: str) -> str:

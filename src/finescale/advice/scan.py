@@ -1,0 +1,103 @@
+"""Two laws along the data size: where their gap changes its sign, in the fit and in every draw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from finescale.laws.fitted import FittedLaw
+from finescale.records import DATA_SIZE
+
+Array = np.ndarray[Any, Any]
+_GRID, _DRAW_GRID = 513, 129
+_ZOOMS = 5
+"""Each narrows a crossing 512 times: to one part in 10^13 of the range."""
+
+
+class Scan:
+    """One law at one value of the factor, on the range of interest.
+
+    Attributes:
+        law: The law.
+        where: The factor's value, by column.
+        ends: The range's ends, natural logarithms.
+        grid: The draws' grid of log data sizes, [grid].
+        draws: The law's mean in every draw on that grid, [draws, grid]; None without draws.
+    """
+
+    def __init__(self, law: FittedLaw, where: Mapping[str, Any], within: tuple[float, float]) -> None:
+        self.law, self.where = law, where
+        self.ends = math.log(within[0]), math.log(within[1])
+        self.grid = np.linspace(*self.ends, _DRAW_GRID)
+        self.draws = law.mean_draws({**where, DATA_SIZE: np.exp(self.grid)}) if law.draws else None
+        self._plain = replace(law, draws={})
+
+    def __call__(self, log_size: Array) -> Array:
+        """The fitted law's loss at log data sizes, [sizes]."""
+        return self._plain.predict({**self.where, DATA_SIZE: np.exp(log_size)}).value
+
+    def outside(self, log_size: float) -> float:
+        """How many times outside the law's data, over data size and factor; 1 inside."""
+        asked = {**self.where, DATA_SIZE: math.exp(log_size)}
+        return max(times_outside(self.law, asked).values(), default=1.0)
+
+
+def times_outside(law: FittedLaw, asked: Mapping[str, Any]) -> dict[str, float]:
+    """How many times outside the law's fitted data a question lies, by column; 1 inside."""
+    return {
+        name: max(asked[name] / high, low / asked[name], 1.0)
+        for name, (low, high) in law.ranges.items()
+        if name in asked
+    }
+
+
+def roots(gap: Callable[[Array], Array], ends: tuple[float, float]) -> list[tuple[float, bool]]:
+    """Every zero of the gap between the ends, and whether the gap rises there."""
+    grid = np.linspace(*ends, _GRID)
+    seen = gap(grid)
+    brackets = _flips(grid, seen)
+    size = np.abs(seen)
+    dips = np.flatnonzero((size[1:-1] < size[:-2]) & (size[1:-1] < size[2:])) + 1
+    for dip in dips:
+        if not any(low <= grid[dip + 1] and high >= grid[dip - 1] for low, high in brackets):
+            closer = np.linspace(grid[dip - 1], grid[dip + 1], _GRID)  # two zeros between two points
+            brackets += _flips(closer, gap(closer))
+    found = []
+    for bracket in sorted(brackets):
+        rises = bool(gap(np.array(bracket[1:]))[0] > 0)
+        for _ in range(_ZOOMS):
+            closer = np.linspace(*bracket, _GRID)
+            bracket = _flips(closer, gap(closer))[0]  # noqa: PLW2901 - narrowed step by step
+        found.append((0.5 * sum(bracket), rises))
+    return found
+
+
+def _flips(grid: Array, seen: Array) -> list[tuple[float, float]]:
+    """The neighbours on the grid between which the gap changes its sign."""
+    positive = seen > 0
+    return [(grid[at], grid[at + 1]) for at in np.flatnonzero(positive[1:] != positive[:-1])]
+
+
+def interval(gaps: Array, scan: Scan, root: float, rises: bool) -> tuple[float, float]:
+    """The interval of one crossing, from the draws' crossings of the same direction.
+
+    A draw without one counts as a crossing beyond the range: above it where the method that is ahead on less
+    data is still ahead at the fitted crossing, below it otherwise.
+    """
+    grid, level = scan.grid, scan.law.level
+    positive = gaps > 0
+    turns = (positive[:, 1:] != positive[:, :-1]) & (positive[:, 1:] == rises)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at = grid[:-1] - gaps[:, :-1] * np.diff(grid) / np.diff(gaps, axis=1)
+    distance = np.where(turns, np.abs(at - root), np.inf)
+    nearest = distance.argmin(axis=1)
+    rows = np.arange(len(gaps))
+    column = int(np.clip(np.searchsorted(grid, root), 0, grid.size - 1))
+    absent = np.where(positive[:, column] == rises, -np.inf, np.inf)
+    places = np.sort(np.where(turns.any(axis=1), at[rows, nearest], absent))
+    tail = 0.5 * (1 - level) * (places.size - 1)
+    return float(np.exp(places[math.floor(tail)])), float(np.exp(places[math.ceil(places.size - 1 - tail)]))
