@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finescale.errors import UsageError
-from finescale.spec import Choice, OptimizerSpec, PerMethod, PretrainSpec, StudySpec
+from finescale.spec import Choice, OptimizerSpec, PerMethod, PretrainSpec, StudySpec, TaskSpec
 from finescale.study_file import MAX_BYTES, load_study, parse_study
 
 STUDY = """\
@@ -74,6 +74,95 @@ def test_one_optimiser_for_every_method() -> None:
     assert spec.train.resolve("prompt", spec.candidates("prompt")[0]).epochs == 4
 
 
+OWN = (
+    STUDY
+    + """\
+models:
+  tiny: {from: ./tiny, revision: main, pretrain_tokens: 1e9, revisions: {step10: 1e8}}
+methods:
+  dora: {peft: LoraConfig, use_dora: true}
+  ia3: {peft: IA3Config, feedforward_modules: [up, down]}
+  prefix: {peft: PrefixTuningConfig, num_virtual_tokens: 8}
+  lora: {lora_alpha: 8}
+"""
+)
+OWN = (
+    OWN.replace("full: [128, 256], lora: [128, 256]", "full: [128], lora: [128], dora: [128, 256], ia3: [64]")
+    .replace("pet_size: {lora: 4,", "pet_size: {dora: 6, lora: 4,")
+    .replace("values: {lora: [2, 8],", "values: {dora: [2, 8],")
+    .replace(
+        "finetune_examples: {lora: [128], prompt", "finetune_examples: {dora: [128], prefix: [64], prompt"
+    )
+    .replace("  lora: [1e-2, 3e-2]\n", "  lora: 1e-2\n  dora: [1e-2, 3e-2]\n  ia3: 1e-2\n  prefix: 1e-2\n")
+    .replace("lora: 4}}", "lora: 4, ia3: 9}}")
+)
+
+
+def test_a_study_brings_its_own_methods() -> None:
+    spec = study(OWN)
+    assert spec.methods() == ("full", "lora", "prompt", "dora", "ia3", "prefix")
+    assert [choice.learning_rate for choice in spec.candidates("dora")] == [1e-2, 3e-2]
+    assert spec.train.resolve("ia3", spec.candidates("ia3")[0]).epochs == 9
+    dora = spec.method("dora", spec.base_size("dora"))
+    assert (dora.peft, dora.pet_size, dora.lora_alpha) == ("LoraConfig", 6, 6)
+    assert dora.settings == {"use_dora": True, "r": 6}
+    assert spec.base_size("prefix") == 8
+    assert spec.base_size("ia3") is None
+    assert spec.method("ia3", None).settings == {"feedforward_modules": ["up", "down"]}
+    assert spec.method("lora", 4).lora_alpha == 8
+    assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "told"),
+    [
+        ("dora: [128, 256]", "dorra: [128, 256]", "line 9, grids[0].finetune_examples.dorra", "mean 'dora'?"),
+        ("values: {dora", "values: {full", "line 14, grids[2].values.full", "one of lora, prompt, dora"),
+        ("ia3: 9", "ia: 9", "line 27, train.epochs.ia", "did you mean 'ia3'?"),
+        ("{dora: 6,", "{dorra: 6,", "line 5, base.pet_size.dorra", "did you mean 'dora'?"),
+        ("use_dora: true", "r: 8", "line 5, base.pet_size.dora", "the size once: here or as methods.dora.r"),
+        ("dora: {peft: LoraConfig", "dora: {peft: lora", "methods.dora.peft", "wanted: "),
+        ("  dora: {peft: LoraConfig, ", "  dora: {", "line 31, methods.dora", "class in PEFT"),
+        ("{lora_alpha: 8}", "{r: 8}", "line 34, methods.lora.r", "one of lora_alpha, quantize"),
+        ("{lora_alpha: 8}", "{lora_alpha: 0}", "line 34, methods.lora.lora_alpha", "a number above 0"),
+        ("  lora: {lora_alpha: 8}", "  full: {peft: IA3Config}", "line 34, methods.full", "built in"),
+        ("  ia3: 1e-2\n", "", "learning_rates.ia3", "at least one rate for ia3"),
+        (
+            "pretrain_tokens: 1e9, revisions: {step10: 1e8}",
+            "params: 9",
+            "models.tiny",
+            "it was pretrained on",
+        ),
+        ("pretrain_tokens: 1e9", "pretrain_tokens: 1e8", "line 29, models.tiny.revisions", "its own"),
+        ("1e9, rev", "1e9, params: 9, rev", "models.tiny.nonembedding_params", "or neither"),
+        ("from: ./tiny", "form: ./tiny", "models.tiny", "did you mean 'from'?"),
+        ("tiny: {", "../tiny: {", "line 29, models", "letters, digits"),
+    ],
+)
+def test_a_mistake_in_what_is_one_s_own_is_told(old: str, new: str, place: str, told: str) -> None:
+    assert old in OWN
+    with pytest.raises(UsageError) as caught:
+        parse_study(OWN.replace(old, new, 1), "s.yaml")
+    assert place in str(caught.value)
+    assert told in str(caught.value)
+
+
+def test_files_and_folders_are_relative_to_the_study_file(tmp_path: Path) -> None:
+    task = "task: {name: mine, train: data/train.jsonl, test: /there/test.csv}"
+    (tmp_path / "s.yaml").write_text(OWN.replace("task: mini-en-de", task))
+    (tmp_path / "folder").mkdir()
+    spec = load_study(tmp_path / "s.yaml")
+    assert isinstance(spec, StudySpec)
+    assert isinstance(spec.task, TaskSpec)
+    assert (spec.task.train, spec.task.test) == (str(tmp_path / "data" / "train.jsonl"), "/there/test.csv")
+    assert spec.task_name == "mine"
+    assert spec.models["tiny"].source == str(tmp_path / "tiny")
+    (tmp_path / "s.yaml").write_text(OWN.replace("from: ./tiny", "from: folder"))
+    assert load_study(tmp_path / "s.yaml").models["tiny"].source == str(tmp_path / "folder")  # pyright: ignore
+    (tmp_path / "s.yaml").write_text(OWN.replace("from: ./tiny", "from: org/tiny"))
+    assert load_study(tmp_path / "s.yaml").models["tiny"].source == "org/tiny"  # pyright: ignore
+
+
 def test_a_pretraining_study_is_read() -> None:
     text = "kind: pretrain\nname: ladder\nlanguages: [en, no]\nmodels: [nano-1m]\n"
     text += "checkpoints: {nano-1m: [0.5]}\n"
@@ -90,8 +179,8 @@ def test_a_study_survives_json() -> None:
 def test_an_unknown_key_names_file_line_field_and_nearest() -> None:
     assert refused("seeds: [0, 1]", "seed: [0, 1]").splitlines() == [
         "s.yaml, line 3, seed: unknown key 'seed'",
-        "  wanted: one of base, grids, hold_out, kind, learning_rates, name, seeds, sweep, task, "
-        "test_examples, train",
+        "  wanted: one of base, grids, hold_out, keep, kind, learning_rates, methods, models, name, seeds, "
+        "sweep, task, test_examples, train",
         "  got: 'seed'",
         "  remedy: did you mean 'seeds'?",
     ]
@@ -223,13 +312,13 @@ def test_the_file_s_name_is_in_the_message(tmp_path: Path) -> None:
 
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.integers(0, len(STUDY) - 1),
+    st.integers(0, len(OWN) - 1),
     st.integers(0, 30),
     st.text(alphabet="abn01-: [{}]'\"\n\t&*!#,.e~?|>%@\x00é", max_size=12),
 )
 def test_a_damaged_study_file_is_a_usage_error_or_a_study(start: int, length: int, put: str) -> None:
     try:
-        parse_study(STUDY[:start] + put + STUDY[start + length :], "s.yaml")
+        parse_study(OWN[:start] + put + OWN[start + length :], "s.yaml")
     except UsageError as error:
         told = str(error)
     else:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,6 +20,8 @@ METHODS = ("full", "lora", "prompt")
 PET_METHODS = ("lora", "prompt")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+File = Annotated[str, Field(min_length=1, max_length=1000)]
+Column = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(gt=0, le=10**15)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 
@@ -72,7 +75,7 @@ class TrainSpec(Hashed):
 
 
 class ModelSpec(Strict):
-    """A base model and which of its pretraining checkpoints; only `pretrain_tokens` enters the fingerprint."""
+    """A base model and which checkpoint of it; of these only `pretrain_tokens` enters the fingerprint."""
 
     name: str
     pretrain_tokens: Count
@@ -115,10 +118,44 @@ class MethodSpec(Hashed):
         return None
 
 
+class TaskSpec(Strict):
+    """A task from files of one's own: CSV, JSONL or Parquet."""
+
+    name: Name
+    """The task's name in the records."""
+    train: File
+    dev: File | None = None
+    test: File | None = None
+    """Files, relative to the study file; without `dev` or `test` a seeded part of `train` is set aside."""
+    source: Column = "source"
+    target: Column = "target"
+    """Columns with the text that the model reads and the text that it learns to give."""
+    messages: Column = "messages"
+    """Column with chats, in files without the source column: the last answer is the target."""
+    language: Column | None = None
+    """Column whose value the template may use as `{language}` (`de` becomes `German`)."""
+    template: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
+    """What the model reads; `{source}` and other columns are filled in (default: the source, a new line)."""
+    max_source_tokens: Count = 256
+    max_target_tokens: Count = 256
+
+    def rooted(self, folder: Path) -> TaskSpec:
+        """The task with files relative to `folder` made absolute."""
+        files = {split: getattr(self, split) for split in ("train", "dev", "test")}
+        found = {
+            split: str((folder / Path(file).expanduser()).resolve())
+            for split, file in files.items()
+            if file is not None
+        }
+        return self.model_copy(update=found)
+
+
 class RunSpec(Strict):
     """One finetuning run: (base model, method, PET size, data subset, seed), fully resolved."""
 
     task: str
+    data: TaskSpec | None = None
+    """The files of a task of one's own; what is in them enters the fingerprint by `content`."""
     model: ModelSpec
     method: MethodSpec
     finetune_examples: int = Field(ge=0)
@@ -135,7 +172,7 @@ class RunSpec(Strict):
 
     @cached_property
     def _fingerprint(self) -> str:
-        science = self.model_dump(mode="json", exclude={"model", "method", "train"})
+        science = self.model_dump(mode="json", exclude={"data", "model", "method", "train"})
         science["model"] = {"pretrain_tokens": self.model.pretrain_tokens}
         science |= {"method": self.method.science(), "train": self.train.science()}
         if self.finetune_examples == 0:  # nothing is trained: only the evaluation counts

@@ -22,6 +22,7 @@ from finescale.run_spec import (
     PretrainRunSpec,
     RunSpec,
     Strict,
+    TaskSpec,
     TrainSpec,
 )
 from finescale.study_spec import (
@@ -48,8 +49,9 @@ __all__ = [
     "FINGERPRINT_VERSION", "METHODS", "PET_METHODS", "BasePetSize", "BaseSetting", "Candidates", "Choice",
     "DataSizes", "LearningRates", "MethodSpec", "ModelSpec", "ModelStar", "Objective", "OptimizerSpec",
     "PerMethod", "PetSizes", "PetStar", "PlannedRun", "PretrainRunSpec", "PretrainSpec", "PretrainStar",
-    "PretrainTrain", "Resolve", "RunSpec", "Strict", "StudySpec", "SweepSetting", "TokenizerSpec",
-    "TrainSettings", "TrainSpec", "expand", "nearest", "sweep_runs", "unknown", "untuned_runs",
+    "PretrainTrain", "Resolve", "RunSpec", "Strict", "StudySpec", "SweepSetting", "TaskSpec",
+    "TokenizerSpec", "TrainSettings", "TrainSpec", "expand", "nearest", "sweep_runs", "unknown",
+    "untuned_runs",
 ]  # fmt: skip
 
 
@@ -59,6 +61,7 @@ class PlannedRun(Strict):
     run: RunSpec
     purpose: Literal["sweep", "study"]
     lr_tuned: bool
+    keep: Literal["nothing", "adapters", "weights"] = "nothing"
 
 
 Resolve = Callable[[str, str, int | str], tuple[ModelSpec, dict[str, str]]]
@@ -72,7 +75,7 @@ def sweep_runs(study: StudySpec, resolve: Resolve) -> dict[str, list[tuple[Choic
         choices = study.candidates(method)
         if len(choices) < 2 or study.sweep is None:
             continue
-        pet_size = getattr(study.base.pet_size, method) if method in PET_METHODS else None
+        pet_size = study.base_size(method)
         setting = (
             study.sweep.model,
             "last",
@@ -128,14 +131,12 @@ def _settings(study: StudySpec) -> Iterable[Setting]:
     """(model, pretrain tokens, method, PET size, examples, seed) for every point of every star."""
     base = study.base
     for star in study.grids:
-        for method in METHODS:
-            base_pet = getattr(base.pet_size, method) if method in PET_METHODS else None
-            if isinstance(star, PetStar):
-                values: tuple[Any, ...] = getattr(star.values, method) if method in PET_METHODS else ()
-            else:
-                values = star.values
+        for method in study.methods():
+            base_pet = study.base_size(method)
+            values: tuple[Any, ...]
+            values = (star.values.of(method) or ()) if isinstance(star, PetStar) else star.values
             for value in values:
-                for examples in getattr(star.finetune_examples, method):
+                for examples in star.finetune_examples.of(method) or ():
                     for seed in star.seeds if star.seeds is not None else study.seeds:
                         if star.vary == "model":
                             yield value, base.pretrain_tokens, method, base_pet, examples, seed
@@ -154,18 +155,19 @@ def _planned(  # noqa: PLR0917 - one call, in the order of the setting
     resolve: Resolve,
 ) -> PlannedRun:
     name, tokens, method, pet_size, examples, seed = setting
-    model, content = resolve(study.task, name, tokens)
+    model, content = resolve(study.task_name, name, tokens)
     run = RunSpec(
-        task=study.task,
+        task=study.task_name,
+        data=None if isinstance(study.task, str) else study.task,
         model=model,
-        method=MethodSpec(name=method, pet_size=pet_size),  # pyright: ignore[reportArgumentType]
+        method=study.method(method, pet_size),
         finetune_examples=examples,
         test_examples=study.test_examples,
         seed=seed,
         train=study.train.resolve(method, choice),
         content=content,
     )
-    return PlannedRun(run=run, purpose=purpose, lr_tuned=tuned)
+    return PlannedRun(run=run, purpose=purpose, lr_tuned=tuned, keep=study.keep)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

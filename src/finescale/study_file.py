@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 from finescale.errors import UsageError
 from finescale.run_spec import Strict
 from finescale.spec import nearest
-from finescale.study_spec import FieldError, PretrainSpec, StudySpec
+from finescale.study_own import FieldError, UnknownKey
+from finescale.study_spec import PretrainSpec, StudySpec
 from finescale.study_yaml import Node, read_yaml
 
 MAX_BYTES = 1_000_000
@@ -53,13 +54,14 @@ def load_study(path: str | Path) -> StudySpec | PretrainSpec:
         path: A YAML file.
 
     Returns:
-        The study, validated.
+        The study, validated; files and folders that it names are taken relative to it.
 
     Raises:
         UsageError: The file is missing or not a valid study; the message names file, line and field.
     """
     path = Path(path)
-    return parse_study(_text(path), path.name)
+    study = parse_study(_text(path), path.name)
+    return study.rooted(path.parent) if isinstance(study, StudySpec) else study
 
 
 def parse_study(text: str, name: str = "study.yaml") -> StudySpec | PretrainSpec:
@@ -201,8 +203,12 @@ def _place(root: Node, location: tuple[Any, ...]) -> tuple[Node, int, str]:
 def _told(problem: Any, node: Node, where: str, model: type[Strict]) -> UsageError:
     kind, context = problem["type"], problem.get("ctx", {})
     key = str(problem["loc"][-1]) if problem["loc"] else ""
-    if kind == "extra_forbidden":
-        known = sorted(_known_keys(model, problem["loc"][:-1]))
+    error = context.get("error")
+    if kind == "extra_forbidden" or isinstance(error, UnknownKey):
+        if isinstance(error, UnknownKey):
+            key, known = str(error.field[-1]), list(error.known)
+        else:
+            known = sorted(_known_keys(model, problem["loc"][:-1]))
         return UsageError(
             f"unknown key {key[:80]!r}",
             wanted="one of " + ", ".join(known),
@@ -253,7 +259,8 @@ def _known_keys(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:
     for part in location:
         inner = [item for kind in kinds for item in _inside(kind, part)]
         kinds = inner or kinds
-    return {name for kind in kinds for model in _models(kind) for name in model.model_fields}
+    models = (model for kind in kinds for model in _models(kind))
+    return {field.alias or name for model in models for name, field in model.model_fields.items()}
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -267,8 +274,9 @@ def _inside(annotation: Any, part: Any) -> Iterator[Any]:
     """The types of a field, item or value of a type."""
     for branch in _branches(annotation):
         if isinstance(branch, type) and issubclass(branch, BaseModel):
-            if part in branch.model_fields:
-                yield branch.model_fields[part].annotation
+            for name, field in branch.model_fields.items():
+                if part == (field.alias or name):
+                    yield field.annotation
         elif get_origin(branch) is tuple and isinstance(part, int):
             yield get_args(branch)[0]
         elif get_origin(branch) in (dict, Mapping):

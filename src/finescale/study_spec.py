@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from finescale.run_spec import METHODS, Count, Name, Objective, OptimizerSpec, Rate, Strict, TrainSpec
+from finescale.run_spec import (
+    METHODS,
+    PET_METHODS,
+    Count,
+    MethodSpec,
+    Name,
+    Objective,
+    OptimizerSpec,
+    Rate,
+    Strict,
+    TaskSpec,
+    TrainSpec,
+)
+from finescale.study_own import FieldError, OwnMethod, OwnModel, UnknownKey
 
 Value = TypeVar("Value")
 Model = Annotated[str, Field(min_length=1, max_length=200)]
@@ -15,21 +29,20 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class FieldError(ValueError):
-    """What a field should have been, found out from other fields."""
+class ByMethod(Strict, Generic[Value]):
+    """A value for each method: the built-in ones, and the names in the study's `methods`."""
 
-    def __init__(self, wanted: str, *field: str) -> None:
-        """Says what is wanted where.
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Value] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
-        Args:
-            wanted: What would have been right.
-            field: The path of the field, from the model that finds out.
-        """
-        super().__init__(wanted)
-        self.field = field
+    def of(self, method: str) -> Value | None:
+        """The method's value; None where there is none."""
+        if method in type(self).model_fields:
+            return getattr(self, method)
+        return self.__pydantic_extra__.get(method)
 
 
-class PerMethod(Strict, Generic[Value]):
+class PerMethod(ByMethod[Value], Generic[Value]):
     """One value for each method, e.g. `{full: 2, lora: 4, prompt: 4}`; None is the default."""
 
     full: Value | None = None
@@ -39,7 +52,7 @@ class PerMethod(Strict, Generic[Value]):
     @model_validator(mode="before")
     @classmethod
     def _of_any_type(cls, data: Any) -> Any:
-        return dict(data) if isinstance(data, PerMethod) else data
+        return {**dict(data)} if isinstance(data, PerMethod) else data
 
 
 def _one_or_each(value: Any) -> str:
@@ -93,32 +106,34 @@ Tokens = Annotated[int | Literal["last"], BeforeValidator(_tokens)]
 
 def for_method(value: Any, method: str) -> Any:
     """A method's part of a setting that is one value or one for each method."""
-    return getattr(value, method) if isinstance(value, PerMethod) else value
+    return value.of(method) if isinstance(value, PerMethod) else value
 
 
-class DataSizes(Strict):
+def _distinct(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(sizes)) != len(sizes):
+        raise ValueError("distinct data sizes")
+    return sizes
+
+
+Sizes = Annotated[tuple[Count, ...], AfterValidator(_distinct)]
+
+
+class DataSizes(ByMethod[Sizes]):
     """Finetuning data sizes (examples) for each method; a method that is left out is not run."""
 
-    full: tuple[Count, ...] = ()
-    lora: tuple[Count, ...] = ()
-    prompt: tuple[Count, ...] = ()
-
-    @field_validator("*")
-    @classmethod
-    def _distinct(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(sizes)) != len(sizes):
-            raise ValueError("distinct data sizes")
-        return sizes
+    full: Sizes = ()
+    lora: Sizes = ()
+    prompt: Sizes = ()
 
 
-class PetSizes(Strict):
+class PetSizes(ByMethod[tuple[Count, ...]]):
     """PET sizes: LoRA ranks and prompt lengths."""
 
     lora: tuple[Count, ...] = ()
     prompt: tuple[Count, ...] = ()
 
 
-class BasePetSize(Strict):
+class BasePetSize(ByMethod[Count]):
     """The PET size of the base setting."""
 
     lora: Count = 4
@@ -206,7 +221,7 @@ Rates = Annotated[
 """Rates for the study's optimiser, or optimisers with rates of their own."""
 
 
-class LearningRates(Strict):
+class LearningRates(ByMethod[Rates]):
     """For each method: rates for the study's optimiser, or a list of optimisers with rates of their own.
 
     One rate in all is taken as it is (`lr_tuned` is false in the records); more are swept.
@@ -225,12 +240,28 @@ class SweepSetting(Strict):
     seed: Seed = 0
 
 
+def _named_or_own(value: Any) -> str:
+    return "(own)" if isinstance(value, Mapping | TaskSpec) else "(named)"
+
+
+TaskOf = Annotated[
+    Annotated[Model, Tag("(named)")] | Annotated[TaskSpec, Tag("(own)")], Discriminator(_named_or_own)
+]
+"""A task's name, or files of one's own."""
+
+
 class StudySpec(Strict):
     """A finetuning study (`kind: finetune`)."""
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     kind: Literal["finetune"] = "finetune"
     name: Name
-    task: Model
+    task: TaskOf
+    models: dict[Name, OwnModel] = Field(default_factory=dict)
+    """Base models of one's own, by the name that the rest of the study uses."""
+    own_methods: dict[Name, OwnMethod] = Field(default_factory=dict, alias="methods")
+    """PEFT methods besides the built-in ones, by the name that the rest of the study uses."""
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     test_examples: Count
     base: BaseSetting
@@ -241,14 +272,46 @@ class StudySpec(Strict):
     learning_rates: LearningRates
     sweep: SweepSetting | None = None
     train: TrainSettings = TrainSettings()
+    keep: Literal["nothing", "adapters", "weights"] = "adapters"
+    """What a run's folder keeps of what was trained: PET adapters, or full tuning's weights too."""
+
+    @property
+    def task_name(self) -> str:
+        """The task's name in the records."""
+        return self.task if isinstance(self.task, str) else self.task.name
+
+    def rooted(self, folder: Path) -> StudySpec:
+        """The study with files and folders relative to `folder` made absolute."""
+        changes: dict[str, Any] = {}
+        if isinstance(self.task, TaskSpec):
+            changes["task"] = self.task.rooted(folder)
+        changes["models"] = {name: model.rooted(folder) for name, model in self.models.items()}
+        return self.model_copy(update=changes)
+
+    def known_methods(self) -> tuple[str, ...]:
+        """The built-in methods, then the study's own."""
+        return (*METHODS, *(name for name in self.own_methods if name not in METHODS))
 
     def methods(self) -> tuple[str, ...]:
-        """The methods that any star runs, in the order full, lora, prompt."""
-        return tuple(m for m in METHODS if any(getattr(star.finetune_examples, m) for star in self.grids))
+        """The methods that any star runs, in the order full, lora, prompt, then the study's own."""
+        return tuple(
+            m for m in self.known_methods() if any(star.finetune_examples.of(m) for star in self.grids)
+        )
+
+    def method(self, name: str, pet_size: int | None) -> MethodSpec:
+        """A method with a PET size."""
+        own = self.own_methods.get(name)
+        return MethodSpec(name=name, pet_size=pet_size) if own is None else own.resolve(name, pet_size)
+
+    def base_size(self, method: str) -> int | None:
+        """The PET size of the base setting."""
+        own = self.own_methods.get(method)
+        stated = self.base.pet_size.of(method)
+        return own.stated_size() if own is not None and stated is None else stated
 
     def candidates(self, method: str) -> list[Choice]:
         """Every (optimiser, learning rate) that is stated for a method."""
-        stated = getattr(self.learning_rates, method)
+        stated = self.learning_rates.of(method) or ()
         choices: list[Choice] = []
         for item in stated:
             if isinstance(item, Candidates):
@@ -257,6 +320,40 @@ class StudySpec(Strict):
                 optimizer = for_method(self.train.optimizer, method) or OptimizerSpec()
                 choices.append(Choice(optimizer=optimizer, learning_rate=item))
         return choices
+
+    @model_validator(mode="after")
+    def _methods_are_known(self) -> StudySpec:
+        for name, own in self.own_methods.items():
+            try:
+                own.check(name)
+            except FieldError as error:
+                error.field = ("methods", *error.field)
+                raise
+        known = self.known_methods()
+        sized = (*PET_METHODS, *(name for name in known if name not in METHODS))
+        stated: list[tuple[ByMethod[Any], tuple[str, ...], tuple[str | int, ...]]] = [
+            (self.base.pet_size, sized, ("base", "pet_size")),
+            (self.learning_rates, known, ("learning_rates",)),
+        ]
+        for index, star in enumerate(self.grids):
+            stated.append((star.finetune_examples, known, ("grids", index, "finetune_examples")))
+            if isinstance(star, PetStar):
+                stated.append((star.values, sized, ("grids", index, "values")))
+        for name in TrainSettings.model_fields:
+            setting = getattr(self.train, name)
+            if isinstance(setting, PerMethod):
+                stated.append((setting, known, ("train", name)))
+        for values, names, field in stated:
+            for key in values.__pydantic_extra__:
+                if key not in names:
+                    raise UnknownKey(names, *field, key)
+        for name, own in self.own_methods.items():
+            if own.size_argument in own.settings and self.base.pet_size.of(name) is not None:
+                argument = own.size_argument
+                raise FieldError(
+                    f"the size once: here or as methods.{name}.{argument}", "base", "pet_size", name
+                )
+        return self
 
     @model_validator(mode="after")
     def _something_to_run(self) -> StudySpec:
