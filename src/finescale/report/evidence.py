@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from finescale.advice.setting import at_base, base_setting, named_groups
 from finescale.errors import DataError, FinescaleError
 from finescale.expression import matches
 from finescale.laws.fitted import Fits, FittedLaw
@@ -15,11 +16,8 @@ from finescale.laws.fitting import fit, joint_fit
 from finescale.records import DATA_SIZE, FACTORS, Records, untuned
 from finescale.report.noise import Noise, seed_noise
 
-PAPER_FACTORS = ("model_params", "pretrain_tokens", "pet_size")
-"""The factors of the paper's Figures 2, 3 and 4."""
 METHOD_ORDER = ("full", "lora", "prompt")
 CURVE_LAWS = ("power", "rectified", "loglinear")
-UNNAMED = "unnamed"
 _SETTING = ("method", "model", *FACTORS, DATA_SIZE)
 
 
@@ -58,13 +56,7 @@ class TaskEvidence:
 
     def at_base(self, method: str, *, free: str = "") -> pl.DataFrame:
         """A method's settings with every factor but ``free`` at the base setting."""
-        rows = self.settings.filter(pl.col("method") == method)
-        for name in PAPER_FACTORS:
-            wanted = self.base.get(f"{name}.{method}", self.base.get(name))
-            if name != free and wanted is not None and name in rows.columns:
-                near = (pl.col(name) / wanted - 1).abs() < 1e-9
-                rows = rows.filter(near | pl.col(name).is_null())
-        return rows.sort(DATA_SIZE)
+        return at_base(self.settings, self.base, method, free=free).sort(DATA_SIZE)
 
 
 @dataclass(frozen=True)
@@ -120,12 +112,8 @@ def _complete(records: Records, hold_out: str | None) -> Records:
 
 
 def _marked(table: pl.DataFrame, hold_out: str | None) -> pl.DataFrame:
+    table = named_groups(table)
     have = table.columns
-    named = [
-        (pl.col(name).fill_null(UNNAMED) if name in have else pl.lit(UNNAMED)).alias(name)
-        for name in ("task", "method")
-    ]
-    table = table.with_columns(named)
     if hold_out == "largest":
         sizes = [name for name in ("model_params", DATA_SIZE) if name in have]
         most = [pl.col(name) == pl.col(name).max().over("task", "method") for name in sizes]
@@ -150,7 +138,7 @@ def _described(task: str, records: Records) -> TaskEvidence:
         + [name for name in found if name not in METHOD_ORDER]
     )
     noise = {method: seed_noise(settings.filter(pl.col("method") == method)) for method in methods}
-    return TaskEvidence(task, settings, bare, _base(tuned), methods, noise)
+    return TaskEvidence(task, settings, bare, base_setting(tuned), methods, noise)
 
 
 def _settings(rows: pl.DataFrame, loss: str) -> pl.DataFrame:
@@ -165,26 +153,6 @@ def _settings(rows: pl.DataFrame, loss: str) -> pl.DataFrame:
         pl.col("held_out").any(),
         *[pl.col(name).mean() for name in also],
     )
-
-
-def _base(tuned: pl.DataFrame) -> dict[str, float]:
-    """The most frequent value of each factor; the smallest of several."""
-    base: dict[str, float] = {}
-    for name in ("model_params", "pretrain_tokens"):
-        value = _most_frequent(tuned, name)
-        if value is not None:
-            base[name] = value
-    for (method,), part in tuned.group_by("method", maintain_order=True):
-        value = _most_frequent(part, "pet_size")
-        if value is not None:
-            base[f"pet_size.{method}"] = value
-    return base
-
-
-def _most_frequent(rows: pl.DataFrame, name: str) -> float | None:
-    values = rows[name].drop_nulls() if name in rows.columns else pl.Series(name, [], dtype=pl.Float64)
-    values = values.filter(values > 0)
-    return float(values.mode().min()) if values.len() else None  # type: ignore[arg-type]
 
 
 def _fitted(task: TaskEvidence, records: Records, bootstrap: int, seed: int) -> TaskEvidence:

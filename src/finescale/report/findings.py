@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from finescale.advice.setting import PAPER_FACTORS, UNNAMED
 from finescale.advice.wording import capital, count, listed, method_name, nats, pet_word
 from finescale.laws.fitted import FittedLaw
 from finescale.records import DATA_SIZE
-from finescale.report.evidence import PAPER_FACTORS, UNNAMED, TaskEvidence
+from finescale.report.evidence import TaskEvidence
 from finescale.report.noise import LEVEL, Difference, Noise, difference
 
 Observed = tuple[float, int]

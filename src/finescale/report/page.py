@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import metadata, resources
 
+from finescale.advice.setting import PAPER_FACTORS, UNNAMED
 from finescale.advice.wording import capital, count, factor_name, listed, method_name, nats, slug
 from finescale.laws.fitting import DELTA
 from finescale.report import audit, palette
 from finescale.report.charts import prefixed
-from finescale.report.evidence import PAPER_FACTORS, UNNAMED, Evidence, TaskEvidence
+from finescale.report.evidence import Evidence, TaskEvidence
 from finescale.report.figures import NUMBERS, Figure
 from finescale.report.findings import Answer, answer, law_at_base
 from finescale.report.markup import Html, bullets, folded, joined, note, paragraphs, table, tag

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from finescale.advice.setting import PAPER_FACTORS
 from finescale.advice.wording import capital, count, factor_name, method_name, nats
 from finescale.laws.fitted import FittedLaw
 from finescale.records import DATA_SIZE
-from finescale.report.evidence import CURVE_LAWS, PAPER_FACTORS, TaskEvidence
+from finescale.report.evidence import CURVE_LAWS, TaskEvidence
 from finescale.report.sheet import Row, Sheet, Shown, column, plain
 
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from finescale.advice.setting import PAPER_FACTORS
 from finescale.advice.wording import factor_name, method_name, nats, number
 from finescale.laws.fitted import FittedLaw, Parameter
-from finescale.report.evidence import PAPER_FACTORS, Evidence, TaskEvidence
+from finescale.report.evidence import Evidence, TaskEvidence
 from finescale.report.sheet import Row, Sheet, Shown, column, named_task
 
 SUFFIX = {"model_params": "m", "pretrain_tokens": "p", "pet_size": "t"}
