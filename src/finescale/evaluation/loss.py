@@ -71,6 +71,8 @@ def evaluate(tuned: Tuned, batches: Iterable[Batch]) -> Loss:
 @torch.no_grad()
 def packing_agrees(tuned: Tuned, examples: Sequence[Encoded], pad: int, tolerance: float = 1e-4) -> bool:
     """Whether a first batch has the same mean loss packed and padded (models with sliding windows differ)."""
+    if not tuned.packs:
+        return False
     packed = collate(examples, pad, tuned.prompt_length, packed=True)
     padded = collate(examples, pad, tuned.prompt_length, packed=False)
     difference = float(tuned.loss(packed)) - float(tuned.loss(padded))

@@ -38,6 +38,6 @@ def wrap_lora(model: PreTrainedModel, rank: int, seed: int, alpha: float | None 
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
     def save(folder: Path) -> None:
-        adapted.save_pretrained(str(folder))
+        adapted.save_pretrained(str(folder), save_embedding_layers=False)
 
     return Tuned(model=cast(PreTrainedModel, model), trainable=trainable, save=save)

@@ -10,6 +10,7 @@ import torch
 from peft import PromptTuningConfig, PromptTuningInit, TaskType, get_peft_model
 from transformers import PreTrainedModel
 
+from finescale.errors import UsageError
 from finescale.tuning.tuned import Tuned
 
 START_FROM = 5_000
@@ -27,7 +28,17 @@ def wrap_prompt(model: PreTrainedModel, length: int, seed: int, frequent: Sequen
 
     Returns:
         The tuned model; only the prompt [length, width] is trained.
+
+    Raises:
+        UsageError: Fewer tokens in `frequent` than the prompt is long.
     """
+    if len(frequent) < length:
+        raise UsageError(
+            "the training data has too few distinct tokens to start a soft prompt from",
+            wanted=f"at least {length}, the prompt's length",
+            got=str(len(frequent)),
+            remedy="lower the prompt's length (pet_size)",
+        )
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     pool = torch.tensor(list(frequent[:START_FROM]))
@@ -46,6 +57,6 @@ def wrap_prompt(model: PreTrainedModel, length: int, seed: int, frequent: Sequen
         encoder = cast(torch.nn.ModuleDict, adapted.prompt_encoder)["default"]
         with torch.no_grad():
             cast(torch.nn.Embedding, encoder.embedding).weight.copy_(prompt)
-        adapted.save_pretrained(str(folder))
+        adapted.save_pretrained(str(folder), save_embedding_layers=False)
 
     return Tuned(model=model, trainable={"soft_prompt": prompt}, save=save, soft_prompt=prompt)

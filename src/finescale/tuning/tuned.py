@@ -21,12 +21,14 @@ class Tuned:
         trainable: The trained tensors by name.
         save: Writes what was trained to a folder (PEFT's format for adapters, safetensors for full tuning).
         soft_prompt: The soft prompt [length, width], put before every example; None without one.
+        packs: Whether a row may hold several examples (not where a method adds virtual tokens to each row).
     """
 
     model: PreTrainedModel
     trainable: dict[str, torch.nn.Parameter]
     save: Callable[[Path], None]
     soft_prompt: torch.nn.Parameter | None = None
+    packs: bool = True
 
     @property
     def prompt_length(self) -> int:
@@ -47,7 +49,7 @@ class Tuned:
         assert head is not None
 
         def pick(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            hidden = inputs[0]
+            hidden = inputs[0][:, -batch.input_ids.shape[1] :]  # without a method's virtual tokens
             return (hidden.reshape(-1, hidden.shape[-1])[batch.predicting], *inputs[1:])
 
         hook = head.register_forward_pre_hook(pick)

@@ -1,0 +1,115 @@
+"""Any other PEFT method from its configuration: DoRA, rsLoRA, IA3, prefix tuning, ..."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, cast
+
+import peft
+import torch
+from peft import PeftConfig, get_peft_model
+from transformers import PreTrainedModel
+
+from finescale.errors import UsageError
+from finescale.run_spec import MethodSpec
+from finescale.spec import unknown
+from finescale.tuning.tuned import Tuned
+
+NEEDS_MORE = {
+    "AdaLoraConfig": "a call at every step that moves ranks between weights",
+    "CPTConfig": "token types of every example",
+    "MultitaskPromptTuningConfig": "a task id for every example",
+    "PolyConfig": "a task id for every example",
+    "XLoraConfig": "adapters that are trained already",
+}
+"""Configurations that PEFT cannot train in a plain loop, and what they need besides."""
+
+
+def configuration(method: MethodSpec) -> PeftConfig:
+    """PEFT's configuration of a method.
+
+    A `LoraConfig` without `target_modules` adapts all attention and feed-forward weights, and without
+    `lora_alpha` has alpha = rank, as the built-in LoRA.
+
+    Args:
+        method: A method with `peft` and its arguments.
+
+    Raises:
+        UsageError: No such configuration or argument, or PEFT refuses the arguments.
+    """
+    kinds = {name: kind for name, kind in vars(peft).items() if _is_configuration(kind)}
+    where = f"methods.{method.name}"
+    if method.peft not in kinds:
+        raise unknown("PEFT configuration", str(method.peft), kinds, f"{where}.peft")
+    kind = kinds[method.peft]
+    if method.peft in NEEDS_MORE:
+        raise UsageError(
+            f"{method.peft} cannot be trained here",
+            wanted="a PEFT method that a plain training loop can train",
+            got=f"{method.peft}: it needs {NEEDS_MORE[method.peft]}",
+            where=f"{where}.peft",
+        )
+    arguments = {field.name for field in dataclasses.fields(kind) if field.init}
+    for name in method.settings:
+        if name not in arguments:
+            raise unknown(f"argument of {method.peft}", name, arguments, f"{where}.{name}")
+    settings: dict[str, Any] = {"task_type": "CAUSAL_LM", **method.settings}
+    if method.peft == "LoraConfig":
+        settings = {"target_modules": "all-linear", "lora_alpha": method.lora_alpha} | settings
+    try:
+        return kind(**{name: value for name, value in settings.items() if value is not None})
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"PEFT refuses the settings of {method.name!r}",
+            wanted=f"arguments of {method.peft}",
+            got=str(error),
+            where=where,
+        ) from None
+
+
+def _is_configuration(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, PeftConfig) and kind is not PeftConfig
+
+
+def wrap_configured(model: PreTrainedModel, method: MethodSpec, seed: int) -> Tuned:
+    """Adds a PEFT method to the model (in place).
+
+    Args:
+        model: The base model.
+        method: A method with `peft` and its arguments.
+        seed: Draws the adapter's start.
+
+    Returns:
+        The tuned model. One that adds virtual tokens (prefix tuning) does so for every row, so that its
+        examples cannot be packed.
+
+    Raises:
+        UsageError: The method does not fit the model.
+    """
+    settings = configuration(method)
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    try:
+        adapted = get_peft_model(model, settings)
+    except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
+        raise UsageError(
+            f"PEFT cannot add {method.name!r} ({method.peft}) to this model",
+            wanted="a method that fits its architecture",
+            got=str(error),
+            remedy="state its `target_modules`, or take another method",
+            where=f"methods.{method.name}",
+        ) from None
+    finally:
+        torch.set_rng_state(state)
+    trainable = {name: p for name, p in adapted.named_parameters() if p.requires_grad}
+
+    def save(folder: Path) -> None:
+        adapted.save_pretrained(str(folder), save_embedding_layers=False)
+
+    return Tuned(
+        model=cast(PreTrainedModel, adapted),
+        trainable=trainable,
+        save=save,
+        packs=not settings.is_prompt_learning,
+    )
