@@ -142,6 +142,58 @@ def predict(
 
 
 @app.command()
+def advise(
+    records: TableArgument,
+    examples: Annotated[
+        float | None, typer.Option(help="Finetuning examples at hand. (default: the most all methods had)")
+    ] = None,
+    model_params: Annotated[
+        float | None, typer.Option(help="Parameters of the model. (default: the base setting's)")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(help="FLOPs for one training run.")] = None,
+    target_loss: Annotated[float | None, typer.Option(help="Loss to reach, nats per token.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task. (default: every task)")] = None,
+    crossovers: Annotated[
+        bool, typer.Option("--crossovers", help="Show at which data sizes the better method changes.")
+    ] = False,
+    price_per_hour: Annotated[float | None, typer.Option(help="Price of an hour of the machine.")] = None,
+    flops_per_second: Annotated[
+        float | None, typer.Option(help="The machine's rate. (default: as in the records)")
+    ] = None,
+    tokens_per_example: Annotated[
+        float | None,
+        typer.Option(help="Tokens for one example, all passes. (default: as in the records)"),
+    ] = None,
+    law: Annotated[str, typer.Option(help="Law of the zoo; auto: the best on hidden sizes.")] = "auto",
+    loss: Loss = None,
+    base: Base = None,
+    column: Column = None,
+    bootstrap: Bootstrap = 1000,
+    seed: Seed = 0,
+    json: Json = None,
+) -> None:
+    """Say which method is best for this much data, model or budget - or which runs would tell."""
+    from finescale.advice import commands
+    from finescale.advice.answers import Question
+    from finescale.laws.commands import Table, base_values
+
+    prices = {"price_per_hour": price_per_hour, "flops_per_second": flops_per_second}
+    prices |= {"tokens_per_example": tokens_per_example}
+    commands.advise_command(
+        Table(records, loss, column or []),
+        Question(examples, model_params, budget, target_loss),
+        task=task,
+        crossing=crossovers,
+        prices=prices,
+        to=json,
+        law=law,
+        base=base_values(base or []),
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+
+
+@app.command()
 def report(
     source: Annotated[Path, typer.Argument(help="Study file, study folder, or table of runs.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to. (default: FOLDER/report)")] = None,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from finescale.advice.scan import Scan, interval, roots
-from finescale.advice.wording import count, factor_name, method_name, ratio
+from finescale.advice.wording import chance, count, factor_name, method_name, ratio
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import FAR, FittedLaw
 from finescale.laws.published import equal_reducible_loss
@@ -67,17 +67,22 @@ class CriticalPoint:
 
     @property
     def words(self) -> str:
-        """The point in words: who is ahead up to where."""
-        where = "" if self.at is None else f" at {count(self.at)}"
-        drawn = "" if math.isnan(self.probability) else f" ({self.probability:.0%} of the draws cross)"
+        """The point in words: who is ahead up to where, at which value, in how many draws."""
+        where = "" if self.at is None else f"at {count(self.at)} "
+        drawn = "" if math.isnan(self.probability) else f" ({chance(self.probability)} of the draws cross)"
+        return f"{where}{self.ahead}{drawn}"
+
+    @property
+    def ahead(self) -> str:
+        """Who is ahead up to where."""
         if not self.crossings:
-            return f"no crossover{where}: {method_name(self.better)} is ahead throughout{drawn}"
+            return f"{method_name(self.better)} throughout"
         parts = [
             f"{method_name(c.below)} up to {count(c.examples)} examples{_reach(c)}, "
             f"then {method_name(c.above)}"
             for c in self.crossings
         ]
-        return f"{'; '.join(parts)}{where}{drawn}"
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)

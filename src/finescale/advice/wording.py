@@ -45,6 +45,11 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if size >= 1 or value == 0 else f"{value:.2g}"
 
 
+def examples_of(value: float) -> str:
+    """A number of examples: ``1 example``, ``4,096 examples``."""
+    return f"{count(value)} example{'' if count(value) == '1' else 's'}"
+
+
 def nats(value: float | None, digits: int = 3) -> str:
     """A loss or a difference in nats; a dash where there is none; small ones keep a digit."""
     if value is None or not math.isfinite(value):
@@ -64,6 +69,13 @@ def ratio(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "-"
     return f"{float(f'{value:.2g}'):,g}" if value < 1e15 else f"{value:.2g}"
+
+
+def chance(probability: float) -> str:
+    """A probability in percent; never quite 0 or 1, which resamples cannot show."""
+    if math.isnan(probability):
+        return "-"
+    return "over 99%" if probability > 0.99 else "under 1%" if probability < 0.01 else f"{probability:.0%}"
 
 
 def hours(seconds: float | None) -> str:

@@ -1,0 +1,298 @@
+"""What can be chosen: methods with a law each, and how far each law has been wrong.
+
+A question moves two things, the model and the data. Where model size explains the losses, one law over both
+(multiplicative or additive, whichever predicts hidden sizes better) answers for every method. Where it does
+not - one model only, or models of different families - every model has a curve of its own over the data size,
+and each (method, model) is a candidate. Laws are fitted to all runs, held-out ones too; what is hidden is
+hidden to test them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from finescale.advice.critical import name_of
+from finescale.advice.scan import times_outside
+from finescale.advice.setting import at_base, base_setting, named_groups
+from finescale.advice.wording import factor_name, listed, nats
+from finescale.errors import DataError, UsageError
+from finescale.laws.fitted import Fits, FittedLaw
+from finescale.laws.fitting import fit
+from finescale.laws.formulas import named
+from finescale.laws.selection import BASELINE, CURVES, SURFACES, Backtest, backtest
+from finescale.records import DATA_SIZE, Records, untuned
+
+SIZE = "model_params"
+_MOST_UNEXPLAINED = 0.5
+"""A law over model size that leaves more of the models' spread unexplained than this is not used."""
+_HIDE = (1, 2)
+"""How many of the largest data sizes a backtest hides, step by step."""
+
+
+@dataclass(frozen=True)
+class Misses:
+    """How far a law has been off, in nats (mean absolute deviations); NaN where it could not be tested.
+
+    Attributes:
+        inside: On the settings that it was fitted to.
+        data: On hidden, larger data sizes (the backtest).
+        size: On the hidden largest model.
+    """
+
+    inside: float
+    data: float
+    size: float
+
+    def expected(self, outside: Mapping[str, float]) -> float:
+        """What to expect of a question so many times outside the data, by column; NaN: untested."""
+        parts = [self.inside]
+        parts += [self.data] if outside.get(DATA_SIZE, 1.0) > 1 + 1e-9 else []
+        parts += [self.size] if outside.get(SIZE, 1.0) > 1 + 1e-9 else []
+        return math.nan if any(map(math.isnan, parts)) else max(parts)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to finetune.
+
+    Attributes:
+        name: The method; with the model (``lora on gpt2``) where every model has a law of its own.
+        method: The method.
+        law: Its law.
+        misses: How far the law has been off.
+        tuned: Whether its learning rate was chosen by a sweep; None where the records do not say.
+        size: Parameters of the model where the law is that of one model; None where it is not known.
+    """
+
+    name: str
+    method: str
+    law: FittedLaw
+    misses: Misses
+    tuned: bool | None
+    size: float | None = None
+
+    def asked(self, model_params: float | None, examples: Any) -> dict[str, Any]:
+        """The law's question."""
+        return {SIZE: model_params, DATA_SIZE: examples} if self.law.factors else {DATA_SIZE: examples}
+
+    def outside(self, model_params: float | None, examples: float) -> dict[str, float]:
+        """How many times outside the law's data a question lies, by column; 1 inside."""
+        return times_outside(self.law, self.asked(model_params, examples))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Everything that can be chosen for one task.
+
+    Attributes:
+        task: The task.
+        law: The law's name.
+        factor: ``model_params`` where one law holds over model sizes, else None.
+        members: The candidates.
+        sizes: Model sizes with runs, ascending.
+        base: The base setting, at which the other factors stay.
+        runs: The finished tuned runs at the base setting (any model size).
+        notes: What to know, in sentences.
+    """
+
+    task: str
+    law: str
+    factor: str | None
+    members: tuple[Candidate, ...]
+    sizes: tuple[float, ...]
+    base: Mapping[str, Any]
+    runs: pl.DataFrame
+    notes: tuple[str, ...]
+
+    @property
+    def laws(self) -> list[FittedLaw]:
+        """The candidates' laws."""
+        return [member.law for member in self.members]
+
+
+def tasks_of(records: Records) -> list[str]:
+    """The tasks with finished runs of tuned models."""
+    return named_groups(_tuned(records.frame))["task"].unique(maintain_order=True).to_list()
+
+
+def candidates(
+    records: Records,
+    task: str | None = None,
+    *,
+    law: str = "auto",
+    base: Mapping[str, Any] | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Candidates:
+    """Fits and tests what can be chosen for one task.
+
+    Args:
+        records: The runs.
+        task: The task; may be left out where there is one.
+        law: A law of the zoo; ``auto``: the one that predicts hidden data sizes best.
+        base: Values at which other factors stay; default: the most frequent.
+        bootstrap: Number of resamples.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The candidates.
+
+    Raises:
+        UsageError: A task that is not there, or several and none named.
+        DataError: No run to fit, or too few.
+    """
+    frame = _of_task(records, task)
+    chosen = str(frame["task"][0])
+    setting: dict[str, Any] = {**base_setting(frame), **(base or {})}
+    methods = frame["method"].unique(maintain_order=True).to_list()
+    runs = pl.concat([at_base(frame, setting, method, free=SIZE) for method in methods])
+    if not runs.height:
+        raise DataError("no run at this base setting", got=f"--base {dict(base or {})}", where=chosen)
+    mine = replace(records, frame=runs, notes=())
+    sizes = sorted(runs[SIZE].drop_nulls().unique().to_list()) if SIZE in runs.columns else []
+    options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "hold_out": False}
+    asked = None if law == "auto" else named(law)
+    notes: list[str] = []
+    factor = SIZE if len(sizes) > 1 and (asked is None or not asked.per_curve) else None
+    if factor and asked is None:
+        share = _unexplained(fit(mine, SURFACES[0], SIZE, hold_out=False, bootstrap=0))
+        if share > _MOST_UNEXPLAINED:
+            factor = None
+            notes.append(
+                f"A law over {factor_name(SIZE)} leaves {share:.0%} of the spread between these models "
+                "unexplained: their losses do not follow from their sizes. So every model has a curve of its "
+                "own, and nothing can be said about other models."
+            )
+    among = (law,) if asked else SURFACES if factor else CURVES
+    tried = _tested(mine, among, factor)
+    name = _best(tried, chosen, among) or among[0]
+    fits = fit(mine, name, factor, **options)
+    notes += [*fits.notes, *_beaten(tried, chosen, name)]
+    by_size = _size_misses(mine, name, max(sizes)) if factor else {}
+    members = _members(fits, tried, by_size, runs)
+    return Candidates(chosen, name, factor, members, tuple(sizes), setting, runs, tuple(notes))
+
+
+def _tuned(frame: pl.DataFrame) -> pl.DataFrame:
+    if DATA_SIZE not in frame.columns:
+        raise DataError(f"advice needs the column {DATA_SIZE}", remedy=f"--column {DATA_SIZE}=THEIRS")
+    frame = named_groups(frame)
+    return frame.filter(~untuned() & (pl.col(DATA_SIZE) > 0))
+
+
+def _of_task(records: Records, task: str | None) -> pl.DataFrame:
+    frame = _tuned(records.frame)
+    frame = frame.filter(pl.col(records.loss).is_not_null())
+    if not frame.height:
+        left = ", ".join(f"{many} with {reason}" for reason, many in records.left_out.items())
+        raise DataError(
+            "no finished run of a tuned model: nothing can be advised",
+            wanted="runs with a loss, and status done",
+            got=f"{records.every_row.height} rows" + (f" ({left})" if left else ""),
+            remedy="see why they failed: finescale report",
+            where=records.source,
+        )
+    have = frame["task"].unique(maintain_order=True).to_list()
+    if task is None and len(have) > 1:
+        raise UsageError("several tasks", wanted="one of them", got=", ".join(have), remedy="--task NAME")
+    if task is not None and task not in have:
+        raise UsageError(f"no finished run of the task `{task}`", wanted="one of " + ", ".join(have))
+    return frame.filter(pl.col("task") == (task or have[0]))
+
+
+def _tested(records: Records, laws: tuple[str, ...], factor: str | None) -> Backtest | None:
+    """The backtest on hidden data sizes; None where there are too few to hide any."""
+    try:
+        return backtest(records, laws, factor, hide=_HIDE, hold_out=False)
+    except DataError:
+        return None
+
+
+def _best(tried: Backtest | None, task: str, among: tuple[str, ...]) -> str | None:
+    """The law with the smallest error on hidden sizes; the straight line fits the last sizes only."""
+    if tried is None:
+        return None
+    rows = tried.scores.filter((pl.col("task") == task) & pl.col("law").is_in(among))
+    return str(rows["law"][0]) if rows.height else None
+
+
+def _beaten(tried: Backtest | None, task: str, law: str) -> list[str]:
+    """A sentence where a straight line predicts hidden sizes better than the law, or nothing was tested."""
+    if tried is None:
+        return ["Too few data sizes to hide any: the laws are untested beyond their data."]
+    errors = dict(tried.scores.filter(pl.col("task") == task).select("law", "error").iter_rows())
+    if law != BASELINE and law in errors and errors.get(BASELINE, math.inf) < errors[law]:
+        return [
+            f"A straight line through the last three data sizes predicts hidden sizes better than the {law} "
+            f"law ({nats(errors[BASELINE])} against {nats(errors[law])} nats off on average)."
+        ]
+    return []
+
+
+def _size_misses(records: Records, law: str, largest: float) -> dict[str, float]:
+    """How far each method's law is off on the largest model when that is hidden, by method."""
+    try:
+        fits = fit(records, law, SIZE, hold_out=f"{SIZE} >= {largest * (1 - 1e-9)!r}", bootstrap=0)
+    except DataError:
+        return {}
+    return {str(made.by.get("method")): made.delta_h for made in fits}
+
+
+def _unexplained(fits: Fits) -> float:
+    """Mean absolute deviation of the law over that of the median loss at each data size."""
+    missed = spread = 0.0
+    for made in fits:
+        assert made.points is not None
+        error = (pl.col("loss") - pl.col("predicted")).abs().sum()
+        null = (pl.col("loss") - pl.col("loss").median().over(DATA_SIZE)).abs().sum()
+        a, b = made.points.select(error.alias("error"), null.alias("null")).row(0)
+        missed, spread = missed + a, spread + b
+    return missed / spread if spread > 0 else 0.0
+
+
+def _members(
+    fits: Fits, tried: Backtest | None, size_misses: Mapping[str, float], runs: pl.DataFrame
+) -> tuple[Candidate, ...]:
+    curves = not fits[0].factors
+    several = curves and len({law.by.get("model") or law.by.get(SIZE) for law in fits}) > 1
+    members = []
+    for made in fits:
+        method = str(made.by["method"])
+        own = runs.filter(pl.col("method") == method)
+        model = made.by.get("model") or made.by.get(SIZE)
+        if several and made.by.get("model") is None and model is not None:
+            made = replace(made, by={**made.by, "model": f"{model:g} parameters"})  # noqa: PLW2901
+        elif not several:
+            made = replace(made, by={k: v for k, v in made.by.items() if k in ("task", "method")})  # noqa: PLW2901
+        misses = Misses(made.delta_e, _hidden_miss(tried, made), size_misses.get(method, math.nan))
+        size = made.by.get(SIZE)
+        if curves and size is None and SIZE in own.columns and own[SIZE].n_unique() == 1:
+            size = own[SIZE][0]
+        members.append(Candidate(name_of(made), method, made, misses, _rates_tuned(own), size))
+    return tuple(members)
+
+
+def _hidden_miss(tried: Backtest | None, law: FittedLaw) -> float:
+    if tried is None:
+        return math.nan
+    rows = tried.cells.filter(pl.col("law") == law.law)
+    for name, value in law.by.items():
+        if name in rows.columns and name in ("method", "model") and value is not None:
+            rows = rows.filter(pl.col(name) == value)
+    error = (rows["predicted"] - rows["loss"]).abs().mean()
+    return math.nan if error is None else float(error)  # type: ignore[arg-type]
+
+
+def _rates_tuned(runs: pl.DataFrame) -> bool | None:
+    values = runs["lr_tuned"].drop_nulls() if "lr_tuned" in runs.columns else pl.Series([], dtype=pl.Boolean)
+    return bool(values.all()) if values.len() else None
+
+
+def untuned_methods(found: Candidates) -> str:
+    """The methods whose learning rate no sweep chose, in words; empty where there is none."""
+    return listed([member.method for member in found.members if member.tuned is False])

@@ -1,0 +1,138 @@
+"""Advice and crossovers as tables: for a terminal and for notebooks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from finescale.advice.answers import Advice, Gain, Option
+from finescale.advice.wording import capital, chance, count, hours, method_name, nats, number
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from finescale.advice.critical import Crossovers
+
+Columns = list[tuple[str, Callable[[Option], str]]]
+
+
+def advice_table(advice: Advice) -> Table:
+    """One row a candidate, best first."""
+    from rich.table import Table  # noqa: PLC0415 - rich only where something is shown
+
+    title = "predicted test loss, nats per target token, with 90% intervals"
+    shown = Table(title=title, title_justify="left", header_style="bold")
+    columns = option_columns(advice)
+    for heading, _ in columns:
+        left = heading == "candidate"
+        shown.add_column(heading, justify="left" if left else "right", overflow="fold")
+    for option in advice.options:
+        shown.add_row(*(_plain(cell(option)) for _, cell in columns))
+    return shown
+
+
+def option_columns(advice: Advice) -> Columns:
+    """The columns that this advice has something to say in."""
+    options = advice.options
+    columns: Columns = [("candidate", lambda o: capital(method_name(o.name)))]
+    if len({(o.examples, o.model_params) for o in options}) > 1:
+        columns.append(("examples", lambda o: count(o.examples)))
+        if any(o.model_params for o in options):
+            columns.append(("parameters", lambda o: count(o.model_params)))
+    columns += [
+        ("loss", lambda o: nats(o.loss)),
+        ("mean's interval", lambda o: _range(o.low, o.high)),
+        ("a new run's", lambda o: _range(o.run_low, o.run_high)),
+    ]
+    if len(options) > 1:
+        columns.append(("best with", lambda o: chance(o.probability)))
+    if any(o.needed for o in options):
+        columns.append(("examples for target", _needed))
+    columns.append(("2x examples buys", lambda o: gain(o.double_examples)))
+    if any(o.double_model for o in options):
+        columns.append(("2x model buys", lambda o: gain(o.double_model)))
+    if any(math.isfinite(o.cost.flops) for o in options):
+        columns.append(("FLOPs", lambda o: number(o.cost.flops)))
+    if any(math.isfinite(o.cost.hours) for o in options):
+        columns.append(("time", lambda o: hours(3600 * o.cost.hours)))
+    if any(math.isfinite(o.cost.money) for o in options):
+        columns.append(("price", lambda o: number(o.cost.money)))
+    columns.append(("laws missed by", lambda o: nats(o.missed)))
+    return columns
+
+
+def crossover_table(found: Sequence[Crossovers]) -> Table:
+    """One row a pair and value of the factor."""
+    from rich.table import Table  # noqa: PLC0415
+
+    low, high = found[0].within
+    title = f"crossovers from {count(low)} to {count(high)} examples"
+    shown = Table(title=title, title_justify="left", header_style="bold")
+    for heading in ("pair", found[0].factor or "factor"):
+        shown.add_column(heading, overflow="fold")
+    shown.add_column("who is ahead", overflow="fold")
+    shown.add_column("draws that cross", justify="right")
+    equal = any(math.isfinite(pair.H) for pair in found)
+    if equal:
+        shown.add_column("equal reducible loss (not the crossover)", justify="right")
+    for pair in found:
+        for point in pair.points:
+            shown.add_row(
+                _plain(f"{method_name(pair.first)} / {method_name(pair.second)}"),
+                "-" if point.at is None else count(point.at),
+                _plain(point.ahead),
+                chance(point.probability),
+                *([count(point.equal_reducible)] if equal else []),
+            )
+    return shown
+
+
+def advice_html(advice: Advice) -> str:
+    """The advice for a notebook; every text is escaped."""
+    columns = option_columns(advice)
+    head = "".join(f"<th>{escape(heading)}</th>" for heading, _ in columns)
+    rows = [
+        "<tr>" + "".join(f"<td>{escape(cell(option))}</td>" for _, cell in columns) + "</tr>"
+        for option in advice.options
+    ]
+    settle = "".join(f"<li>{escape(run.words)}</li>" for run in advice.settle)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in advice.notes)
+    parts = [
+        f"<p><b>{escape(advice.sentence)}</b></p>",
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>",
+        f"<p>These runs would settle it:</p><ul>{settle}</ul>" if settle else "",
+        f"<ul>{notes}</ul>" if notes else "",
+    ]
+    return "".join(parts)
+
+
+def gain(found: Gain | None) -> str:
+    """What a doubling buys."""
+    if found is None:
+        return "-"
+    extra = f" for {number(found.flops, 2)} FLOPs" if math.isfinite(found.flops) else ""
+    return f"{nats(found.nats)}{extra}"
+
+
+def _range(low: float, high: float) -> str:
+    return "-" if math.isnan(low) else f"{nats(low)} to {nats(high)}"
+
+
+def _needed(option: Option) -> str:
+    need = option.needed
+    if need is None:
+        return "-"
+    if not math.isfinite(need.examples):
+        return f"not reachable: the floor {nats(need.floor)} is above it"
+    if math.isnan(need.low):
+        return count(need.examples)
+    high = count(need.high) if math.isfinite(need.high) else "no end"
+    return f"{count(need.examples)} [{count(need.low)} to {high}]"
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape as plain  # noqa: PLC0415
+
+    return plain(text)

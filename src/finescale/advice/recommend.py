@@ -1,0 +1,272 @@
+"""Which method (and model) for this much data, this model or this budget: losses, chances, costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from finescale.advice.answers import Advice, Gain, Needed, Option, Question
+from finescale.advice.candidates import SIZE, Candidate, Candidates, candidates
+from finescale.advice.cost import Costs, costs
+from finescale.advice.needs import needed
+from finescale.advice.verdict import judged
+from finescale.advice.wording import count, listed, method_name, nats
+from finescale.errors import DataError, UsageError
+from finescale.laws.fitted import FAR
+from finescale.records import DATA_SIZE, Records, read_records
+
+Array = np.ndarray[Any, Any]
+_SAME_SIZE = 0.05
+"""Models whose parameter counts differ by less are the model that is asked for."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A candidate at its model size and data size."""
+
+    member: Candidate
+    model_params: float | None
+    examples: float
+
+
+def recommend(
+    records: Records | Any,
+    *,
+    examples: float | None = None,
+    model_params: float | None = None,
+    budget: float | None = None,
+    target_loss: float | None = None,
+    task: str | None = None,
+    price_per_hour: float | None = None,
+    flops_per_second: float | None = None,
+    tokens_per_example: float | None = None,
+    law: str = "auto",
+    base: Mapping[str, Any] | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Advice:
+    """Answers a question about one task, or says why these records cannot.
+
+    Args:
+        records: Records, or what ``read_records`` takes.
+        examples: Finetuning examples at hand. Default: the largest data size that every method was run with;
+            with a budget, what it buys; with a target loss, what it needs.
+        model_params: Parameters of the model. Default: the base setting's; with a budget, the best of those
+            in the records.
+        budget: FLOPs for one training run.
+        target_loss: The loss to reach, in nats per target token.
+        task: The task; may be left out where there is one.
+        price_per_hour: Price of an hour of the machine.
+        flops_per_second: The machine's rate; default: as measured in the records.
+        tokens_per_example: Tokens processed for one example over all passes, where the records do not know.
+        law: A law of the zoo; ``auto``: the one that predicts hidden data sizes best.
+        base: Values at which other factors stay; default: the most frequent.
+        bootstrap: Number of resamples.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The advice.
+
+    Raises:
+        UsageError: A question that makes no sense; several tasks and none named.
+        DataError: Nothing to fit; a budget that buys no run; a target below every floor; a model that these
+            records say nothing about.
+    """
+    question = Question(examples, model_params, budget, target_loss)
+    check(question)
+    if not isinstance(records, Records):
+        records = read_records(records)
+    found = candidates(records, task, law=law, base=base, bootstrap=bootstrap, seed=seed)
+    prices = costs(
+        found.runs,
+        price_per_hour=price_per_hour,
+        flops_per_second=flops_per_second,
+        tokens_per_example=tokens_per_example,
+    )
+    return advise(found, question, prices)
+
+
+def check(question: Question) -> None:
+    """Refuses sizes, budgets and losses that are not positive.
+
+    Raises:
+        UsageError: One of them.
+    """
+    for name, value in vars(question).items():
+        if value is not None and not 0 < value < math.inf:
+            flag = f"--{name.replace('_', '-')} {value:g}"
+            raise UsageError(flag, wanted="a number above 0", got=f"{value:g}")
+
+
+def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
+    """Answers a question from candidates that are fitted already.
+
+    Raises:
+        DataError: As ``recommend``.
+    """
+    by_target = question.target_loss is not None and question.examples is None and question.budget is None
+    places = _places(found, question, prices)
+    needs: dict[str, tuple[Needed, Array | None]] = {}
+    if question.target_loss is not None:
+        needs = {p.member.name: needed(p.member, p.model_params, question.target_loss) for p in places}
+        _refuse_unreachable(needs, question.target_loss)
+    each = {p.member.name: prices.per_example(p.member.method, p.model_params) for p in places}
+    scale = each if all(map(math.isfinite, each.values())) else dict.fromkeys(each, 1.0)
+    if by_target:
+        cheapest = min(places, key=lambda p: needs[p.member.name][0].examples * scale[p.member.name])
+        size = needs[cheapest.member.name][0].examples
+        places = [replace(place, examples=size) for place in places]
+    scores: list[Array | None] = []
+    for place in places:
+        if by_target:
+            drawn = needs[place.member.name][1]
+            scores.append(None if drawn is None else drawn * scale[place.member.name])
+        elif place.member.law.draws:
+            scores.append(place.member.law.mean_draws(_asked(place)))
+        else:
+            scores.append(None)
+    chances = _chances(scores)
+    options = [
+        _option(place, chance, prices, needs.get(place.member.name, (None, None))[0])
+        for place, chance in zip(places, chances, strict=True)
+    ]
+    if by_target:
+        options.sort(key=lambda o: o.needed.examples * scale[o.name] if o.needed else math.inf)
+    else:
+        options.sort(key=lambda option: option.loss)
+    return judged(found, question, tuple(options), prices)
+
+
+def _asked(place: _Place) -> dict[str, Any]:
+    return place.member.asked(place.model_params, place.examples)
+
+
+def _places(found: Candidates, question: Question, prices: Costs) -> list[_Place]:
+    """Every candidate at the sizes that the question means for it."""
+    members = _at_size(found, question.model_params)
+    size = question.model_params or found.base.get(SIZE)
+    if question.budget is None:
+        examples = question.examples or min(member.law.ranges[DATA_SIZE][1] for member in members)
+        return [_Place(m, size if found.factor else m.size, examples) for m in members]
+    if not any(math.isfinite(prices.per_example(m.method, size or m.size)) for m in members):
+        raise DataError("the budget cannot be turned into runs", got=prices.basis)
+    places: list[_Place] = []
+    least = math.inf
+    for member in members:
+        low, high = member.law.ranges[DATA_SIZE]
+        sizes: Sequence[float | None] = [member.size]
+        if found.factor:
+            sizes = [question.model_params] if question.model_params else found.sizes
+        affordable = []
+        for params in sizes:
+            each = prices.per_example(member.method, params)
+            bought = min(question.budget / each, question.examples or FAR * high)
+            least = min(least, each * max(1.0, low / FAR))
+            if bought >= max(1.0, low / FAR):
+                affordable.append(_Place(member, params, bought))
+        if affordable:
+            places.append(min(affordable, key=_fitted_loss))
+    if not places:
+        raise DataError(
+            "the budget buys no run that these laws could predict",
+            wanted=f"at least {least:.2g} FLOPs",
+            got=f"{question.budget:.2g} FLOPs",
+            remedy="raise --budget, or ask for a smaller model",
+            where=found.task,
+        )
+    return places
+
+
+def _fitted_loss(place: _Place) -> float:
+    return float(replace(place.member.law, draws={}).predict(_asked(place)).value)
+
+
+def _at_size(found: Candidates, wanted: float | None) -> list[Candidate]:
+    """The candidates that know a model of this size.
+
+    Raises:
+        DataError: None does.
+    """
+    if found.factor is not None or wanted is None:
+        return list(found.members)
+    same = [m for m in found.members if m.size and abs(m.size / wanted - 1) < _SAME_SIZE]
+    if not same:
+        have = listed([count(size) for size in found.sizes[:8]]) or "no column model_params"
+        raise DataError(
+            f"these records say nothing about a model of {count(wanted)} parameters",
+            wanted="runs of several model sizes whose losses follow from the size",
+            got=have + (" and more" if len(found.sizes) > 8 else ""),
+            remedy="leave out --model-params, or run that model",
+            where=found.task,
+        )
+    return same
+
+
+def _refuse_unreachable(needs: Mapping[str, tuple[Needed, Array | None]], target: float) -> None:
+    if any(math.isfinite(need.examples) for need, _ in needs.values()):
+        return
+    floors = [f"{method_name(name)} {nats(need.floor)}" for name, (need, _) in needs.items()]
+    above = all(need.floor >= target for need, _ in needs.values())
+    raise DataError(
+        f"a loss of {target:g} is out of reach: "
+        + ("the floor of every law is above it" if above else "by every law it takes over 10^15 examples"),
+        wanted="a target above the lowest floor",
+        got="floors: " + "; ".join(floors[:8]),
+        remedy="ask for a larger model (--model-params), or for a higher --target-loss",
+    )
+
+
+def _chances(scores: Sequence[Array | None]) -> list[float]:
+    """In which share of the draws each candidate is best; a draw that scores none counts for none."""
+    known = [score for score in scores if score is not None]
+    if len(known) < len(scores):
+        return [math.nan] * len(scores)
+    table = np.stack(known)
+    best = np.where(np.isfinite(table.min(axis=0)), table.argmin(axis=0), -1)
+    return [float(np.mean(best == index)) for index in range(len(scores))]
+
+
+def _option(place: _Place, chance: float, prices: Costs, need: Needed | None) -> Option:
+    member, params, examples = place.member, place.model_params, place.examples
+    predicted = member.law.predict(_asked(place))
+    outside = member.outside(params, examples)
+    cost = prices.of(member.method, params, examples)
+    more_data = replace(place, examples=2 * examples)
+    larger = None
+    if member.law.factors and params is not None:
+        added = prices.of(member.method, 2 * params, examples).flops - cost.flops
+        larger = _gain(place, replace(place, model_params=2 * params), added)
+    return Option(
+        name=member.name,
+        method=member.method,
+        model_params=params,
+        examples=examples,
+        loss=float(predicted.value),
+        low=float(predicted.low),
+        high=float(predicted.high),
+        run_low=float(predicted.run_low),
+        run_high=float(predicted.run_high),
+        probability=chance,
+        missed=member.misses.expected(outside),
+        outside=outside,
+        cost=cost,
+        double_examples=_gain(place, more_data, cost.flops),
+        double_model=larger,
+        needed=need,
+        status=member.law.status,
+    )
+
+
+def _gain(here: _Place, there: _Place, flops: float) -> Gain:
+    value = _fitted_loss(here) - _fitted_loss(there)
+    law = here.member.law
+    if not law.draws:
+        return Gain(value, math.nan, math.nan, flops)
+    draws = law.mean_draws(_asked(here)) - law.mean_draws(_asked(there))
+    tail = 50 * (1 - law.level)
+    low, high = np.percentile(draws, [tail, 100 - tail])
+    return Gain(value, float(low), float(high), flops)
