@@ -30,6 +30,8 @@ def run(**changes):
         {"content": {"weights": "other", "tokenizer": "t", "data": "d"}},
         {"train": {"learning_rate": 2e-3}},
         {"train": {"epochs": 5}},
+        {"train": {"patience": 2}},
+        {"train": {"precision": "bf16"}},
         {"test_examples": 500},
     ],
 )
@@ -40,6 +42,11 @@ def test_what_changes_the_science_changes_the_fingerprint(changes):
 def test_names_do_not_enter_the_fingerprint():
     renamed = run(model=ModelSpec(name="elsewhere", pretrain_tokens=100, revision="main"))
     assert renamed.fingerprint() == run().fingerprint()
+
+
+@pytest.mark.parametrize("change", [{"micro_batch_size": 4}, {"gradient_checkpointing": True}])
+def test_what_only_saves_memory_does_not_enter_the_fingerprint(change):
+    assert run(train=change).fingerprint() == run().fingerprint()
 
 
 def test_the_fingerprint_is_stable():

@@ -324,3 +324,28 @@ def test_a_damaged_study_file_is_a_usage_error_or_a_study(start: int, length: in
     else:
         told = "s.yaml"
     assert "s.yaml" in told
+
+
+def test_batch_sizes_are_tried_with_every_learning_rate() -> None:
+    spec = study(STUDY + "batch_sizes: {full: [8, 32], prompt: [4]}\n")
+    tried = [(choice.learning_rate, choice.batch_size) for choice in spec.candidates("full")]
+    assert tried == [(1e-3, 8), (1e-3, 32), (3e-3, 8), (3e-3, 32), (1e-3, 8), (1e-3, 32)]
+    assert spec.train.resolve("full", spec.candidates("full")[1]).batch_size == 32
+    assert spec.train.resolve("prompt", spec.candidates("prompt")[0]).batch_size == 4
+    assert spec.train.resolve("lora", spec.candidates("lora")[0]).batch_size == 16
+
+
+def test_two_batch_sizes_need_a_sweep_setting() -> None:
+    text = STUDY.replace("sweep: {model: nano-0.05m, finetune_examples: 128}\n", "")
+    text = text.replace("  full:\n    - {optimizer: adafactor, rates: [1e-3, 3e-3]}\n", "  full:\n")
+    text = text.replace("lora: [1e-2, 3e-2]", "lora: 1e-2")
+    with pytest.raises(UsageError, match=r"batch_sizes\.full(?s:.*)one size, or a `sweep` setting"):
+        parse_study(text + "batch_sizes: {full: [8, 16]}\n")
+
+
+def test_training_options_are_one_value_or_one_a_method() -> None:
+    text = STUDY.replace("train: {", "train: {patience: {lora: 2}, micro_batch_size: 4, precision: bf16, ")
+    spec = study(text)
+    lora, full = (spec.train.resolve(name, spec.candidates(name)[0]) for name in ("lora", "full"))
+    assert (lora.patience, full.patience, full.micro_batch_size, full.precision) == (2, None, 4, "bf16")
+    assert "did you mean 'bf16'" in refused("train: {", "train: {precision: bf61, ")

@@ -37,10 +37,12 @@ class Hashed(Strict):
 
     added: ClassVar[frozenset[str]] = frozenset()
     """Fields that came after fingerprint version 1: they count only where they differ from their default."""
+    ignored: ClassVar[frozenset[str]] = frozenset()
+    """Fields that never count: they change memory or speed, and results only by rounding."""
 
     def science(self) -> dict[str, Any]:
         """What of it changes the science, as plain data."""
-        plain = self.model_dump(mode="json")
+        plain = self.model_dump(mode="json", exclude=set(self.ignored))
         fields = type(self).model_fields
         return {
             name: value
@@ -60,7 +62,10 @@ class OptimizerSpec(Strict):
 
 
 class TrainSpec(Hashed):
-    """How one run is trained; every value is resolved and enters the fingerprint."""
+    """How one run is trained; every value is resolved."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"patience", "precision"})
+    ignored: ClassVar[frozenset[str]] = frozenset({"micro_batch_size", "gradient_checkpointing"})
 
     optimizer: OptimizerSpec
     learning_rate: Rate
@@ -72,6 +77,14 @@ class TrainSpec(Hashed):
     evaluations: Count = 8
     """Dev evaluations over the run, evenly spaced in steps; the best one's weights are tested."""
     dev_examples: Count = 256
+    patience: Count | None = None
+    """Training stops after so many dev evaluations in a row without a new lowest loss; None: it does not."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """bf16: the forward pass in bfloat16 where it is safe (autocast); weights and optimiser stay float32."""
+    micro_batch_size: Count | None = None
+    """Examples of one forward pass; their gradients add up to the whole batch's. None: the whole batch."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
 
 
 class ModelSpec(Strict):

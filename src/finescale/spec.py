@@ -69,7 +69,7 @@ Resolve = Callable[[str, str, int | str], tuple[ModelSpec, dict[str, str]]]
 
 
 def sweep_runs(study: StudySpec, resolve: Resolve) -> dict[str, list[tuple[Choice, PlannedRun]]]:
-    """The runs of the learning-rate sweep, by method; empty for a method with one candidate."""
+    """The runs of the sweep of rates and batch sizes, by method; empty for a method with one candidate."""
     found: dict[str, list[tuple[Choice, PlannedRun]]] = {}
     for method in study.methods():
         choices = study.candidates(method)
@@ -109,7 +109,9 @@ def expand(study: StudySpec, choices: Mapping[str, Choice], resolve: Resolve) ->
         candidates = stated[method]
         choice = choices.get(method) or (candidates[0] if len(candidates) == 1 else None)
         if choice is not None:
-            item = _planned(study, setting, choice, "study", method in choices, resolve)
+            rates = {(item.optimizer, item.learning_rate) for item in candidates}
+            tuned = method in choices and len(rates) > 1
+            item = _planned(study, setting, choice, "study", tuned, resolve)
             planned.setdefault(item.run.fingerprint(), item)
     return list(planned.values())
 

@@ -111,7 +111,7 @@ def for_method(value: Any, method: str) -> Any:
 
 def _distinct(sizes: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(sizes)) != len(sizes):
-        raise ValueError("distinct data sizes")
+        raise ValueError("distinct sizes")
     return sizes
 
 
@@ -178,10 +178,12 @@ class PetStar(Star):
 
 
 class Choice(Strict):
-    """An optimiser and a learning rate for a method: chosen by the sweep, or stated."""
+    """An optimiser, a learning rate and a batch size for a method: chosen by the sweep, or stated."""
 
     optimizer: Optimizer
     learning_rate: Rate
+    batch_size: Count | None = None
+    """None: the one of `train`."""
 
 
 class TrainSettings(Strict):
@@ -194,16 +196,16 @@ class TrainSettings(Strict):
     max_steps: CountOrEach = 200_000
     evaluations: CountOrEach = 8
     dev_examples: CountOrEach = 256
+    patience: CountOrEach | None = None
+    precision: Literal["float32", "bf16"] = "float32"
+    micro_batch_size: CountOrEach | None = None
+    gradient_checkpointing: bool = False
 
     def resolve(self, method: str, choice: Choice) -> TrainSpec:
-        """The settings of one method with its chosen optimiser and learning rate."""
-        fields = ("floor", "batch_size", "epochs", "max_steps", "evaluations", "dev_examples")
-        values = {name: for_method(getattr(self, name), method) for name in fields}
-        return TrainSpec(
-            optimizer=choice.optimizer,
-            learning_rate=choice.learning_rate,
-            **{name: value for name, value in values.items() if value is not None},
-        )
+        """The settings of one method with what its sweep chose."""
+        values = {name: for_method(getattr(self, name), method) for name in type(self).model_fields}
+        values |= choice.model_dump()
+        return TrainSpec(**{name: value for name, value in values.items() if value is not None})
 
 
 class Candidates(Strict):
@@ -232,8 +234,16 @@ class LearningRates(ByMethod[Rates]):
     prompt: Rates = ()
 
 
+class BatchSizes(ByMethod[Sizes]):
+    """For each method: batch sizes that the sweep tries with every learning rate."""
+
+    full: Sizes = ()
+    lora: Sizes = ()
+    prompt: Sizes = ()
+
+
 class SweepSetting(Strict):
-    """Where the learning rates are swept: a small model and data size."""
+    """Where learning rates and batch sizes are swept: a small model and data size."""
 
     model: Model
     finetune_examples: Count
@@ -270,6 +280,7 @@ class StudySpec(Strict):
     )
     hold_out: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
     learning_rates: LearningRates
+    batch_sizes: BatchSizes = BatchSizes()
     sweep: SweepSetting | None = None
     train: TrainSettings = TrainSettings()
     keep: Literal["nothing", "adapters", "weights"] = "adapters"
@@ -310,7 +321,7 @@ class StudySpec(Strict):
         return own.stated_size() if own is not None and stated is None else stated
 
     def candidates(self, method: str) -> list[Choice]:
-        """Every (optimiser, learning rate) that is stated for a method."""
+        """Every (optimiser, learning rate, batch size) that is stated for a method."""
         stated = self.learning_rates.of(method) or ()
         choices: list[Choice] = []
         for item in stated:
@@ -319,7 +330,10 @@ class StudySpec(Strict):
             else:
                 optimizer = for_method(self.train.optimizer, method) or OptimizerSpec()
                 choices.append(Choice(optimizer=optimizer, learning_rate=item))
-        return choices
+        sizes = self.batch_sizes.of(method)
+        if not sizes:
+            return choices
+        return [item.model_copy(update={"batch_size": size}) for item in choices for size in sizes]
 
     @model_validator(mode="after")
     def _methods_are_known(self) -> StudySpec:
@@ -334,6 +348,7 @@ class StudySpec(Strict):
         stated: list[tuple[ByMethod[Any], tuple[str, ...], tuple[str | int, ...]]] = [
             (self.base.pet_size, sized, ("base", "pet_size")),
             (self.learning_rates, known, ("learning_rates",)),
+            (self.batch_sizes, known, ("batch_sizes",)),
         ]
         for index, star in enumerate(self.grids):
             stated.append((star.finetune_examples, known, ("grids", index, "finetune_examples")))
@@ -366,9 +381,11 @@ class StudySpec(Strict):
                     f"at least one rate for {method}, which the grids run", "learning_rates", method
                 )
             if stated > 1 and self.sweep is None:
+                sizes = len(self.batch_sizes.of(method) or ())
+                field, one = ("batch_sizes", "size") if sizes == stated else ("learning_rates", "rate")
                 raise FieldError(
-                    f"one rate, or a `sweep` setting (model, finetune_examples) to choose between {stated}",
-                    "learning_rates",
+                    f"one {one}, or a `sweep` setting (model, finetune_examples) to choose between {stated}",
+                    field,
                     method,
                 )
         return self

@@ -128,6 +128,16 @@ def test_the_choice_and_its_evidence_are_committed(tmp_path: Path) -> None:
     assert all(item["dev_loss"] > 3 and len(item["run"]) == 20 for item in tried)
 
 
+def test_the_swept_batch_size_is_the_one_that_the_study_runs_with(tmp_path: Path) -> None:
+    text = TEXT.replace("sweep:", "batch_sizes: {full: [8, 4], lora: [8, 32]}\nsweep:")
+    run(tmp_path, "instant", text)
+    frame = records(tmp_path).filter(pl.col("method") != "none")
+    sweep, used = (frame.filter(pl.col("purpose") == name) for name in ("sweep", "study"))
+    assert sweep.group_by("method").len().sort("method").rows() == [("full", 4), ("lora", 2)]
+    chosen = used.select("method", "batch_size", "learning_rate", "lr_tuned").unique().sort("method")
+    assert chosen.rows() == [("full", 4, 3e-3, True), ("lora", 8, 1e-2, False)]
+
+
 def candidates(*rates: float) -> list[Choice]:
     return [Choice(optimizer=OptimizerSpec(), learning_rate=rate) for rate in rates]
 
@@ -140,6 +150,17 @@ def test_equal_losses_choose_the_lower_rate() -> None:
     index, evidence = choose("full", candidates(1e-2, 1e-3, 1e-1), [done(3.0), done(3.0), done(3.1)])
     assert index == 1
     assert evidence["edge"] == "lowest"
+
+
+def test_the_edge_is_among_the_rates_of_the_chosen_batch_size() -> None:
+    tried = [
+        Choice(optimizer=OptimizerSpec(), learning_rate=r, batch_size=b) for r in (1, 2, 3) for b in (4, 8)
+    ]
+    losses = [3.1, 3.2, 3.0, 3.2, 2.9, 3.2]
+    index, evidence = choose("full", tried, [done(loss) for loss in losses])
+    assert (tried[index].batch_size, evidence["edge"]) == (4, "highest")
+    index, evidence = choose("full", tried, [done(loss) for loss in [*losses[:4], 3.3, 2.8]])
+    assert (tried[index].batch_size, evidence["edge"]) == (8, "highest")
 
 
 def test_a_rate_inside_the_grid_is_not_at_its_edge() -> None:

@@ -291,13 +291,14 @@ def _show_state(console: Console, state: Mapping[str, Any]) -> None:
     if any(
         group["purpose"] == "sweep" and group.keys() & {"pending", "running"} for group in state["groups"]
     ):
-        _say(console, "More runs follow once the sweep has chosen the learning rates.")
+        _say(console, "More runs follow once the sweep has chosen.")
     for choice in state["choices"]:
         chosen, edge = choice["chosen"], choice["evidence"].get("edge")
+        size = f", batch size {chosen['batch_size']}" if chosen.get("batch_size") else ""
         note = f" - the {edge} rate tried: a better one may lie beyond" if edge else ""
         _say(
             console,
-            f"{choice['method']}: {chosen['optimizer']['name']} at {chosen['learning_rate']:g}"
+            f"{choice['method']}: {chosen['optimizer']['name']} at {chosen['learning_rate']:g}{size}"
             f" chosen by the sweep{note}",
         )
     reasons: dict[tuple[str, str], list[dict[str, Any]]] = {}

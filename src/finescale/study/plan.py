@@ -266,7 +266,7 @@ def choose(
     """The choice of a sweep: the lowest best dev loss; of equal ones the lower learning rate.
 
     Only runs that are done count. The evidence says whether the chosen rate is the lowest or highest that
-    was tried with its optimiser: then the best rate may lie outside the tried ones.
+    was tried with its optimiser and batch size: then the best rate may lie outside the tried ones.
 
     Args:
         method: The method, for messages.
@@ -285,6 +285,7 @@ def choose(
         {
             "optimizer": candidate.optimizer.model_dump(mode="json"),
             "learning_rate": candidate.learning_rate,
+            "batch_size": candidate.batch_size,
             "dev_loss": loss,
             "status": outcome.get("status"),
         }
@@ -299,8 +300,12 @@ def choose(
             remedy=f"state other rates in learning_rates.{method}, or `finescale run --retry-failed`",
         )
     best = min(finished, key=lambda index: (losses[index], candidates[index].learning_rate))
-    rates = [item.learning_rate for item in candidates if item.optimizer == candidates[best].optimizer]
     chosen = candidates[best].learning_rate
+    rates = [
+        item.learning_rate
+        for item in candidates
+        if item == candidates[best].model_copy(update={"learning_rate": item.learning_rate})
+    ]
     edges = [name for name, rate in (("lowest", min(rates)), ("highest", max(rates))) if rate == chosen]
     return best, {
         "rule": "lowest best dev loss; of equal ones the lower learning rate",
