@@ -1,0 +1,26 @@
+"""The made-up study, fitted once for all tests of the advice."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from made_up import runs
+
+from finescale.advice.candidates import Candidates, candidates
+from finescale.advice.cost import Costs, costs
+from finescale.records import read_records
+
+
+@pytest.fixture(scope="session")
+def found() -> Candidates:
+    return candidates(read_records(runs()), bootstrap=200)
+
+
+@pytest.fixture(scope="session")
+def prices(found: Candidates) -> Costs:
+    return costs(found.runs, price_per_hour=3.0)

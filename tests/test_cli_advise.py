@@ -1,0 +1,106 @@
+"""`finescale advise` as its user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+from finescale.cli import app, main
+
+sys.path.insert(0, str(Path(__file__).parent / "advice"))
+
+from made_up import runs
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("advise") / "runs.csv"
+    runs().write_csv(path)
+    return path
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["advise", *map(str, arguments)], env={"COLUMNS": "220"})
+
+
+def failing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path
+) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["finescale", "advise", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0), capsys.readouterr().err
+
+
+def test_the_sentence_comes_first_and_the_table_below(table: Path) -> None:
+    result = call(table, "--examples", "32000", "--model-params", "8e8", "--bootstrap", "50")
+    assert result.exit_code == 0, result.output
+    first = result.output.splitlines()[0]
+    assert first.startswith("t: Full tuning for 32,000 examples on a model of 800M parameters")
+    assert "2x model buys" in result.output
+
+
+def test_json_on_standard_output_stands_alone(table: Path) -> None:
+    result = call(table, "--crossovers", "--json", "-", "--bootstrap", "50")
+    (advice,) = json.loads(result.stdout)["advice"]
+    assert advice["best"] in {"full", "lora", "prompt", None}
+    assert len(advice["crossovers"]) == 3
+    assert advice["crossovers"][0]["points"][0]["crossings"]
+
+
+def test_crossovers_name_equal_reducible_loss_apart(table: Path) -> None:
+    result = call(table, "--crossovers", "--law", "multiplicative", "--bootstrap", "50")
+    assert "equal reducible loss" in result.output
+    assert "full tuning and LoRA, along model size: at 100M LoRA up to" in result.output
+
+
+def test_every_task_is_answered_and_a_task_that_cannot_be_is_said(tmp_path: Path) -> None:
+    good = runs(("full", "lora"))
+    bad = runs(("lora",), data=(1000,)).with_columns(pl.lit("[bold]u").alias("task"))
+    pl.concat([good, bad]).write_csv(tmp_path / "runs.csv")
+    result = call(tmp_path / "runs.csv", "--bootstrap", "20")
+    assert result.exit_code == 0
+    assert result.output.startswith("t: ")
+    assert "too few" in result.output
+    assert "[bold]u" in result.output
+
+
+def test_one_method_asked_for_crossovers_says_so(tmp_path: Path) -> None:
+    runs(("lora",)).write_csv(tmp_path / "runs.csv")
+    result = call(tmp_path / "runs.csv", "--crossovers", "--bootstrap", "20")
+    assert result.exit_code == 0
+    assert "No crossovers: one method only." in result.output
+
+
+def test_questions_without_an_answer_end_in_words(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, code, words in (
+        (("--target-loss", "0.2"), 1, "out of reach"),
+        (("--budget", "10"), 1, "the budget buys no run"),
+        (("--examples", "0"), 2, "a number above 0"),
+        (("--task", "u"), 2, "no finished run of the task"),
+        (("--price-per-hour", "-1"), 2, "--price-per-hour -1"),
+        (("--law", "bogus"), 2, "no law is called"),
+    ):
+        got, said = failing(monkeypatch, capsys, table, "--bootstrap", "0", *arguments)
+        assert (got, words in said) == (code, True), said
+    diverged = tmp_path / "diverged.csv"
+    runs().with_columns(pl.lit("diverged").alias("status")).write_csv(diverged)
+    got, said = failing(monkeypatch, capsys, diverged)
+    assert (got, "nothing can be advised" in said) == (1, True)
+
+
+def test_advise_loads_no_training_library(table: Path) -> None:
+    code = (
+        "import sys; from finescale.cli import app; "
+        f"app(['advise', {str(table)!r}, '--bootstrap', '20', '--json', '-'], standalone_mode=False); "
+        "assert not {'torch', 'transformers', 'altair', 'scipy.optimize'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
