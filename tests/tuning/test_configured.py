@@ -10,7 +10,6 @@ from finescale.evaluation.loss import packing_agrees
 from finescale.run_spec import MethodSpec
 from finescale.training.batching import Encoded, collate
 from finescale.tuning.configured import configuration, wrap_configured
-from finescale.tuning.full import wrap_full
 from finescale.tuning.lora import wrap_lora
 
 LORA = {"peft": "LoraConfig", "pet_size": 4}

@@ -1,13 +1,26 @@
-"""A ladder shape as a plain Hugging Face Llama model with one key-value head and tied embeddings."""
+"""Hugging Face models: a ladder shape as a plain Llama, and any causal language model from its folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from peft import prepare_model_for_kbit_training
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
+from finescale.errors import UsageError
 from finescale.ladder import Shape
+
+CAUSAL = ("ForCausalLM", "LMHeadModel")
+"""How the architectures of causal language models end."""
 
 
 def config(shape: Shape, context: int, eos: int, pad: int, bos: int | None = None) -> LlamaConfig:
@@ -50,6 +63,51 @@ def build(llama: LlamaConfig, seed: int) -> LlamaForCausalLM:
     return model
 
 
-def open_model(folder: Path) -> PreTrainedModel:
-    """The model saved in a folder, in float32 (bf16 weights are widened); safetensors only."""
-    return AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32, use_safetensors=True)
+def read_config(folder: Path) -> PreTrainedConfig:
+    """The configuration of the causal language model in a folder.
+
+    Raises:
+        UsageError: The model needs code of its own, or is no causal language model.
+    """
+    try:
+        found = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    except (ValueError, OSError, KeyError) as error:
+        raise UsageError(
+            "transformers does not know this kind of model",
+            wanted="an architecture of the installed transformers (code from repositories is never run)",
+            got=" ".join(str(error).split())[:200],
+            remedy="a newer transformers may know it",
+            where=str(folder),
+        ) from None
+    made = found.architectures or ["ForCausalLM"]
+    if type(found) not in AutoModelForCausalLM._model_mapping or not made[0].endswith(CAUSAL):
+        raise UsageError(
+            "not a causal language model",
+            wanted="a decoder that predicts the next token (GPT-NeoX, Llama, Qwen3, Gemma, GPT-2, ...)",
+            got=f"{made[0]} ({found.model_type})",
+            where=str(folder),
+        )
+    return found
+
+
+def open_model(folder: Path, quantize: str | None = None) -> PreTrainedModel:
+    """The model saved in a folder, in float32 whatever the file holds; safetensors only.
+
+    Args:
+        folder: Configuration and weights.
+        quantize: `nf4` or `int8`: the weights in 4 or 8 bits (bitsandbytes), for adapters on top.
+    """
+    settings: dict[str, object] = {"dtype": torch.float32}
+    if quantize is not None:
+        settings = {
+            "quantization_config": BitsAndBytesConfig(
+                load_in_8bit=quantize == "int8",
+                load_in_4bit=quantize == "nf4",
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_compute_dtype=torch.bfloat16,
+            )
+        }
+    model = AutoModelForCausalLM.from_pretrained(
+        str(folder), config=read_config(folder), use_safetensors=True, trust_remote_code=False, **settings
+    )
+    return prepare_model_for_kbit_training(model) if quantize else model

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from finescale.ladder import LADDER, train_flops
-from finescale.spec import PlannedRun, RunSpec
+from finescale.spec import ModelSpec, PlannedRun, RunSpec
 
 TOKENS_PER_EXAMPLE = 82
 TARGET_TOKENS_PER_EXAMPLE = 38
@@ -20,7 +20,7 @@ SECONDS_PER_STEP = 0.03
 def describe(item: PlannedRun) -> dict[str, Any]:
     """The columns of a run's record that are known before it runs."""
     run = item.run
-    sizes = _sizes(run.model.name)
+    sizes = _sizes(run.model)
     tuned = run.finetune_examples > 0
     return {
         "task": run.task,
@@ -43,13 +43,12 @@ def describe(item: PlannedRun) -> dict[str, Any]:
 
 def estimated_flops(run: RunSpec) -> float:
     """Training FLOPs of a run, from an estimated number of tokens an example."""
-    sizes = _sizes(run.model.name)
+    sizes = _sizes(run.model)
     if sizes is None or run.finetune_examples == 0:
         return 0.0
     seen = _steps(run) * run.train.batch_size
     tokens = TOKENS_PER_EXAMPLE + (run.method.pet_size or 0 if run.method.name == "prompt" else 0)
-    kind = "full" if run.method.name == "full" else "pet"
-    return train_flops(kind, *sizes, seen * tokens, seen * TARGET_TOKENS_PER_EXAMPLE)
+    return train_flops(run.method.kind, *sizes, seen * tokens, seen * TARGET_TOKENS_PER_EXAMPLE)
 
 
 def estimated_seconds(run: RunSpec) -> float:
@@ -59,14 +58,20 @@ def estimated_seconds(run: RunSpec) -> float:
     if run.finetune_examples:
         evaluated += run.train.evaluations * run.train.dev_examples
         steps = _steps(run)
-    evaluation = 2.0 * sum(_sizes(run.model.name) or (10**9,)) * TOKENS_PER_EXAMPLE * evaluated
+    evaluation = 2.0 * sum(_sizes(run.model) or (10**9,)) * TOKENS_PER_EXAMPLE * evaluated
     compute = (estimated_flops(run) + evaluation) / FLOPS_PER_SECOND
     return SECONDS_PER_RUN + SECONDS_PER_STEP * steps + compute
 
 
+def _sizes(model: ModelSpec) -> tuple[int, int] | None:
+    """Non-embedding and embedding parameters of a model."""
+    if model.params is not None and model.nonembedding_params is not None:
+        return model.nonembedding_params, model.params - model.nonembedding_params
+    return _ladder_sizes(model.name)
+
+
 @lru_cache(maxsize=1000)
-def _sizes(name: str) -> tuple[int, int] | None:
-    """Non-embedding and embedding parameters of a model of the ladder."""
+def _ladder_sizes(name: str) -> tuple[int, int] | None:
     shape = LADDER.get(name)
     return (shape.nonembedding_params, shape.embedding_params) if shape else None
 
@@ -77,10 +82,12 @@ def _steps(run: RunSpec) -> int:
 
 
 def _trainable(run: RunSpec) -> int | None:
-    shape = LADDER.get(run.model.name)
-    if shape is None:
-        return None
+    """Trained parameters, where they are known before the model is opened."""
+    sizes = _sizes(run.model)
     if run.method.name == "full":
-        return shape.params
-    size = run.method.pet_size or 0
-    return shape.lora_params(size) if run.method.name == "lora" else shape.prompt_params(size)
+        return sum(sizes) if sizes else None
+    shape, size = LADDER.get(run.model.name), run.method.pet_size or 0
+    if shape is None or run.model.folder is not None:
+        return None
+    counts = {"lora": shape.lora_params, "prompt": shape.prompt_params}
+    return counts[run.method.name](size) if run.method.name in counts else None

@@ -4,46 +4,58 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
 
 from finescale.errors import UsageError
 from finescale.ladder import LADDER
-from finescale.models.bundled import find_checkpoint
+from finescale.models.bundled import checkpoints, find_checkpoint
+from finescale.models.hub import find_own
 from finescale.spec import ModelSpec, PretrainRunSpec, PretrainSpec, Resolve, StudySpec, unknown
+from finescale.study_own import OwnModel
 from finescale.study_spec import ModelStar, PretrainStar
 from finescale.tasks.catalog import open_task
 
 REMEDY = "rebuild the text with `make corpus` (docs/corpus.md), then give its folder with --text"
 
 
-def resolver(study: StudySpec) -> Resolve:
+def resolver(study: StudySpec, contents: bool = True) -> Resolve:
     """Finds models and content hashes for a study, and refuses what does not exist.
 
     Args:
-        study: The study; its task's sizes are checked at once.
+        study: The study; its task's sizes and its methods' settings are checked at once.
+        contents: Open the weights of the study's own models; a plan that is only shown does without.
 
     Returns:
         The function that `spec.expand` asks for models and content hashes.
 
     Raises:
         UsageError: An unknown task, model or checkpoint, a data size larger than the task's data, too few
-            test examples; `where` is the study file's field.
+            test examples, wrong data files; `where` is the study file's field.
     """
-    task = open_task(study.task)
+    task = open_task(study.task)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
     for index, star in enumerate(study.grids):
         for method in study.methods():
-            sizes = getattr(star.finetune_examples, method)
+            sizes = star.finetune_examples.of(method)
             if sizes:
                 where = f"grids[{index}].finetune_examples.{method}"
                 task.check_sizes(max(sizes), study.test_examples, where)
     if study.sweep is not None:
         task.check_sizes(study.sweep.finetune_examples, study.test_examples, "sweep.finetune_examples")
     _check_models(study)
+    _check_methods(study)
     data = task.content_hash()
 
+    @cache
     def resolve(_: str, model: str, pretrain_tokens: int | str) -> tuple[ModelSpec, dict[str, str]]:
+        if model in study.models:
+            own = study.models[model]
+            spec, hashes = find_own(model, own, _tokens(model, own, pretrain_tokens, "models"), contents)
+            return spec, {**hashes, "data": data}
         found = find_checkpoint(model, pretrain_tokens)
         spec = ModelSpec(name=model, pretrain_tokens=found.pretrain_tokens, revision=found.revision)
         return spec, {"weights": found.weights, "tokenizer": found.tokenizer, "data": data}
@@ -53,17 +65,74 @@ def resolver(study: StudySpec) -> Resolve:
 
 def _check_models(study: StudySpec) -> None:
     """Refuses models and checkpoints that do not exist, by the field that names them."""
-    find_checkpoint(study.base.model, study.base.pretrain_tokens, "base")
+    for name in study.models:
+        if name in checkpoints():
+            raise UsageError(
+                f"{name!r} is a bundled model", wanted="another name", got=repr(name), where=f"models.{name}"
+            )
+    _check_model(study, study.base.model, study.base.pretrain_tokens, "base")
     if study.sweep is not None:
-        find_checkpoint(study.sweep.model, "last", "sweep.model")
+        _check_model(study, study.sweep.model, "last", "sweep.model")
     for index, star in enumerate(study.grids):
         where = f"grids[{index}].values"
         if isinstance(star, ModelStar):
             for name in star.values:
-                find_checkpoint(name, study.base.pretrain_tokens, where)
+                _check_model(study, name, study.base.pretrain_tokens, where)
         elif isinstance(star, PretrainStar):
             for tokens in star.values:
-                find_checkpoint(study.base.model, tokens, where)
+                _check_model(study, study.base.model, tokens, where)
+
+
+def _check_model(study: StudySpec, name: str, pretrain_tokens: int | str, where: str) -> None:
+    if name in study.models:
+        _tokens(name, study.models[name], pretrain_tokens, where)
+    elif name not in checkpoints() and ("/" in name or Path(name).exists()):
+        short = re.sub(r"[^A-Za-z0-9._-]", "-", Path(name).name) or "mine"
+        raise UsageError(
+            f"{name!r} is no name of a model",
+            wanted="a bundled model, or a name from the study's `models`",
+            got=repr(name),
+            remedy=f"models: {{{short}: {{from: {name}, pretrain_tokens: 3.0e11}}}}, then write {short} here",
+            where=where,
+        )
+    else:
+        if study.models and name not in checkpoints():
+            raise unknown("model", name, [*study.models, *checkpoints()], where)
+        find_checkpoint(name, pretrain_tokens, where)
+
+
+def _tokens(name: str, model: OwnModel, pretrain_tokens: int | str, where: str) -> int:
+    """The pretraining tokens of one of a model's checkpoints."""
+    known = model.checkpoints
+    if pretrain_tokens == "last":
+        return max(known)
+    if pretrain_tokens in known:
+        return int(pretrain_tokens)
+    raise UsageError(
+        f"{name!r} has no checkpoint at {pretrain_tokens:,} tokens",
+        wanted="one of " + ", ".join(f"{tokens}" for tokens in known) + ' or "last"',
+        got=str(pretrain_tokens),
+        remedy=f"state it in models.{name}.revisions",
+        where=where,
+    )
+
+
+def _check_methods(study: StudySpec) -> None:
+    """Refuses settings of methods that PEFT does not know, and 4-bit weights without bitsandbytes."""
+    for name in study.methods():
+        method = study.method(name, study.base_size(name))
+        if method.quantize is not None and find_spec("bitsandbytes") is None:
+            raise UsageError(
+                "weights in 4 or 8 bits need bitsandbytes",
+                wanted="the package bitsandbytes (and a GPU)",
+                got="it is not installed",
+                remedy="pip install bitsandbytes, or leave out `quantize`",
+                where=f"methods.{name}.quantize",
+            )
+        if method.peft is not None and find_spec("peft") is not None:
+            from finescale.tuning.configured import configuration  # noqa: PLC0415 - loads torch
+
+            configuration(method)
 
 
 def pretrain_runs(spec: PretrainSpec, text: Path) -> list[PretrainRunSpec]:

@@ -1,11 +1,12 @@
-"""Every task by name."""
+"""Every task: the bundled ones by name, others from files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
 
-from finescale.spec import unknown
+from finescale.spec import TaskSpec, unknown
+from finescale.tasks.local import local_task
 from finescale.tasks.summarization import mini_summarization
 from finescale.tasks.task import Task
 from finescale.tasks.translation import mini_translation
@@ -18,15 +19,17 @@ TASKS: dict[str, Callable[[str], Task]] = {
 
 
 @lru_cache(maxsize=4)
-def open_task(name: str) -> Task:
+def open_task(task: str | TaskSpec) -> Task:
     """Opens a task.
 
     Args:
-        name: One of `TASKS`.
+        task: One of `TASKS`, or files of one's own.
 
     Raises:
-        UsageError: No such task.
+        UsageError: No such task, or files that cannot be used.
     """
-    if name not in TASKS:
-        raise unknown("task", name, TASKS, "task")
-    return TASKS[name](name)
+    if isinstance(task, TaskSpec):
+        return local_task(task)
+    if task not in TASKS:
+        raise unknown("task", task, TASKS, "task")
+    return TASKS[task](task)

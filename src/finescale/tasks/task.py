@@ -38,6 +38,7 @@ class Task:
         train: Training examples, shuffled once; subsets are seeded and nested.
         dev: Examples that choose the checkpoint.
         test: Test sets by name; the test loss is token-weighted over them.
+        notes: What a reader of the results should know, e.g. how dev and test were set aside.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Task:
     train: tuple[Example, ...]
     dev: tuple[Example, ...]
     test: Mapping[str, tuple[Example, ...]]
+    notes: tuple[str, ...] = ()
 
     def prompt(self, example: Example, source: str | None = None) -> str:
         """The text that the model reads before the target.

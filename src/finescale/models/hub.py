@@ -1,0 +1,167 @@
+"""Any causal language model from a folder or the Hugging Face hub: found, checked, named by its content.
+
+Only safetensors are opened, and no code from a model's repository is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from finescale.errors import UsageError
+from finescale.spec import ModelSpec
+from finescale.study_own import OwnModel
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "merges.txt", "tokenizer.model", "spiece.model",
+)  # fmt: skip
+BOOKKEEPING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
+"""Keys of a model's configuration that change nothing that it computes."""
+
+
+def find_own(
+    name: str, model: OwnModel, pretrain_tokens: int, contents: bool = True
+) -> tuple[ModelSpec, dict[str, str]]:
+    """A checkpoint of a study's own model.
+
+    Args:
+        name: The model's name in the study.
+        model: Where it is from, with its checkpoints.
+        pretrain_tokens: One of its checkpoints.
+        contents: Open the weights, downloading them where needed. Otherwise nothing is read but the
+            configuration, and that only where the sizes are not stated; the hashes then name the source.
+
+    Returns:
+        The model with its folder and sizes, and the content hashes of weights and tokenizer.
+
+    Raises:
+        UsageError: The model cannot be reached or opened; `where` is the study's field.
+    """
+    revision = model.checkpoints[pretrain_tokens]
+    where = f"models.{name}.from"
+    params, nonembedding = model.params, model.nonembedding_params
+    folder = None
+    if contents or params is None:
+        files = ["*.json", "*.safetensors", "*.model", "*.txt"] if contents else ["config.json"]
+        folder = _folder(model, revision, files, where)
+    if folder is not None and params is None:
+        from finescale.models.sizes import sizes_of_folder  # noqa: PLC0415 - loads torch; stated sizes do not
+
+        sizes = sizes_of_folder(folder)
+        params, nonembedding = sizes.params, sizes.nonembedding_params
+    if folder is not None and contents:
+        hashes = {"weights": weights_hash(folder, where), "tokenizer": tokenizer_hash(folder, where)}
+    else:
+        names = f"{model.source}@{revision}"
+        hashes = {"weights": names, "tokenizer": names}
+    spec = ModelSpec(
+        name=name,
+        pretrain_tokens=pretrain_tokens,
+        revision=revision or "main",
+        folder=None if folder is None else str(folder),
+        params=params,
+        nonembedding_params=nonembedding,
+    )
+    return spec, hashes
+
+
+def _folder(model: OwnModel, revision: str | None, files: list[str], where: str) -> Path:
+    """The local folder of a checkpoint; a hub's is downloaded into the hub's cache."""
+    if model.is_folder:
+        folder = Path(model.source) / (revision or "")
+        if not (folder / "config.json").is_file():
+            there = sorted(item.name for item in folder.iterdir())[:8] if folder.is_dir() else []
+            raise UsageError(
+                "not the folder of a model",
+                wanted="a folder with config.json, as save_pretrained writes it",
+                got=f"{folder}: " + (", ".join(there) or "no such folder, or an empty one"),
+                where=where,
+            )
+        return folder
+    from huggingface_hub import constants, snapshot_download  # noqa: PLC0415 - a study may do without a hub
+
+    try:
+        return Path(snapshot_download(model.source, revision=revision, allow_patterns=files))
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split())[:300]
+        named = f"{model.source} --revision {revision}" if revision else model.source
+        raise UsageError(
+            f"the model {model.source!r} cannot be opened",
+            wanted="a folder, or a model that the Hugging Face hub or its cache has",
+            got=f"not in the cache ({constants.HF_HUB_CACHE}); the hub: {said}",
+            remedy=f"`hf download {named}` where there is a network, or give a folder that exists",
+            where=where,
+        ) from None
+
+
+def weights_hash(folder: Path, where: str = "") -> str:
+    """A hash of what a model computes: its configuration and its weights.
+
+    Args:
+        folder: Configuration and weights.
+        where: Field of the study, for the error.
+
+    Raises:
+        UsageError: No weights in safetensors (pickle is never opened).
+    """
+    if (folder / INDEX).is_file():
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        names = sorted(set(index["weight_map"].values()))
+    else:
+        names = [WEIGHTS]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        there = sorted(item.name for item in folder.iterdir() if item.suffix in (*PICKLES, ".safetensors"))
+        pickled = any(name.endswith(PICKLES) for name in there)
+        raise UsageError(
+            "weights in pickle are not opened: they can run code" if pickled else "no weights",
+            wanted=f"{missing[0]} (safetensors)",
+            got=", ".join(there[:5]) or "no file of weights",
+            remedy="where you trust it, convert it once: AutoModelForCausalLM.from_pretrained(...)"
+            ".save_pretrained(FOLDER), and give FOLDER",
+            where=where,
+        )
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    kept = {key: value for key, value in config.items() if key not in BOOKKEEPING}
+    return _digest([json.dumps(kept, sort_keys=True), *(_file_hash(folder / name) for name in names)])
+
+
+def tokenizer_hash(folder: Path, where: str = "") -> str:
+    """A hash of a model's tokenizer files.
+
+    Raises:
+        UsageError: There are none.
+    """
+    found = [folder / name for name in TOKENIZER if (folder / name).is_file()]
+    if not any(file.name not in TOKENIZER[1:4] for file in found):
+        raise UsageError(
+            "no tokenizer",
+            wanted="a tokenizer's files (tokenizer.json) beside the weights",
+            got=", ".join(sorted(item.name for item in folder.iterdir())[:8]),
+            remedy="save it there: tokenizer.save_pretrained(FOLDER)",
+            where=where,
+        )
+    return _digest(part for file in found for part in (file.name, _file_hash(file)))
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    state = path.stat()
+    return _hash_of(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=10_000)
+def _hash_of(path: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file; read once as long as its size and time stay."""
+    del size, changed
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
