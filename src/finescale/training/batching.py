@@ -1,16 +1,16 @@
-"""Batches: examples packed into rows with block-diagonal attention, and the positions that carry a loss."""
+"""Batches: examples one after another in a row, or padded, and the positions that carry a loss."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-ROW_TOKENS = 128
-"""A row holds at least this many tokens where examples are packed (longer examples make longer rows)."""
+LENGTHS = torch.int32
+"""A 4-D mask of this type [1, 1, 1, examples] holds the lengths of a row's examples."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Batch:
     Attributes:
         input_ids: Token ids [rows, tokens], int64.
         positions: Position of each token in its own example [rows, tokens], int64.
-        mask: Packed: added to attention scores, 0 where a query sees a key and -inf elsewhere
-            [rows, 1, tokens, tokens], float32. Padded: 1 for tokens, 0 for padding [rows, tokens], int64; the
-            model then makes its own mask (with its sliding window, if it has one). None: whole rows.
+        mask: Packed: the examples' lengths [1, 1, 1, examples], int32; attention is then computed example by
+            example (`training.attention`). Padded: 1 for tokens, 0 for padding [rows, tokens], int64; the
+            model then makes its own mask. None: whole rows.
         predicting: Flat indices [targets] into rows x tokens of the positions whose logits are needed.
         targets: The token ids to be predicted there [targets], int64.
         soft_prompt: Flat indices [examples x prompt length] that a soft prompt fills; None without one.
@@ -55,29 +55,14 @@ class Batch:
     soft_prompt: torch.Tensor | None
     tokens: int
 
-
-def pack(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:
-    """First-fit decreasing: groups indices so that the lengths of a group sum to at most the row's tokens.
-
-    Args:
-        lengths: Tokens of each example.
-        row_tokens: Tokens of a row; the longest example makes it longer if needed.
-
-    Returns:
-        Lists of indices, one a row.
-    """
-    capacity = max(row_tokens, *lengths)
-    rows: list[list[int]] = []
-    space: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        row = next((r for r, free in enumerate(space) if free >= lengths[index]), None)
-        if row is None:
-            rows.append([])
-            space.append(capacity)
-            row = len(rows) - 1
-        rows[row].append(index)
-        space[row] -= lengths[index]
-    return rows
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; lengths stay on the CPU, which cuts the row by them."""
+        if device == self.input_ids.device:
+            return self
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        if self.mask is not None and self.mask.dtype == LENGTHS:
+            del tensors["mask"]
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
 
 def collate(examples: Sequence[Encoded], pad: int, prompt_length: int = 0, packed: bool = True) -> Batch:
@@ -87,37 +72,34 @@ def collate(examples: Sequence[Encoded], pad: int, prompt_length: int = 0, packe
         examples: Encoded examples.
         pad: Token id of padding.
         prompt_length: Soft-prompt positions put before each example (not before each row).
-        packed: Several examples a row with block-diagonal attention; otherwise one a row, padded.
+        packed: All examples one after another in one row; otherwise one a row, padded.
 
     Returns:
         The batch; its loss is the same packed or padded.
     """
     lengths = [len(example.ids) + prompt_length for example in examples]
-    rows = pack(lengths, ROW_TOKENS) if packed else [[index] for index in range(len(examples))]
+    everything = range(len(examples))
+    rows = [list(everything)] if packed else [[index] for index in everything]
     width = max(sum(lengths[i] for i in row) for row in rows)
     input_ids = np.full((len(rows), width), pad, dtype=np.int64)
     positions = np.zeros((len(rows), width), dtype=np.int64)
-    segments = np.zeros((len(rows), width), dtype=np.int32)
+    real = np.zeros((len(rows), width), dtype=np.int64)
     predicting: list[np.ndarray] = []
     targets: list[np.ndarray] = []
     prompts: list[np.ndarray] = []
     for r, row in enumerate(rows):
         start = 0
-        for segment, index in enumerate(row, start=1):
+        for index in row:
             example, length = examples[index], lengths[index]
             first = start + prompt_length
             input_ids[r, first : start + length] = example.ids
             positions[r, start : start + length] = np.arange(length)
-            segments[r, start : start + length] = segment
+            real[r, start : start + length] = 1
             prompts.append(r * width + np.arange(start, first))
             predicting.append(r * width + np.arange(first + example.target_start - 1, start + length - 1))
             targets.append(example.ids[example.target_start :])
             start += length
-    if packed:
-        visible = np.tril(segments[:, :, None] == segments[:, None, :])
-        mask = np.where(visible, np.float32(0), np.float32(-np.inf))[:, None]
-    else:
-        mask = (segments > 0).astype(np.int64)
+    mask = np.array(lengths, dtype=np.int32)[None, None, None] if packed else real
     return Batch(
         input_ids=torch.from_numpy(input_ids),
         positions=torch.from_numpy(positions),

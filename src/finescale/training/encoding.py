@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from finescale.errors import UsageError
 from finescale.tasks.task import Example, Task
 from finescale.training.batching import Encoded
 from finescale.training.objectives import conditional
@@ -21,11 +22,13 @@ class EncodedSet:
         examples: The examples, in the order given.
         cut_sources: How many sources were longer than the task allows.
         cut_targets: How many targets were.
+        cut_examples: How many examples lost the end of their target because the model reads no more tokens.
     """
 
     examples: tuple[Encoded, ...]
     cut_sources: int
     cut_targets: int
+    cut_examples: int = 0
 
     @property
     def target_tokens(self) -> int:
@@ -60,6 +63,8 @@ def encode(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokeniz
         else:
             prompts.append(task.prompt(example))
     prompt_ids = tokenizer(prompts, verbose=False)["input_ids"]
+    if _ends_prompts(tokenizer):
+        prompt_ids = [ids[:-1] for ids in prompt_ids]
     target_ids = tokenizer(
         [" " + example.target for example in examples], add_special_tokens=False, verbose=False
     )["input_ids"]
@@ -74,6 +79,56 @@ def encode(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokeniz
         cut_sources,
         cut_targets,
     )
+
+
+def _ends_prompts(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer puts its end-of-sequence token after every text; a prompt must go on."""
+    ids = tokenizer("a")["input_ids"]
+    return len(ids) > 1 and ids[-1] == tokenizer.eos_token_id
+
+
+def fit(encoded: EncodedSet, room: int | None, vocabulary: int) -> EncodedSet:
+    """Cuts examples to what a model can read.
+
+    Args:
+        encoded: Examples.
+        room: Tokens that the model reads (its context, without a soft prompt); None: any number.
+        vocabulary: Entries of the model's embedding.
+
+    Returns:
+        The same set where everything fits.
+
+    Raises:
+        UsageError: An example of which no target token is left, or whose prompt has no token at all, or a
+            token that the model does not know.
+    """
+    for index, example in enumerate(encoded.examples, start=1):
+        if example.target_start < 1:
+            raise UsageError(
+                "a prompt without tokens",
+                wanted="at least one token before the target",
+                got=f"none in example {index}",
+                remedy="state a task.template with words in it",
+            )
+        if room is not None and example.target_start >= room:
+            raise UsageError(
+                "no target token is left after truncation",
+                wanted=f"prompts below the {room} tokens that the model reads",
+                got=f"{example.target_start} tokens in example {index}",
+                remedy="lower the task's max_source_tokens, or take a model that reads more",
+            )
+        if int(example.ids.max()) >= vocabulary:
+            raise UsageError(
+                "the tokenizer has tokens that the model does not know",
+                wanted=f"ids below {vocabulary}, the rows of the model's embedding",
+                got=f"{int(example.ids.max())} in example {index}",
+                remedy="save the tokenizer that belongs to the model into its folder",
+            )
+    long = sum(room is not None and len(example.ids) > room for example in encoded.examples)
+    if not long:
+        return encoded
+    cut = tuple(replace(example, ids=example.ids[:room]) for example in encoded.examples)
+    return replace(encoded, examples=cut, cut_examples=long)
 
 
 def frequent_tokens(examples: Sequence[Encoded], special: Sequence[int]) -> list[int]:

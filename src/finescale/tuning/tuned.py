@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
+from finescale.training.attention import attend_by_example
 from finescale.training.batching import Batch
 
 
@@ -21,7 +22,8 @@ class Tuned:
         trainable: The trained tensors by name.
         save: Writes what was trained to a folder (PEFT's format for adapters, safetensors for full tuning).
         soft_prompt: The soft prompt [length, width], put before every example; None without one.
-        packs: Whether a row may hold several examples (not where a method adds virtual tokens to each row).
+        packs: Whether a row may hold several examples: not where a method adds virtual tokens to each row,
+            nor where the architecture computes its attention in a way of its own.
     """
 
     model: PreTrainedModel
@@ -29,6 +31,10 @@ class Tuned:
     save: Callable[[Path], None]
     soft_prompt: torch.nn.Parameter | None = None
     packs: bool = True
+
+    def __post_init__(self) -> None:
+        """Prepares the model for rows of several examples, if it can."""
+        object.__setattr__(self, "packs", self.packs and attend_by_example(self.model))
 
     @property
     def prompt_length(self) -> int:
@@ -66,6 +72,7 @@ class Tuned:
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Summed cross-entropy over the batch's target tokens, in nats (scalar)."""
+        batch = batch.to(self.model.device)
         return torch.nn.functional.cross_entropy(self.target_logits(batch), batch.targets, reduction="sum")
 
     def _embed(self, batch: Batch) -> torch.Tensor:
