@@ -1,11 +1,15 @@
-"""The ladder's tokenizer: byte-level BPE trained on the pretraining text, with reserved tokens."""
+"""Tokenizers: the ladder's (byte-level BPE trained on the pretraining text), and any model's."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from finescale.errors import UsageError
 
 SENTINELS = 64
 PAD, EOS = "<|pad|>", "<|eos|>"
@@ -56,3 +60,33 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> PreT
         model_max_length=context,
         clean_up_tokenization_spaces=False,
     )
+
+
+def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a model's folder; it needs neither padding nor a start token, but an end.
+
+    Args:
+        folder: A folder with a tokenizer; where that names no end of sequence, the model's configuration may.
+
+    Raises:
+        UsageError: No end-of-sequence token, or a tokenizer that gives no offsets.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    if tokenizer.eos_token_id is None and (folder / "config.json").is_file():
+        stated = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("eos_token_id")
+        first = stated[0] if isinstance(stated, list) and stated else stated
+        if isinstance(first, int):
+            tokenizer.eos_token = tokenizer.convert_ids_to_tokens(first)
+    for right, wanted in (
+        (tokenizer.is_fast, "a fast tokenizer (tokenizer.json)"),
+        (isinstance(tokenizer.eos_token_id, int), "an end-of-sequence token (eos_token)"),
+    ):
+        if not right:
+            raise UsageError(
+                "this tokenizer cannot be used",
+                wanted=wanted,
+                got=type(tokenizer).__name__,
+                remedy="save a tokenizer that has one: tokenizer.save_pretrained(FOLDER)",
+                where=str(folder),
+            )
+    return tokenizer

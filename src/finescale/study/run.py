@@ -6,29 +6,22 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from finescale.errors import UsageError
 from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
-from finescale.ladder import LADDER, train_flops
-from finescale.models.bundled import find_checkpoint
-from finescale.models.decoder import open_model
+from finescale.ladder import train_flops
 from finescale.spec import PlannedRun, RunSpec
 from finescale.study.expected import describe
-from finescale.tasks.catalog import open_task
+from finescale.study.prepare import encoded_examples, encoded_split, keep_trained, open_base, task_of, wrap
 from finescale.training.batching import Batch, collate, epoch_order, subset
-from finescale.training.encoding import EncodedSet, encode, frequent_tokens
 from finescale.training.loop import Diverged, FrozenParameters, Progress, evaluation_steps, train
 from finescale.tuning.full import wrap_full
-from finescale.tuning.lora import wrap_lora
-from finescale.tuning.prompt import wrap_prompt
-from finescale.tuning.tuned import Tuned
 
-POOL_FOR_FREQUENCIES = 2_000
-"""Training examples in which token frequencies are counted for a soft prompt's start."""
+CHECKED = 16
+"""Examples that are evaluated both packed and padded before an untuned model is."""
 
 
 def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
@@ -36,7 +29,7 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
 
     Args:
         planned: The run.
-        folder: The run's own folder; the trained weights' curve goes there (`curve.json`).
+        folder: The run's own folder; its curve (`curve.json`) and the trained adapter go there.
 
     Returns:
         Columns of the records table, and `scores` for the second table.
@@ -45,11 +38,11 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
     spec = planned.run
     record = describe(planned)
     try:
-        record |= _finetune(spec, folder) if spec.finetune_examples else _evaluate_untuned(spec)
+        record |= _finetune(planned, folder) if spec.finetune_examples else _evaluate_untuned(spec)
         record["status"] = "done"
     except Diverged as reason:
         record |= {"status": "diverged", "error": str(reason)}
-    except FrozenParameters as reason:
+    except (FrozenParameters, UsageError) as reason:
         record |= {"status": "failed", "error": str(reason)}
     except torch.OutOfMemoryError as reason:
         record |= {"status": "failed", "error": f"out of memory: {reason}; lower batch_size"}
@@ -57,60 +50,27 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
     return record
 
 
-@lru_cache(maxsize=8)
-def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(str(folder))
-
-
-@lru_cache(maxsize=8)
-def _encoded(task: str, split: str, tokenizer_folder: Path, count: int) -> EncodedSet:
-    """A fixed split, tokenised once per worker process (`count` first examples)."""
-    opened = open_task(task)
-    examples = {
-        "train": opened.train,
-        "dev": opened.dev,
-        "test": tuple(example for name in sorted(opened.test) for example in opened.test[name]),
-    }[split]
-    return encode(opened, examples[:count], _tokenizer(tokenizer_folder))
-
-
-def _wrap(spec: RunSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Tuned:
-    size = spec.method.pet_size
-    if spec.method.name == "lora" and size:
-        return wrap_lora(model, size, spec.seed, spec.method.lora_alpha)
-    if spec.method.name == "prompt" and size:
-        pool = _encoded(spec.task, "train", folder, POOL_FOR_FREQUENCIES).examples
-        return wrap_prompt(model, size, spec.seed, frequent_tokens(pool, tokenizer.all_special_ids))
-    return wrap_full(model)
-
-
 def _evaluate_untuned(spec: RunSpec) -> dict[str, object]:
-    checkpoint = find_checkpoint(spec.model.name, spec.model.pretrain_tokens)
-    tokenizer = _tokenizer(checkpoint.tokenizer_folder)
-    tuned = wrap_full(open_model(checkpoint.folder))
+    base = open_base(spec)
+    tuned = wrap_full(base.model)
     losses = {}
     for split, count in (("dev", spec.train.dev_examples), ("test", spec.test_examples)):
-        examples = _encoded(spec.task, split, checkpoint.tokenizer_folder, count).examples
-        losses[split] = evaluate(tuned, evaluation_batches(examples, _pad(tokenizer))).mean
+        examples = base.fit(encoded_split(spec, base, split, count)).examples
+        packed = packing_agrees(tuned, examples[:CHECKED], base.pad)
+        losses[split] = evaluate(tuned, evaluation_batches(examples, base.pad, packed=packed)).mean
     return {"dev_loss": losses["dev"], "test_loss": losses["test"], "trainable_params": 0}
 
 
-def _pad(tokenizer: PreTrainedTokenizerBase) -> int:
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    assert isinstance(pad, int)
-    return pad
-
-
-def _finetune(spec: RunSpec, folder: Path) -> dict[str, object]:
-    checkpoint = find_checkpoint(spec.model.name, spec.model.pretrain_tokens)
-    tokenizer, task, settings = _tokenizer(checkpoint.tokenizer_folder), open_task(spec.task), spec.train
+def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
+    spec = planned.run
+    torch.manual_seed(spec.seed)  # dropout, where a model has it
+    base, task, settings = open_base(spec), task_of(spec), spec.train
+    tuned = wrap(spec, base)
+    pad, length = base.pad, tuned.prompt_length
     chosen = subset(len(task.train), spec.finetune_examples, spec.seed)
-    encoded = encode(task, [task.train[i] for i in chosen], tokenizer)
-    dev = _encoded(spec.task, "dev", checkpoint.tokenizer_folder, settings.dev_examples)
-    test = _encoded(spec.task, "test", checkpoint.tokenizer_folder, spec.test_examples)
-
-    tuned = _wrap(spec, open_model(checkpoint.folder), tokenizer, checkpoint.tokenizer_folder)
-    pad, length = _pad(tokenizer), tuned.prompt_length
+    encoded = base.fit(encoded_examples(spec, base, [task.train[i] for i in chosen]), length)
+    dev = base.fit(encoded_split(spec, base, "dev", settings.dev_examples), length)
+    test = base.fit(encoded_split(spec, base, "test", spec.test_examples), length)
     packed = packing_agrees(tuned, encoded.examples[: settings.batch_size], pad)
     dev_batches = evaluation_batches(dev.examples, pad, length, packed)
     per_epoch = -(-len(encoded.examples) // settings.batch_size)
@@ -142,23 +102,30 @@ def _finetune(spec: RunSpec, folder: Path) -> dict[str, object]:
     _write_curve(
         folder,
         progress,
-        {"packed": packed, "cut_sources": encoded.cut_sources, "cut_targets": encoded.cut_targets},
+        {
+            "packed": packed,
+            "cut_sources": encoded.cut_sources,
+            "cut_targets": encoded.cut_targets,
+            "cut_examples": encoded.cut_examples,
+            "notes": task.notes,
+        },
     )
     loss = evaluate(tuned, evaluation_batches(test.examples, pad, length, packed))
-    shape = LADDER[spec.model.name]
+    trainable = tuned.trainable_params
+    keep_trained(planned, tuned, base, folder)
     return {
         "dev_loss": progress.best_loss,
         "test_loss": loss.mean,
-        "trainable_params": tuned.trainable_params,
+        "trainable_params": trainable,
         "finetune_tokens": encoded.target_tokens,
         "steps": progress.step,
         "best_step": progress.best_step,
         "tokens_processed": progress.tokens,
         "tokens_per_second": progress.tokens / seconds,
         "train_flops": train_flops(
-            "full" if spec.method.name == "full" else "pet",
-            shape.nonembedding_params,
-            shape.embedding_params,
+            spec.method.kind,
+            base.sizes.nonembedding_params,
+            base.sizes.head_params,
             progress.tokens,
             progress.target_tokens,
         ),
