@@ -5,12 +5,14 @@ hand, also the published 240 points. Scipy's routes: L-BFGS-B from 500 of Hoffma
 numeric and with analytic gradients at scipy's defaults; its bootstrap is warm-started at the optimum.
 
     python benchmarks/fit_speed.py [--starts 500] [--refits 1000] [--rows 1000000] [--repeats 5] [--no-keep]
+                                   [--chinchilla PYTHON]   (see chinchilla_peer.py)
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import resource
 import subprocess
@@ -32,8 +34,10 @@ import finescale as fs
 from finescale.laws.assembly import Assembly, assemble
 from finescale.laws.bootstrap import setting_keys, setting_weights
 from finescale.laws.formulas import LAWS
+from finescale.laws.newton import refit
+from finescale.laws.problem import Problem, objective
 from finescale.laws.slices import Choice, slices
-from finescale.laws.solver import Problem, objective, polish, solve
+from finescale.laws.solver import solve
 
 Array = np.ndarray[Any, Any]
 DELTA = 1e-3
@@ -157,6 +161,23 @@ def help_cpu_seconds(repeats: int) -> float:
     return median(taken)
 
 
+def peer(python: str, frame: pl.DataFrame) -> dict[str, float]:
+    """Seconds, starts and optimum of the `chinchilla` package, run by an interpreter that has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "points.csv"
+        frame.write_csv(path)
+        script = Path(__file__).with_name("chinchilla_peer.py")
+        done = subprocess.run(
+            [python, str(script), str(path)], check=True, capture_output=True, text=True, env=_clean()
+        )
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _clean() -> dict[str, str]:
+    """The environment without this interpreter's path."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 _BIG = """
 import resource, sys, time
 import numpy as np, polars as pl
@@ -190,6 +211,7 @@ def main() -> None:
     parser.add_argument("--refits", type=int, default=1000)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--chinchilla", metavar="PYTHON", default=None)
     parser.add_argument("--no-keep", action="store_true")
     options = parser.parse_args()
     frame, repeats = seeded_points(), options.repeats
@@ -210,14 +232,14 @@ def main() -> None:
 
     keys = setting_keys(put.pieces[0], put.points[0])
 
-    def refit() -> Array:
+    def resample() -> Array:
         weights = setting_weights(keys, 0, options.refits)
         many = Problem(
             problem.model, problem.y, weights, True, DELTA, problem.lower, problem.upper, problem.free
         )
-        return polish(many, np.repeat(solution.z[:1], options.refits, axis=0), steps=100, tolerance=1e-7).z
+        return refit(many, np.repeat(solution.z[:1], options.refits, axis=0), steps=100, tolerance=1e-5).z
 
-    refits, draws = seconds(refit, repeats)
+    refits, draws = seconds(resample, repeats)
     weights = setting_weights(keys, 0, options.refits)
     scipy_refits, scipy_draws = seconds(lambda: textbook.bootstrap(start, _unsorted(weights, put, frame)), 1)
     difference = np.abs(np.median(draws[:, 3]) - np.median(scipy_draws[:, 3])) / np.std(draws[:, 3])
@@ -225,6 +247,7 @@ def main() -> None:
         "speedup_vs_scipy_numeric": numeric / ours,
         "speedup_vs_scipy_analytic": analytic / ours,
         "speedup_vs_chinchilla": None,
+        "chinchilla_objective_excess": None,
         "optimum_excess": float(solution.objective[0]) / best - 1,
         "fit_seconds": ours,
         "fit_call_seconds": whole,
@@ -234,6 +257,12 @@ def main() -> None:
         "cli_fit_seconds": cli_seconds(repeats),
         "cli_help_cpu_seconds": help_cpu_seconds(repeats),
     }
+    if options.chinchilla:
+        theirs = peer(options.chinchilla, frame)
+        at = [np.log(theirs["A"]), np.log(theirs["B"]), np.log(theirs["E"]), theirs["alpha"], theirs["beta"]]
+        figures["speedup_vs_chinchilla"] = theirs["seconds"] / ours
+        figures["chinchilla_starts"] = theirs["starts"]
+        figures["chinchilla_objective_excess"] = textbook.value(np.array(at)) / best - 1
     if options.rows:
         tenth, _ = big(options.rows // 10)
         taken, memory = big(options.rows)

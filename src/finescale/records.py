@@ -223,6 +223,8 @@ def _typed(raw: pl.DataFrame, name: str, kind: Kind | None, origin: str) -> pl.S
             got=str(series.dtype),
             where=f"{origin}, column {name}",
         )
+    if kind != "flag" and series.dtype.is_numeric():
+        return series.cast(pl.Float64)
     text = _as_text(series).str.strip_chars().str.to_lowercase()
     text = text.set(text.is_in(_EMPTY), None)
     if kind == "flag":
@@ -231,8 +233,7 @@ def _typed(raw: pl.DataFrame, name: str, kind: Kind | None, origin: str) -> pl.S
         bad = text.is_not_null() & ~text.is_in(_TRUE + _FALSE)
         wanted, value = "true or false", flag
     else:
-        numeric = series.dtype.is_numeric()
-        value = series.cast(pl.Float64) if numeric else text.cast(pl.Float64, strict=False)
+        value = text.cast(pl.Float64, strict=False)
         bad = text.is_not_null() & value.is_null()
         wanted = "a number" + (f" ({BY_NAME[name].unit})" if name in BY_NAME and BY_NAME[name].unit else "")
     if bad.any():
@@ -321,7 +322,7 @@ def _notes(frame: pl.DataFrame, left_out: Mapping[str, int], loss: str) -> tuple
             "The laws want the loss in nats per token, which is ln(perplexity)."
         )
     if "run" not in frame.columns and frame.height:
-        repeated = frame.height - frame.drop(_SOURCE_ROW).n_unique()
+        repeated = frame.height - frame.drop(_SOURCE_ROW).hash_rows().n_unique()
         if repeated:
             notes.append(f"{repeated} rows repeat another row exactly; each counts as a run of its own.")
     return tuple(notes)

@@ -12,8 +12,8 @@ import polars as pl
 from finescale.errors import DataError, UsageError
 from finescale.laws.formulas import Law
 from finescale.laws.models import FunctionModel, Model, MonomialModel, Segment
+from finescale.laws.problem import Problem
 from finescale.laws.slices import Slice
-from finescale.laws.solver import Problem
 
 Array = np.ndarray[Any, Any]
 _AXIS = {1: 40, 2: 12, 3: 8, 4: 5}

@@ -18,6 +18,7 @@ from zlib import crc32
 import numpy as np
 import polars as pl
 
+from finescale.laws.shifts import Shifts
 from finescale.laws.slices import Slice
 from finescale.records import DATA_SIZE, FACTORS
 
@@ -64,13 +65,13 @@ def seed_effect(runs: pl.DataFrame, *, log: bool) -> SeedEffect:
     Returns:
         The variance components. Without seed names or repeated settings, only what can be known.
     """
+    unknown = SeedEffect(float("nan"), 0, 0.0, 0.0, ())
+    if not runs.height or runs.height == runs["point"].n_unique():
+        return unknown
     loss = pl.col("loss").log() if log else pl.col("loss")
     table = runs.with_columns(loss.alias("loss"), pl.len().over("point").alias("size")).filter(
         pl.col("size") > 1
     )
-    unknown = SeedEffect(float("nan"), 0, 0.0, 0.0, ())
-    if not table.height:
-        return unknown
     table = table.with_columns((pl.col("loss") - pl.col("loss").mean().over("point")).alias("deviation"))
     deviation = table["deviation"].to_numpy()
     freedom = table.height - table["point"].n_unique()
@@ -122,10 +123,9 @@ def setting_weights(keys: list[str], seed: int, draws: int, spread: float = 1.0)
     return table**power / gamma(1 + power)
 
 
-def setting_blocks(settings: int, seed: int, draws: int) -> tuple[Array, Array]:
-    """For large tables: weights of 1,000 blocks [draws, blocks], and the block of each setting."""
-    weights = np.random.default_rng(seed).exponential(size=(draws, BLOCKS))
-    return weights, np.arange(settings) % BLOCKS
+def block_weights(seed: int, draws: int) -> Array:
+    """For large tables: exponential weights of blocks of settings, [draws, blocks]."""
+    return np.random.default_rng(seed).exponential(size=(draws, BLOCKS))
 
 
 def _power(spread: float) -> float:
@@ -140,29 +140,29 @@ def _power(spread: float) -> float:
     return 0.5 * (low + high)
 
 
-def seed_shifts(effect: SeedEffect, piece: Slice, seed: int, draws: int) -> Array | None:
-    """By how much draw i moves each setting's mean loss, [draws, settings]; None without a seed effect."""
-    points, runs = piece.points, piece.runs
+def seed_shifts(effect: SeedEffect, piece: Slice, seed: int, draws: int) -> Shifts | None:
+    """How the seeds' effect moves a slice's fitted settings; None without such an effect."""
     if not effect.seeds:
         return None
     task = str(piece.by.get("task", ""))
     scale = np.sqrt(effect.variances((seed, crc32(f"seed variance|{task}".encode())), draws))
     if not scale.any():
         return None
-    moves = np.stack(
-        [
-            scale
-            * np.random.default_rng((seed, crc32(f"seed|{task}|{name}".encode()))).standard_normal(draws)
-            for name in effect.seeds
-        ],
-        axis=1,
+    moves = [
+        scale * np.random.default_rng((seed, crc32(f"seed|{task}|{name}".encode()))).standard_normal(draws)
+        for name in effect.seeds
+    ]
+    fitted = ~piece.points["held_out"].to_numpy()
+    known = piece.runs.filter(pl.col("seed").is_in(list(effect.seeds)))
+    point = known["point"].to_numpy()
+    kept = fitted[point]
+    names = known["seed"].to_numpy()[kept]
+    return Shifts(
+        moves=np.stack(moves, axis=1),
+        seed=np.searchsorted(np.array(effect.seeds), names),
+        point=(np.cumsum(fitted) - 1)[point[kept]],
+        share=1.0 / np.maximum(piece.points["runs"].to_numpy(), 1)[point[kept]],
     )
-    known = runs.filter(pl.col("seed").is_in(list(effect.seeds)))
-    code = np.searchsorted(np.array(effect.seeds), known["seed"].to_numpy())
-    share = np.zeros((points.height, len(effect.seeds)))
-    np.add.at(share, (known["point"].to_numpy(), code), 1.0)
-    share /= np.maximum(points["runs"].to_numpy(), 1)[:, None]
-    return moves @ share.T
 
 
 def run_deviations(

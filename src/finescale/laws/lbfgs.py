@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from finescale.laws.solver import Problem, Solution, derivatives
+from finescale.laws.problem import Problem, Solution, derivatives
 
 Array = np.ndarray[Any, Any]
 _STARTS = 200
@@ -42,7 +42,7 @@ def solve_lbfgs(problem: Problem, grid: Array, start: Array | None = None) -> So
 
     def evaluate(v: Array) -> tuple[float, Array]:
         z = unpack(v)
-        value, gradient, _, _ = derivatives(problem, z[None])
+        value, gradient, _ = derivatives(problem, z[None])
         slope = gradient[0]
         slope[:P] *= z[:P]
         good = np.isfinite(value[0]) and bool(np.all(np.isfinite(slope)))
@@ -57,6 +57,6 @@ def solve_lbfgs(problem: Problem, grid: Array, start: Array | None = None) -> So
         result = minimize(evaluate, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         found.append(unpack(result.x))
     z = np.stack(found)
-    value, _, hessian, _ = derivatives(problem, z)
+    value, _, hessian = derivatives(problem, z)
     order = np.argsort(value, kind="stable")
     return Solution(z[order], value[order], np.ones(len(z), dtype=bool), hessian[order])

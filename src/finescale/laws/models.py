@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,15 +37,15 @@ class Model(abc.ABC):
         """The basis phi [G, P, N] at theta [G, K]."""
 
     @abc.abstractmethod
-    def slopes(self, theta: Array, c: Array, phi: Array) -> Array:
-        """Slopes df / dtheta, [G, K, N]."""
+    def jacobian(self, theta: Array, c: Array) -> Array:
+        """The basis (slopes df / dc), and below it the slopes df / dtheta: [G, P + K, N]."""
 
     @abc.abstractmethod
     def curvature(self, theta: Array, c: Array, phi: Array, g: Array) -> Array:
         """Sum over n of g[G, n] times the second derivatives of f_n: [G, P + K, P + K]."""
 
     @abc.abstractmethod
-    def take(self, rows: Array) -> Model:
+    def take(self, rows: slice | Array) -> Model:
         """The same model on some of the points."""
 
 
@@ -62,14 +63,27 @@ class MonomialModel(Model):
         self.n_linear, self.n_nonlinear, self.n_points = logs.shape
         self._constant = [not part.any() for part in logs]
         self._moving = [p for p, constant in enumerate(self._constant) if not constant]
+        self._acting = [[p for p in self._moving if logs[p, k].any()] for k in range(self.n_nonlinear)]
         self._masked = bool((mask != 1).any())
-        self._flat = [np.ascontiguousarray(part.T) for part in logs]  # P times [N, K]
-        squares = logs[:, :, None, :] * logs[:, None, :, :]
-        self._squares = [np.ascontiguousarray(part.reshape(-1, self.n_points).T) for part in squares]
+
+    @cached_property
+    def _flat(self) -> list[Array]:
+        """The logs, P times [N, K]."""
+        return [np.ascontiguousarray(part.T) for part in self.logs]
+
+    @cached_property
+    def _squares(self) -> list[Array]:
+        """Products of the logs, P times [N, K * K]."""
+        squares = self.logs[:, :, None, :] * self.logs[:, None, :, :]
+        return [np.ascontiguousarray(part.reshape(-1, self.n_points).T) for part in squares]
 
     def basis(self, theta: Array) -> Array:
         """The basis phi [G, P, N] at theta [G, K]."""
         phi = np.empty((theta.shape[0], self.n_linear, self.n_points))
+        self._fill(theta, phi)
+        return phi
+
+    def _fill(self, theta: Array, phi: Array) -> None:
         for p in range(self.n_linear):
             if self._constant[p]:
                 phi[:, p] = self.mask[p]
@@ -77,16 +91,20 @@ class MonomialModel(Model):
             np.exp(-theta @ self.logs[p], out=phi[:, p])
             if self._masked:
                 phi[:, p] *= self.mask[p]
-        return phi
 
-    def slopes(self, theta: Array, c: Array, phi: Array) -> Array:
-        """Slopes df / dtheta, [G, K, N]."""
-        result = np.zeros((theta.shape[0], self.n_nonlinear, self.n_points))
-        for p in self._moving:
-            term = c[:, p, None] * phi[:, p]
-            for k in range(self.n_nonlinear):
-                if self.logs[p, k].any():
-                    result[:, k] -= term * self.logs[p, k]
+    def jacobian(self, theta: Array, c: Array) -> Array:
+        """The basis (slopes df / dc), and below it the slopes df / dtheta: [G, P + K, N]."""
+        P = self.n_linear
+        result = np.empty((theta.shape[0], P + self.n_nonlinear, self.n_points))
+        self._fill(theta, result[:, :P])
+        for k, acting in enumerate(self._acting):
+            slope = result[:, P + k]
+            if not acting:
+                slope[...] = 0.0
+            for at, p in enumerate(acting):
+                part = result[:, p] * self.logs[p, k]
+                part *= -c[:, p, None]
+                slope[...] = part if at == 0 else slope + part
         return result
 
     def curvature(self, theta: Array, c: Array, phi: Array, g: Array) -> Array:
@@ -101,9 +119,35 @@ class MonomialModel(Model):
             result[:, P:, P:] += (c[:, p, None] * (weighted @ self._squares[p])).reshape(-1, K, K)
         return result
 
-    def take(self, rows: Array) -> MonomialModel:
+    def take(self, rows: slice | Array) -> MonomialModel:
         """The same model on some of the points."""
         return MonomialModel(self.logs[:, :, rows], self.mask[:, rows])
+
+
+class LinearModel(Model):
+    """A law that is linear in all its parameters: the linearisation of another one around its optimum."""
+
+    def __init__(self, slopes: Array) -> None:
+        """Keeps the slopes, [P, N]."""
+        self.slopes = slopes
+        self.n_linear, self.n_points = slopes.shape
+        self.n_nonlinear = 0
+
+    def basis(self, theta: Array) -> Array:
+        """The slopes, [G, P, N]: one and the same memory for all G."""
+        return np.broadcast_to(self.slopes, (theta.shape[0], *self.slopes.shape))
+
+    def jacobian(self, theta: Array, c: Array) -> Array:
+        """The slopes, [G, P, N]."""
+        return self.basis(theta)
+
+    def curvature(self, theta: Array, c: Array, phi: Array, g: Array) -> Array:
+        """Nothing: [1, 1, 1]."""
+        return np.zeros((1, 1, 1))
+
+    def take(self, rows: slice | Array) -> LinearModel:
+        """The same model on some of the points."""
+        return LinearModel(self.slopes[:, rows])
 
 
 @dataclass(frozen=True)
@@ -209,11 +253,10 @@ class FunctionModel(Model):
                     )
         return result
 
-    def slopes(self, theta: Array, c: Array, phi: Array) -> Array:
-        """Slopes df / dtheta, [G, K, N]."""
-        return np.stack(
-            [np.einsum("gp,gpn->gn", c, self._basis_slope(theta, k)) for k in range(self.n_nonlinear)], axis=1
-        )
+    def jacobian(self, theta: Array, c: Array) -> Array:
+        """The basis (slopes df / dc), and below it the slopes df / dtheta: [G, P + K, N]."""
+        slopes = [np.matmul(c[:, None], self._basis_slope(theta, k)) for k in range(self.n_nonlinear)]
+        return np.concatenate([self.basis(theta), *slopes], axis=1)
 
     def curvature(self, theta: Array, c: Array, phi: Array, g: Array) -> Array:
         """Sum over n of g[G, n] times the second derivatives of f_n: [G, P + K, P + K]."""
@@ -234,10 +277,11 @@ class FunctionModel(Model):
                 result[:, P + other, P + k] = second
         return result
 
-    def take(self, rows: Array) -> FunctionModel:
+    def take(self, rows: slice | Array) -> FunctionModel:
         """The same model on some of the points."""
         position = np.full(self.n_points, -1)
-        position[rows] = np.arange(rows.size)
+        kept_rows = np.arange(self.n_points)[rows]
+        position[kept_rows] = np.arange(kept_rows.size)
         segments = []
         for segment in self.segments:
             kept = position[segment.rows] >= 0
@@ -246,5 +290,5 @@ class FunctionModel(Model):
                 Segment(position[segment.rows[kept]], variables, segment.linear, segment.nonlinear)
             )
         return FunctionModel(
-            self.law, segments, n_points=rows.size, n_linear=self.n_linear, n_nonlinear=self.n_nonlinear
+            self.law, segments, n_points=kept_rows.size, n_linear=self.n_linear, n_nonlinear=self.n_nonlinear
         )

@@ -259,12 +259,14 @@ def _points(
             "a weight below 0, or none", wanted="0 or more in every row", where=f"column {choice.weights}"
         )
     keys = identity if choice.average_seeds else [*identity, _ROW]
-    if rows.select(pl.struct(keys).n_unique()).item() == rows.height:
-        points = rows.with_columns(pl.lit(1).alias("runs")).sort(*columns.values(), _ROW)
-        order = points.with_row_index("point").select(_ROW, "point")
+    if rows.select(keys).hash_rows().n_unique() == rows.height:  # different hashes: different settings
         kept = [*dict.fromkeys([*columns.values(), *identity]), "loss", "runs", "weight", "held_out"]
-        runs = rows.select(_ROW, "loss", "seed").join(order, on=_ROW).select("point", "loss", "seed")
-        return points.select(kept), runs
+        rows = rows.with_columns(pl.lit(1).alias("runs")).select(*kept, "seed", _ROW)
+        rows = rows.sort(*columns.values(), _ROW)
+        runs = (
+            rows.select("loss", "seed").with_row_index("point").with_columns(pl.col("point").cast(pl.Int64))
+        )
+        return rows.select(kept), runs.select("point", "loss", "seed")
     total = pl.col("weight").sum()
     mean = (
         pl.when(total > 0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from finescale.laws.assembly import Assembly
 from finescale.laws.fitted import FittedLaw
-from finescale.laws.solver import Problem, Solution
+from finescale.laws.problem import Problem, Solution
 from finescale.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]

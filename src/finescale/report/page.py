@@ -12,7 +12,7 @@ from importlib import metadata, resources
 
 from finescale.advice.setting import PAPER_FACTORS, UNNAMED
 from finescale.advice.wording import capital, count, factor_name, listed, method_name, nats, slug
-from finescale.laws.fitting import DELTA
+from finescale.laws.estimate import DELTA
 from finescale.report import audit, palette
 from finescale.report.charts import prefixed
 from finescale.report.evidence import Evidence, TaskEvidence

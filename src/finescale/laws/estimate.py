@@ -1,0 +1,222 @@
+"""One problem to one fitted law: solved, resampled, and told with its troubles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import polars as pl
+
+from finescale.errors import UsageError
+from finescale.laws.assembly import Assembly
+from finescale.laws.bootstrap import (
+    BLOCKS,
+    block_weights,
+    run_deviations,
+    seed_effect,
+    seed_shifts,
+    setting_keys,
+    setting_weights,
+)
+from finescale.laws.fitted import FittedLaw, Parameter
+from finescale.laws.newton import one_step, refit
+from finescale.laws.problem import Problem, Solution, residual
+from finescale.laws.shifts import joined
+from finescale.laws.solver import solve
+from finescale.laws.status import soft_trouble
+
+Array = np.ndarray[Any, Any]
+DELTA = 1e-3
+"""Huber's delta, as in the paper (Eq. 2)."""
+_REPROFILED = 3
+_TOLERANCE = 1e-5
+"""Resamples are solved to this relative decrease: far below what moves an interval."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a problem is solved; the fields mean what they mean in ``fit``."""
+
+    residual: str
+    bootstrap: int
+    seed: int
+    solver: str
+    level: float
+    loss: str
+    shared: tuple[str, ...]
+
+
+def estimate(
+    put: Assembly,
+    settings: Settings,
+    fixed: Mapping[str, float],
+    fixed_draws: Mapping[str, Array] | None = None,
+) -> FittedLaw:
+    """Solves one problem, resamples it and tells what came out."""
+    log = (put.law.residual or settings.residual) == "log"
+    delta = DELTA if put.law.huber_delta is None else put.law.huber_delta
+    unknown = [name for name in fixed if name not in put.names]
+    if unknown:
+        raise UsageError(
+            f"`{unknown[0]}` is no parameter of this fit", wanted="some of " + ", ".join(put.names)
+        )
+    problem = put.problem(log=log, delta=delta, fixed=tuple(fixed))
+    start = put.inside(
+        {name: np.array([value]) for name, value in fixed.items()}, np.zeros((1, len(put.names)))
+    )[0]
+    solution = solve(problem, put.grid(tuple(fixed)), start=start)
+    if settings.solver == "lbfgs":
+        from finescale.laws.lbfgs import solve_lbfgs  # noqa: PLC0415 - scipy only where it is asked for
+
+        solution = solve_lbfgs(problem, put.grid(tuple(fixed)), start)
+    public = {name: float(value[0]) for name, value in put.public(solution.z[:1]).items()}
+    draws, deviation = _draws(put, problem, solution, settings, fixed_draws)
+    tail = 100 * (1 - settings.level) / 2
+    parameters: dict[str, Parameter] = {}
+    for name, value in public.items():
+        low, high = np.percentile(draws[name], [tail, 100 - tail]) if draws else (np.nan, np.nan)
+        parameters[name] = Parameter(value, float(low), float(high))
+    first = put.pieces[0]
+    factors = tuple(dict.fromkeys(piece.factor for piece in put.pieces if piece.factor))
+    if put.law.name == "joint":
+        factors = tuple(name for name in put.law.variables if name != "D")
+    several = len({tuple(piece.by.items()) for piece in put.pieces}) > 1
+    columns = {suffix: dict(piece.columns) for suffix, piece in zip(put.suffixes, put.pieces, strict=True)}
+    made = FittedLaw(
+        by={n: v for n, v in first.by.items() if not several or all(p.by.get(n) == v for p in put.pieces)},
+        factors=factors,
+        law=put.law.name,
+        base={n: v for piece in put.pieces for n, v in piece.base.items()},
+        parameters=parameters,
+        draws=draws,
+        run_deviation=deviation,
+        objective=float(solution.objective[0]),
+        n_fitted=put.y.size,
+        n_held_out=sum(int(piece.points["held_out"].sum()) for piece in put.pieces),
+        delta_e=float("nan"),
+        delta_h=float("nan"),
+        status=(),
+        columns=columns,
+        ranges=_ranges(put),
+        residual="log" if log else "raw",
+        huber_delta=delta,
+        loss=settings.loss,
+        level=settings.level,
+        shared=settings.shared,
+        formula=put.law,
+    )
+    points = _predicted(made, put)
+    deltas = {held: _mean_deviation(points, held) for held in (False, True)}
+    made = replace(made, points=points, delta_e=deltas[False], delta_h=deltas[True])
+    return replace(made, status=tuple(soft_trouble(made, put, problem, solution)))
+
+
+def _draws(
+    put: Assembly,
+    problem: Problem,
+    solution: Solution,
+    settings: Settings,
+    fixed_draws: Mapping[str, Array] | None,
+) -> tuple[dict[str, Array], Array]:
+    """Bootstrap draws of every parameter, and of a new run's deviation from the mean."""
+    bootstrap, seed = settings.bootstrap, settings.seed
+    if not bootstrap:
+        return {}, np.empty(0)
+    free = int(problem.free.sum())
+    spread = put.y.size / max(1, put.y.size - free)
+    effects = [seed_effect(piece.runs, log=problem.log) for piece in put.pieces]
+    shifts = joined(
+        [
+            (seed_shifts(effect, piece, seed, bootstrap), points.height)
+            for piece, points, effect in zip(put.pieces, put.points, effects, strict=True)
+        ]
+    )
+    start = np.repeat(solution.z[:1], bootstrap, axis=0)
+    if fixed_draws:
+        start = put.inside({name: draw[:bootstrap] for name, draw in fixed_draws.items()}, start)
+    if put.y.size > BLOCKS:
+        z = one_step(problem, solution, start, block_weights(seed, bootstrap), shifts)
+    else:
+        pairs = zip(put.pieces, put.points, strict=True)
+        keys = [key for piece, points in pairs for key in setting_keys(piece, points)]
+        weights = problem.weights * setting_weights(keys, seed, bootstrap, spread)
+        y = problem.y
+        if shifts is not None:
+            moved = shifts.dense(y.size)
+            y = y * np.exp(moved) if problem.log else np.maximum(y + moved, 1e-12)
+        resampled = replace(problem, y=y, weights=weights)
+        steps = 100 if put.law.monomials else 40
+        near = solution.objective <= 1.5 * solution.objective[0] + 1e-15
+        z, value = start, np.full(bootstrap, np.inf)
+        for other in solution.z[near][:_REPROFILED]:
+            again = refit(resampled, np.where(problem.free, other, start), steps=steps, tolerance=_TOLERANCE)
+            better = again.objective < value
+            z = np.where(better[:, None], again.z, z)
+            value = np.where(better, again.objective, value)
+    residuals = residual(problem, solution.z[:1])[0]
+    first = effects[0] if len(effects) == 1 else max(effects, key=lambda effect: effect.run_freedom)
+    runs = float(np.mean(np.concatenate([points["runs"].to_numpy() for points in put.points])))
+    name = "|".join(str(value) for value in put.pieces[0].by.values())
+    key = (seed, crc32(f"run|{name}".encode()))
+    return put.public(z), run_deviations(first, residuals, free, runs=runs, key=key, draws=bootstrap)
+
+
+def _predicted(made: FittedLaw, put: Assembly) -> pl.DataFrame:
+    """All settings with their predictions."""
+    frames: list[pl.DataFrame] = []
+    values = {name: parameter.value for name, parameter in made.parameters.items()}
+    for piece, suffix in zip(put.pieces, put.suffixes, strict=True):
+        arguments = {name: values[put.own(name, suffix)] for name in put.law.parameters}
+        variables = {name: piece.points[column].to_numpy() for name, column in piece.columns.items()}
+        with np.errstate(all="ignore"):
+            predicted = put.law.function(**variables, **arguments)
+        frames.append(
+            piece.points.with_columns(pl.Series("predicted", predicted), pl.lit(suffix).alias("factor"))
+        )
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _mean_deviation(points: pl.DataFrame, held_out: bool) -> float:
+    part = points.filter(pl.col("held_out") == held_out)
+    return (
+        float(np.mean(np.abs((part["predicted"] - part["loss"]).to_numpy()))) if part.height else float("nan")
+    )
+
+
+def apart(made: FittedLaw, put: Assembly) -> list[FittedLaw]:
+    """A fit that shares parameters across groups, as one law for each group."""
+    if len(put.pieces) == 1:
+        return [made]
+    laws: list[FittedLaw] = []
+    for piece, suffix in zip(put.pieces, put.suffixes, strict=True):
+        names = {name: put.own(name, suffix) for name in put.law.parameters}
+        points = made.points.filter(pl.col("factor") == suffix) if made.points is not None else None
+        laws.append(
+            replace(
+                made,
+                by=dict(piece.by),
+                base=dict(piece.base),
+                parameters={name: made.parameters[own] for name, own in names.items()},
+                draws={name: made.draws[own] for name, own in names.items() if own in made.draws},
+                columns={piece.factor or "": dict(piece.columns)},
+                n_fitted=piece.fitted.height,
+                n_held_out=piece.points.height - piece.fitted.height,
+                delta_e=_mean_deviation(points, False) if points is not None else made.delta_e,
+                delta_h=_mean_deviation(points, True) if points is not None else made.delta_h,
+                points=points,
+            )
+        )
+    return laws
+
+
+def _ranges(put: Assembly) -> dict[str, tuple[float, float]]:
+    ranges: dict[str, tuple[float, float]] = {}
+    for piece, points in zip(put.pieces, put.points, strict=True):
+        for column in piece.columns.values():
+            low, high = float(points[column].min()), float(points[column].max())  # type: ignore[arg-type]
+            old = ranges.get(column, (low, high))
+            ranges[column] = (min(low, old[0]), max(high, old[1]))
+    return ranges

@@ -1,0 +1,201 @@
+"""What is minimised: weighted Huber losses of a law's residuals, their derivatives, many problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from finescale.laws.models import LinearModel, Model
+
+Array = np.ndarray[Any, Any]
+_TINY = 1e-300
+_POINTS = 50_000
+"""Points of a large table that are worked on at a time."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is minimised.
+
+    Attributes:
+        model: The law on its points.
+        y: Observed losses, [N] or [G, N].
+        weights: Weights of the points, [N] or [G, N].
+        log: Residuals of log losses.
+        delta: Huber's delta, for all problems or [G, 1].
+        lower: Lower bounds of c and theta, [P + K].
+        upper: Upper bounds, [P + K].
+        free: Which parameters are free, [P + K]; the others keep their starting value.
+    """
+
+    model: Model
+    y: Array
+    weights: Array
+    log: bool
+    delta: float | Array
+    lower: Array
+    upper: Array
+    free: Array
+
+    @cached_property
+    def log_y(self) -> Array:
+        """Logs of the observed losses."""
+        return np.log(self.y)
+
+    def part(self, which: slice | Array) -> Problem:
+        """Some of the G problems."""
+        y = self.y[which] if self.y.ndim == 2 else self.y
+        weights = self.weights[which] if self.weights.ndim == 2 else self.weights
+        delta = self.delta[which] if isinstance(self.delta, np.ndarray) else self.delta
+        return replace(self, y=y, weights=weights, delta=delta)
+
+    def some(self, rows: slice | Array) -> Problem:
+        """The same problems on some of the points."""
+        model, y, weights = self.model.take(rows), self.y[..., rows], self.weights[..., rows]
+        return replace(self, model=model, y=y, weights=weights)
+
+    def chunks(self) -> Iterator[Problem]:
+        """The same problems on some points after another: what is computed on them stays small."""
+        if self.model.n_points <= _POINTS:
+            yield self
+            return
+        for at in range(0, self.model.n_points, _POINTS):
+            yield self.some(slice(at, at + _POINTS))
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Solved problems side by side.
+
+    Attributes:
+        z: Linear coefficients and nonlinear parameters, [G, P + K].
+        objective: Sum of Huber losses, [G].
+        converged: Whether no further step was possible, [G].
+        curvature: The Hessian of the objective at z, or one tiny last step before, [G, P + K, P + K].
+    """
+
+    z: Array
+    objective: Array
+    converged: Array
+    curvature: Array
+
+
+def huber(r: Array, delta: float | Array) -> Array:
+    """Huber's loss: r^2 / 2 within delta, delta (|r| - delta / 2) outside."""
+    slope = np.clip(r, -delta, delta)
+    return slope * (r - 0.5 * slope)
+
+
+def deviation(problem: Problem, f: Array) -> Array:
+    """Residuals of predicted losses f [G, N]: f - y, or log f - log y."""
+    return np.log(np.maximum(f, _TINY)) - problem.log_y if problem.log else f - problem.y
+
+
+def residual(problem: Problem, z: Array) -> Array:
+    """Residuals at z [G, P + K]: [G, N]."""
+    P = problem.model.n_linear
+    parts = [deviation(part, _combined(z[:, :P], part.model.basis(z[:, P:]))) for part in problem.chunks()]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def objective(problem: Problem, z: Array) -> Array:
+    """The objective at z [G, P + K]: [G]."""
+    return total(problem, residual(problem, z))
+
+
+@np.errstate(all="ignore")
+def total(problem: Problem, r: Array) -> Array:
+    """The objective of residuals r [G, N]: [G]; infinite where it is no number."""
+    slope = np.clip(r, -problem.delta, problem.delta)
+    value = np.einsum("gn,gn->g", problem.weights * slope, r - 0.5 * slope)
+    return np.where(np.isfinite(value), value, np.inf)
+
+
+@np.errstate(all="ignore")
+def derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array]:
+    """Objective [G] (infinite where it is no number), gradient [G, M] and Hessian [G, M, M] at z [G, M]."""
+    G, M = z.shape
+    value, gradient, hessian = np.zeros(G), np.zeros((G, M)), np.zeros((G, M, M))
+    for part in problem.chunks():
+        J, r, f = _linearised(part, z)
+        P = part.model.n_linear
+        psi = np.clip(r, -part.delta, part.delta)
+        slope = part.weights * psi
+        value += np.einsum("gn,gn->g", slope, r - 0.5 * psi)
+        second = part.weights * (psi == r)
+        if part.log:
+            inverse = 1.0 / f
+            slope *= inverse
+            second *= inverse
+            second -= slope
+            second *= inverse
+        gradient += slope @ J[0].T if _same(J) else np.matmul(J, slope[:, :, None])[:, :, 0]
+        hessian += _gram(J, second)
+        hessian += part.model.curvature(z[:, P:], z[:, :P], J[:, :P], slope)
+    return np.where(np.isfinite(value), value, np.inf), gradient, hessian
+
+
+@np.errstate(all="ignore")
+def majoriser(problem: Problem, z: Array) -> Array:
+    """The matrix of iteratively reweighted least squares at z, [G, M, M]; never negative."""
+    result = np.zeros((*z.shape, z.shape[1]))
+    for part in problem.chunks():
+        J, r, f = _linearised(part, z)
+        weight = part.weights * np.minimum(1.0, part.delta / np.maximum(np.abs(r), _TINY))
+        if part.log:
+            weight = weight / (f * f)
+        result += _gram(J, weight)
+    return result
+
+
+def scores(problem: Problem, z: Array) -> Iterator[tuple[Array, Array]]:
+    """What each point adds to the gradient, and by how much its own residual moves that, at one z [M].
+
+    Yields:
+        Chunks of points: both [M, n].
+    """
+    for part in problem.chunks():
+        J, r, f = _linearised(part, z[None])
+        slopes = J[0] / f if part.log else J[0]
+        psi = np.clip(r[0], -part.delta, part.delta)
+        yield slopes * (part.weights * psi), slopes * (part.weights * (psi == r[0]))
+
+
+def _linearised(problem: Problem, z: Array) -> tuple[Array, Array, Array]:
+    """Slopes of the predictions [G, M, N], residuals [G, N] and predictions [G, N] at z."""
+    P = problem.model.n_linear
+    J = problem.model.jacobian(z[:, P:], z[:, :P])
+    f = _combined(z[:, :P], J[:, :P])
+    if problem.log:
+        f = np.maximum(f, _TINY)
+    return J, deviation(problem, f), f
+
+
+def linearised(problem: Problem, z: Array) -> Problem:
+    """The problem with residuals linearised around one z [M]; its parameters are the steps from there."""
+    J, r, f = _linearised(problem, z[None])
+    model = LinearModel(J[0] / f if problem.log else J[0])
+    lower, upper = problem.lower - z, problem.upper - z
+    return replace(problem, model=model, y=-r if len(r) > 1 else -r[0], log=False, lower=lower, upper=upper)
+
+
+def _same(J: Array) -> bool:
+    """Whether all G problems share one matrix (``LinearModel``)."""
+    return len(J) > 1 and J.strides[0] == 0
+
+
+def _combined(c: Array, basis: Array) -> Array:
+    """Sums over P of c [G, P] times basis [G, P, N]: [G, N]."""
+    return c @ basis[0] if _same(basis) else np.matmul(c[:, None], basis)[:, 0]
+
+
+def _gram(J: Array, weight: Array) -> Array:
+    """Sums over N of weight [G, N] times products of the rows of J [G, M, N]: [G, M, M]."""
+    if _same(J):
+        products = (J[0][:, None] * J[0]).reshape(-1, J.shape[2])
+        return (weight @ products.T).reshape(-1, J.shape[1], J.shape[1])
+    return np.matmul(J * weight[:, None, :], np.swapaxes(J, 1, 2))
