@@ -58,8 +58,8 @@ def report(
         DataError: Records without a single run.
     """
     from finescale.laws.commands import pairs  # noqa: PLC0415 - after the checks of the command line
+    from finescale.report.content import Source  # noqa: PLC0415
     from finescale.report.evidence import gather  # noqa: PLC0415
-    from finescale.report.page import Source  # noqa: PLC0415
     from finescale.report.tables import paper_tables  # noqa: PLC0415
     from finescale.report.write import write_report  # noqa: PLC0415
 

@@ -20,6 +20,8 @@ from finescale.report.evidence import TaskEvidence
 MOST = 8
 """A figure shows at most so many panels or levels, evenly picked among all."""
 _GRID = 48
+CROSSOVERS = 5
+"""The number of the paper's figure of critical points."""
 NUMBERS = {"model_params": 2, "pretrain_tokens": 3, "pet_size": 4}
 
 

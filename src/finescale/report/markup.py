@@ -10,7 +10,7 @@ from finescale.report.sheet import Sheet
 WIDE = 7
 """Tables with more columns than this have their intervals on a line of their own."""
 
-_VOID = frozenset({"meta", "link", "br", "img"})
+_VOID = frozenset({"meta", "link", "br", "img", "input"})
 
 
 class Html(str):

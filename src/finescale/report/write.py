@@ -8,9 +8,11 @@ from pathlib import Path
 
 from finescale.errors import UsageError
 from finescale.report import charts
+from finescale.report.content import Content, Source, answers, sheets
+from finescale.report.decisions import decide
 from finescale.report.evidence import Evidence
 from finescale.report.figures import Figure, figures
-from finescale.report.page import Content, Source, answers, html, sheets
+from finescale.report.page import html
 
 PAGE = "index.html"
 
@@ -31,7 +33,11 @@ def write_report(evidence: Evidence, source: Source, out: Path) -> Path:
     """
     found = answers(evidence)
     drawn = {task.task: _drawn(figures(task)) for task in evidence.tasks}
-    content = Content(evidence, found, drawn, sheets(evidence, found), source)
+    decisions = {
+        task.task: decide(evidence.records, task.task, bootstrap=evidence.bootstrap, seed=evidence.seed)
+        for task in evidence.tasks
+    }
+    content = Content(evidence, found, decisions, drawn, sheets(evidence, found, decisions), source)
     files: dict[str, bytes] = {}
     for pairs in drawn.values():
         for figure, panels in pairs:

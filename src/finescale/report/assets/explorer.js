@@ -1,0 +1,242 @@
+"use strict";
+// The explorer: evaluates each law in every bootstrap draw for the chosen model size, data size and price.
+(() => {
+  const laws = {
+    multiplicative: (p, X, D) => p.A * X ** -p.alpha * D ** -p.beta + p.E,
+    additive: (p, X, D) => p.A * X ** -p.alpha + p.B * D ** -p.beta + p.E,
+    power: (p, X, D) => p.A * D ** -p.beta + p.E,
+    rectified: (p, X, D) => p.B / (p.D_l + D ** p.beta) + p.E,
+    loglinear: (p, X, D) => p.A * D ** -p.beta,
+  };
+  const SVG = "http://www.w3.org/2000/svg";
+
+  const unpack = (text) => {
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    return new Float64Array(bytes.buffer);
+  };
+  // a percentile of sorted values, linear between neighbours (as numpy's)
+  const percentile = (sorted, share) => {
+    const at = share * (sorted.length - 1), below = Math.floor(at);
+    const above = Math.min(below + 1, sorted.length - 1);
+    return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
+  };
+  const ends = (values, level) => {
+    const sorted = Float64Array.from(values).sort();
+    return [percentile(sorted, (1 - level) / 2), percentile(sorted, (1 + level) / 2)];
+  };
+  const count = (v) => {
+    for (const [limit, unit] of [[1e12, "T"], [1e9, "B"], [1e6, "M"]]) {
+      if (v >= limit) return +(v / limit).toPrecision(3) + unit;
+    }
+    if (v >= 1e5) return (v / 1e3).toFixed(0) + "K";
+    return v >= 1 ? Math.round(v).toLocaleString("en-US") : v.toPrecision(2);
+  };
+  const short = (v) => (v === 0 || (v >= 1e-3 && v < 1e6) ? String(+v.toPrecision(3)) : v.toExponential(1));
+  const span = (hours) => {
+    const s = hours * 3600;
+    return s < 120 ? s.toFixed(0) + " s" : s < 7200 ? (s / 60).toFixed(0) + " min"
+      : s < 172800 ? (s / 3600).toFixed(1) + " h" : (s / 86400).toFixed(1) + " days";
+  };
+  const chance = (p) => (p > 0.99 ? "over 99%" : p < 0.01 ? "under 1%" : Math.round(100 * p) + "%");
+  const capital = (words) => words[0].toUpperCase() + words.slice(1);
+  const times = (f) => (f < 10 ? f.toPrecision(2) : String(+f.toPrecision(2)));
+
+  const drawsAt = (c, X, D) => {
+    const law = laws[c.law], names = Object.keys(c.arrays), n = c.run.length, p = {};
+    const result = new Float64Array(n);
+    for (let i = 0; i < n; i++) {
+      for (const name of names) p[name] = c.arrays[name][i];
+      result[i] = law(p, X, D);
+    }
+    return result;
+  };
+  const outside = (range, v) => (range ? Math.max(v / range[1], range[0] / v, 1) : 1);
+  const flopsPerExample = (c, X) => {
+    const [sizes, flops] = c.flops;
+    if (!flops.length) return NaN;
+    const at = X ?? c.size;
+    if (at === null || sizes[0] === null) return flops[0];
+    const within = Math.min(Math.max(at, sizes[0]), sizes[sizes.length - 1]);
+    let k = 1;
+    while (k < sizes.length - 1 && sizes[k] < within) k++;
+    if (sizes.length === 1) return (flops[0] * at) / within;
+    const share = Math.log(within / sizes[k - 1]) / Math.log(sizes[k] / sizes[k - 1]);
+    return Math.exp(Math.log(flops[k - 1]) * (1 - share) + Math.log(flops[k]) * share) * (at / within);
+  };
+  const missed = (c, far) => {
+    const parts = [c.misses[0]];
+    if (far.data > 1 + 1e-9) parts.push(c.misses[1]);
+    if (far.size > 1 + 1e-9) parts.push(c.misses[2]);
+    return parts.some((m) => m === null) ? NaN : Math.max(...parts);
+  };
+
+  const answer = (d, X, D, price) => {
+    const rows = d.candidates.map((c) => {
+      const draws = drawsAt(c, X, D);
+      const run = draws.map((v, i) => (c.log ? v * Math.exp(c.run[i]) : v + c.run[i]));
+      const [low, high] = ends(draws, d.level), [runLow, runHigh] = ends(run, d.level);
+      const far = { size: outside(c.ranges.size, X), data: outside(c.ranges.data, D) };
+      const flops = flopsPerExample(c, X) * D, hours = c.rate ? flops / c.rate / 3600 : NaN;
+      const money = price === null ? NaN : c.rate ? hours * price : (flops / 1e18) * price;
+      const loss = laws[c.law](c.parameters, X, D);
+      return { c, draws, loss, low, high, runLow, runHigh, far, missed: missed(c, far), flops, hours, money, wins: 0 };
+    });
+    const n = rows[0].draws.length;
+    for (let i = 0; i < n; i++) {
+      let best = 0;
+      for (let k = 1; k < rows.length; k++) if (rows[k].draws[i] < rows[best].draws[i]) best = k;
+      rows[best].wins++;
+    }
+    for (const row of rows) row.probability = row.wins / n;
+    return rows.sort((a, b) => a.loss - b.loss);
+  };
+  const reasons = (d, rows) => {
+    const [best, second] = rows, said = [], pair = rows.slice(0, 2);
+    for (const what of ["size", "data"]) {
+      const far = Math.max(...pair.map((r) => r.far[what]));
+      if (far > d.far) said.push(`the ${what === "size" ? "model" : "data"} size lies ${times(far)}x outside the runs`);
+    }
+    if (!second) return said;
+    if (pair.some((r) => r.c.tuned === false)) said.push("a learning rate was not tuned");
+    const gap = Math.abs(second.loss - best.loss), off = Math.max(...pair.map((r) => r.missed));
+    if (Number.isNaN(off)) said.push("the laws could not be tested this far outside their data");
+    else if (off > gap) said.push(`the laws were off by ${off.toFixed(3)} nats where they were tested, more than the ${gap.toFixed(3)} between the two`);
+    if (best.probability < d.sure) said.push(`the probability is ${chance(best.probability)} only`);
+    return said;
+  };
+
+  const make = (name, attributes, text) => {
+    const node = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    if (text !== undefined) node.textContent = text;
+    return node;
+  };
+  const ticks = (low, high) => {
+    const rough = (high - low) / 5 || 1, power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 5, 10].map((nice) => nice * power).find((size) => size >= rough);
+    const found = [];
+    for (let k = Math.ceil(low / step); k * step <= high; k++) found.push(+(k * step).toPrecision(6));
+    return found;
+  };
+  const WIDTH = 640, HEIGHT = 270, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 40, POINTS = 33;
+
+  const start = (root) => {
+    const d = JSON.parse(root.querySelector("script.data").textContent);
+    for (const c of d.candidates) {
+      c.arrays = {};
+      for (const [name, text] of Object.entries(c.draws)) c.arrays[name] = unpack(text);
+      c.run = unpack(c.run);
+    }
+    const limits = { size: d.sizes, data: d.data, price: [0.01, 1000] };
+    const first = { size: d.start.size, data: d.start.data, price: 2 };
+    const inputs = [...root.querySelectorAll("input")];
+    const values = { size: null, data: null, price: null };
+    const valueOf = (input) => {
+      const [low, high] = limits[input.dataset.what];
+      return low * (high / low) ** (input.value / d.steps);
+    };
+    for (const input of inputs) {
+      const [low, high] = limits[input.dataset.what];
+      input.value = Math.round((d.steps * Math.log(first[input.dataset.what] / low)) / Math.log(high / low));
+    }
+    const cache = new Map();
+    const curves = (X) => {
+      if (!cache.has(X)) {
+        const made = d.candidates.map((c) => Array.from({ length: POINTS }, (_, i) => {
+          const D = d.data[0] * (d.data[1] / d.data[0]) ** (i / (POINTS - 1));
+          const [low, high] = ends(drawsAt(c, X, D), d.level);
+          return { D, loss: laws[c.law](c.parameters, X, D), low, high };
+        }));
+        cache.clear();
+        cache.set(X, made);
+      }
+      return cache.get(X);
+    };
+    const plot = (X, D) => {
+      const made = curves(X), seen = made.flat().filter((p) => p.D >= d.data[0] * 3);
+      const low = Math.min(...seen.map((p) => p.low)), high = Math.max(...seen.map((p) => p.high));
+      const x = (v) => LEFT + ((WIDTH - LEFT - RIGHT) * Math.log(v / d.data[0])) / Math.log(d.data[1] / d.data[0]);
+      const y = (v) => TOP + ((HEIGHT - TOP - BOTTOM) * (high - Math.max(v, low))) / (high - low || 1);
+      const svg = make("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img",
+        "aria-label": "Predicted loss against finetuning examples for the chosen model size" });
+      const clip = "clip-" + root.id, box = make("clipPath", { id: clip });
+      box.append(make("rect", { x: LEFT, y: TOP, width: WIDTH - LEFT - RIGHT, height: HEIGHT - TOP - BOTTOM }));
+      svg.append(box);
+      for (let k = Math.ceil(Math.log10(d.data[0])); k <= Math.floor(Math.log10(d.data[1])); k++) {
+        svg.append(make("line", { x1: x(10 ** k), x2: x(10 ** k), y1: TOP, y2: HEIGHT - BOTTOM, class: "grid" }));
+        svg.append(make("text", { x: x(10 ** k), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, count(10 ** k)));
+      }
+      for (const v of ticks(low, high)) {
+        svg.append(make("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(v), y2: y(v), class: "grid" }));
+        svg.append(make("text", { x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" }, String(v)));
+      }
+      svg.append(make("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "finetuning examples (log scale); shaded: outside the runs"));
+      const runs = d.candidates.map((c) => c.ranges.data);
+      const seenTo = [Math.min(...runs.map((r) => r[0])), Math.max(...runs.map((r) => r[1]))];
+      for (const [a, b] of [[d.data[0], seenTo[0]], [seenTo[1], d.data[1]]]) {
+        svg.append(make("rect", { x: x(a), y: TOP, width: x(b) - x(a), height: HEIGHT - TOP - BOTTOM, class: "beyond" }));
+      }
+      made.forEach((points, k) => {
+        const colour = `var(--series-${d.candidates[k].series})`, inside = { "clip-path": `url(#${clip})` };
+        const band = points.map((p) => `${x(p.D)},${y(p.high)}`).concat([...points].reverse().map((p) => `${x(p.D)},${y(p.low)}`));
+        svg.append(make("polygon", { points: band.join(" "), fill: colour, opacity: 0.16, ...inside }));
+        svg.append(make("polyline", { points: points.map((p) => `${x(p.D)},${y(p.loss)}`).join(" "), fill: "none", stroke: colour, "stroke-width": 2, ...inside }));
+      });
+      svg.append(make("line", { x1: x(D), x2: x(D), y1: TOP, y2: HEIGHT - BOTTOM, class: "chosen" }));
+      root.querySelector(".plot").replaceChildren(svg);
+    };
+    const cell = (value, text, name) => {
+      const td = document.createElement("td");
+      td.textContent = text;
+      td.className = "n";
+      td.dataset.name = name;
+      if (Number.isFinite(value)) td.dataset.value = String(value);
+      return td;
+    };
+    const update = () => {
+      for (const input of inputs) {
+        const what = input.dataset.what, value = valueOf(input);
+        values[what] = value;
+        const words = what === "price" ? short(value) : count(value);
+        const output = input.parentElement.querySelector("output");
+        output.textContent = words;
+        output.dataset.value = String(value);
+        input.setAttribute("aria-valuetext", words);
+      }
+      const rows = answer(d, values.size, values.data, values.price), why = reasons(d, rows);
+      const [best, second] = rows;
+      const lead = second ? `, ${(second.loss - best.loss).toFixed(3)} below ${second.c.label}` : "";
+      root.querySelector(".verdict").textContent = why.length
+        ? "Cannot tell."
+        : `${capital(best.c.label)}: ${best.loss.toFixed(3)} nats${lead}; best with a probability of ${chance(best.probability)}.`;
+      root.querySelector(".why").textContent = why.length
+        ? `Because ${why.join("; ")}. By the laws alone ${best.c.label} has the lowest loss${lead}.`
+        : `The laws were off by up to ${Math.max(...rows.map((r) => r.missed || 0)).toFixed(3)} nats where they were tested like this.`;
+      const timed = rows.every((r) => Number.isFinite(r.hours));
+      root.querySelector("tbody").replaceChildren(...rows.map((r) => {
+        const tr = document.createElement("tr"), key = document.createElement("th"), dot = document.createElement("span");
+        tr.dataset.candidate = r.c.name;
+        key.scope = "row";
+        dot.className = "key";
+        dot.style.setProperty("--key", `var(--series-${r.c.series})`);
+        key.append(dot, capital(r.c.label));
+        tr.append(key, cell(r.loss, r.loss.toFixed(3), "loss"));
+        tr.append(cell(r.low, `${r.low.toFixed(3)} to ${r.high.toFixed(3)}`, "low"));
+        tr.lastChild.dataset.high = String(r.high);
+        tr.append(cell(r.runLow, `${r.runLow.toFixed(3)} to ${r.runHigh.toFixed(3)}`, "run_low"));
+        tr.lastChild.dataset.high = String(r.runHigh);
+        tr.append(cell(r.probability, chance(r.probability), "probability"));
+        if (values.price !== null) {
+          tr.append(cell(r.flops, r.flops.toExponential(1), "flops"));
+          if (timed) tr.append(cell(r.hours, span(r.hours), "hours"));
+          tr.append(cell(r.money, short(r.money), "money"));
+        }
+        return tr;
+      }));
+      plot(values.size, values.data);
+    };
+    for (const input of inputs) input.addEventListener("input", update);
+    update();
+  };
+  for (const root of document.querySelectorAll(".explorer")) start(root);
+})();

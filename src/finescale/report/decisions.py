@@ -1,0 +1,95 @@
+"""What the page advises for each task: candidates fitted once, the advice, the crossovers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from finescale.advice.answers import Advice, Question
+from finescale.advice.candidates import SIZE, Candidates, candidates
+from finescale.advice.commands import find_crossovers
+from finescale.advice.cost import Costs, costs
+from finescale.advice.critical import Crossovers
+from finescale.advice.recommend import advise
+from finescale.advice.wording import count, factor_name, method_name, number, slug
+from finescale.errors import FinescaleError
+from finescale.records import Records
+from finescale.report.sheet import Row, Sheet, Shown, column, plain
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What can be advised on one task.
+
+    Attributes:
+        task: The task.
+        found: The candidates.
+        prices: What runs cost.
+        advice: The advice at the base setting and the largest data size that every method was run with.
+        pairs: The crossovers of every pair; empty with one candidate.
+    """
+
+    task: str
+    found: Candidates
+    prices: Costs
+    advice: Advice
+    pairs: tuple[Crossovers, ...]
+
+
+def decide(records: Records, task: str, *, bootstrap: int, seed: int) -> Decision | str:
+    """Fits and answers; where that cannot be done, says why in a sentence.
+
+    Args:
+        records: The runs.
+        task: The task.
+        bootstrap: Number of resamples.
+        seed: Seed of the bootstrap.
+    """
+    try:
+        found = candidates(records, task, bootstrap=bootstrap, seed=seed)
+        prices = costs(found.runs)
+        advice = advise(found, Question(), prices)
+        pairs = find_crossovers(found, advice) if len(found.members) > 1 else ()
+    except FinescaleError as error:
+        return "; ".join(line.strip() for line in str(error).splitlines())
+    return Decision(task, found, prices, advice, pairs)
+
+
+def crossover_sheet(decision: Decision) -> Sheet:
+    """The critical points (the paper's Table 5): the crossovers of every pair, with their intervals."""
+    rows: list[Row] = []
+    for pair in decision.pairs:
+        for point in pair.points:
+            row = {"task": decision.task, "first": pair.first, "second": pair.second, "factor": pair.factor}
+            row |= {"at": point.at, "ahead": point.ahead, "probability": point.probability}
+            row |= {"H": pair.H, "gamma": pair.gamma, "equal_reducible_loss": point.equal_reducible}
+            first = point.crossings[0] if point.crossings else None
+            row |= {"crossings": len(point.crossings), "examples": first.examples if first else None}
+            row |= {"low": first.low if first else None, "high": first.high if first else None}
+            rows.append(row | {"times_outside": first.outside if first else None})
+    shown: list[Shown] = [
+        Shown("pair", lambda r: f"{method_name(r['first'])} / {method_name(r['second'])}", numeric=False)
+    ]
+    if decision.found.factor:
+        shown.append(column(factor_name(SIZE), "at", count))
+    shown += [plain("who is ahead", "ahead"), column("draws that cross", "probability", _percent)]
+    notes = [
+        "In brackets: the 90% interval; outside: how many times outside the data of either method it lies."
+    ]
+    if any(math.isfinite(pair.H) for pair in decision.pairs):
+        shown.append(column("equal reducible loss", "equal_reducible_loss", count))
+        shown += [column("H", "H", number), column("gamma", "gamma", number)]
+        notes.append(
+            "Equal reducible loss is H X^gamma (Eq. 3): the crossover only if both floors E were equal."
+        )
+    title = f"Table 5. Crossovers: at which data size the better method changes ({decision.found.law} law)"
+    return Sheet(crossover_name(decision.task), title, rows, shown, tuple(notes))
+
+
+def crossover_name(task: str) -> str:
+    """The name of a task's table of crossovers."""
+    return f"table-5-crossovers-{slug(task)}"
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.0%}"

@@ -1,0 +1,155 @@
+"""The explorer: what the page's script needs to predict for any model size, data size and price.
+
+The script (``assets/explorer.js``) evaluates the laws themselves in every bootstrap draw, so it shows the
+numbers of ``finescale advise``; nothing is interpolated from a table.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from finescale.advice.candidates import SIZE, Candidate
+from finescale.advice.verdict import SURE
+from finescale.advice.wording import method_name
+from finescale.laws.fitted import FAR
+from finescale.records import DATA_SIZE
+from finescale.report import palette
+from finescale.report.decisions import Decision
+from finescale.report.markup import Html, joined, tag
+
+FORMULAS = ("multiplicative", "additive", "power", "rectified", "loglinear")
+"""The laws that the script knows."""
+STEPS = 240
+_MOST = len(palette.SERIES)
+
+
+def script() -> str:
+    """The script's text."""
+    return resources.files("finescale.report").joinpath("assets/explorer.js").read_text(encoding="utf-8")
+
+
+def script_hash() -> str:
+    """The script's hash, for the page's content security policy: no other script runs."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script().encode()).digest()).decode()
+
+
+def explorable(decision: Decision) -> bool:
+    """Whether the script can evaluate the laws of this decision."""
+    return all(law.draws and law.law in FORMULAS for law in decision.found.laws)
+
+
+def payload(decision: Decision) -> dict[str, Any]:
+    """What the script reads: laws with their draws (base64, little-endian doubles), ranges, costs."""
+    leading = [option.name for option in decision.advice.options[:_MOST]]
+    members = [member for member in decision.found.members if member.name in leading]
+    sizes = _reach(members, SIZE) if decision.found.factor else None
+    option = decision.advice.options[0]
+    return {
+        "sizes": sizes,
+        "data": _reach(members, DATA_SIZE),
+        "start": {"size": option.model_params if sizes else None, "data": option.examples},
+        "steps": STEPS,
+        "level": members[0].law.level,
+        "sure": SURE,
+        "far": FAR,
+        "candidates": [_candidate(member, decision, index) for index, member in enumerate(members)],
+    }
+
+
+def _candidate(member: Candidate, decision: Decision, index: int) -> dict[str, Any]:
+    law = member.law
+    sizes, flops = decision.prices.tables.get(member.method, (np.empty(0), np.empty(0)))
+    return {
+        "name": member.name,
+        "label": method_name(member.name),
+        "series": index,
+        "law": law.law,
+        "log": law.residual == "log",
+        "parameters": {name: parameter.value for name, parameter in law.parameters.items()},
+        "draws": {name: _packed(draws) for name, draws in law.draws.items()},
+        "run": _packed(law.run_deviation),
+        "ranges": {"size": law.ranges.get(SIZE), "data": law.ranges[DATA_SIZE]},
+        "misses": [_null(v) for v in (member.misses.inside, member.misses.data, member.misses.size)],
+        "tuned": member.tuned,
+        "size": member.size,
+        "flops": [[_null(float(s)) for s in sizes], [float(f) for f in flops]],
+        "rate": decision.prices.rates.get(member.method),
+    }
+
+
+def _reach(members: list[Candidate], column: str) -> tuple[float, float]:
+    """Ten times beyond the data on either side."""
+    ranges = [member.law.ranges[column] for member in members]
+    return min(low for low, _ in ranges) / FAR, max(high for _, high in ranges) * FAR
+
+
+def section(decision: Decision, index: int) -> Html:
+    """The controls, the place for the answer, and the data."""
+    data = payload(decision)
+    name = f"explorer-{index}"
+    sliders = []
+    if data["sizes"]:
+        sliders.append(_slider(name, "size", "Model size (parameters)"))
+    sliders.append(_slider(name, "data", "Finetuning examples"))
+    flops = any(candidate["flops"][1] for candidate in data["candidates"])
+    rated = all(candidate["rate"] for candidate in data["candidates"])
+    if flops:
+        unit = "Price of an hour" if rated else "Price of 10\u00b9\u2078 FLOPs"
+        sliders.append(_slider(name, "price", unit))
+    heads = ["method", "predicted loss", "mean, 90%", "a new run, 90%", "best with"]
+    heads += ["FLOPs"] if flops else []
+    heads += (["time"] if rated else []) + ["cost"] if flops else []
+    table = tag(
+        "table",
+        tag("caption", "Predicted test loss, nats per target token"),
+        tag("thead", tag("tr", *[tag("th", h, scope="col", **_look(h)) for h in heads])),
+        tag("tbody"),
+    )
+    parts = [
+        tag("div", *sliders, class_="sliders"),
+        tag("p", class_="headline verdict", aria_live="polite"),
+        tag("p", class_="small why"),
+        tag("div", table, class_="scroll", tabindex="0", role="region", aria_label="Predictions"),
+        tag("div", class_="plot"),
+        tag(
+            "noscript",
+            tag("p", "The explorer needs JavaScript; the same: finescale advise.", class_="missing"),
+        ),
+        Html(f'<script type="application/json" class="data">{_safe(data)}</script>'),
+    ]
+    if len(decision.found.members) > _MOST:
+        parts.append(
+            tag("p", f"The {_MOST} candidates with the lowest predicted loss are shown.", class_="small")
+        )
+    return tag("div", joined(*parts), class_="explorer", id=name)
+
+
+def _slider(name: str, what: str, label: str) -> Html:
+    identity = f"{name}-{what}"
+    control = tag("input", type="range", id=identity, min="0", max=str(STEPS), step="1", data_what=what)
+    return tag("div", tag("label", label, for_=identity), control, tag("output", "", for_=identity))
+
+
+def _look(heading: str) -> dict[str, str]:
+    return {} if heading == "method" else {"class_": "n"}
+
+
+def _packed(values: Any) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype="<f8").tobytes()).decode()
+
+
+def _null(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _safe(data: Any) -> str:
+    """JSON that cannot end the element it stands in."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
