@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -75,7 +76,9 @@ def test_a_killed_worker_fails_its_job_and_is_replaced(executor: LocalExecutor) 
     os.kill(process, signal.SIGKILL)
     (result,) = results(executor, 1)
     assert result.run == "b"
-    assert "killed by SIGKILL" in (result.error or "")
+    assert re.search(r"killed by SIGKILL at a peak of 0\.\d\d GB \(out of memory: lower", result.error or "")
+    assert result.peak_memory_bytes is not None
+    assert 1e7 < result.peak_memory_bytes < 1e9
     executor.submit(job("c", "process"))
     assert results(executor, 1)[0].value != process
 

@@ -1,7 +1,9 @@
 import json
 import math
+import re
 
 import pytest
+import torch
 
 from finescale.errors import UsageError
 from finescale.models.bundled import find_checkpoint
@@ -11,18 +13,15 @@ from finescale.study.run import execute
 from finescale.study_spec import StudySpec
 
 
-def planned(method="full", pet_size=None, examples=48, learning_rate=1e-3, optimizer="adamw", seed=0):
+def planned(
+    method="full", pet_size=None, examples=48, learning_rate=1e-3, optimizer="adamw", seed=0, train=None
+):
     checkpoint = find_checkpoint("nano-0.05m", "last")
     model = ModelSpec(
         name="nano-0.05m", pretrain_tokens=checkpoint.pretrain_tokens, revision=checkpoint.revision
     )
-    train = TrainSpec(
-        optimizer=OptimizerSpec(name=optimizer),
-        learning_rate=learning_rate,
-        epochs=2,
-        evaluations=2,
-        dev_examples=32,
-    )
+    settings = {"epochs": 2, "evaluations": 2, "dev_examples": 32} | (train or {})
+    train = TrainSpec(optimizer=OptimizerSpec(name=optimizer), learning_rate=learning_rate, **settings)
     run = RunSpec(
         task="mini-en-de",
         model=model,
@@ -71,6 +70,36 @@ def test_a_run_that_diverges_says_at_which_step(tmp_path):
     assert record["status"] == "diverged"
     assert "above a uniform guess (7.6 nats) at step" in record["error"]
     assert "test_loss" not in record
+
+
+def test_a_run_that_needs_too_much_memory_says_how_much_it_took_and_what_to_lower(tmp_path, monkeypatch):
+    monkeypatch.setattr("finescale.study.run.train", lambda *_, **__: torch.empty(1 << 55))
+    record = execute(planned(train={"micro_batch_size": 8}), tmp_path)
+    assert record["status"] == "failed"
+    assert re.search(
+        r"out of memory at a peak of \d+\.\d\d GB, with 8 examples in one forward pass; "
+        r"lower train\.micro_batch_size, set train\.gradient_checkpointing",
+        record["error"],
+    )
+
+
+def test_any_other_error_is_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("finescale.study.run.train", lambda *_, **__: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="size"):
+        execute(planned(), tmp_path)
+
+
+def test_what_saves_memory_does_not_change_the_losses(tmp_path):
+    plain = execute(planned(), tmp_path)
+    saving = execute(planned(train={"micro_batch_size": 5, "gradient_checkpointing": True}), tmp_path)
+    assert saving["dev_loss"] == pytest.approx(plain["dev_loss"], abs=1e-5)
+    assert saving["tokens_processed"] == plain["tokens_processed"]
+
+
+def test_patience_ends_a_run_early_and_the_record_has_the_steps_taken(tmp_path):
+    settings = {"epochs": 8, "evaluations": 8, "patience": 1}
+    record = execute(planned(learning_rate=0.02, train=settings), tmp_path)
+    assert record["best_step"] + 3 == record["steps"] < 24
 
 
 STUDY = {

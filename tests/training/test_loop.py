@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from finescale.evaluation.loss import evaluate, evaluation_batches
+from finescale.models.decoder import build, config
 from finescale.run_spec import OptimizerSpec
 from finescale.training.batching import Encoded, collate
 from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps, train
@@ -18,18 +19,23 @@ def examples(count=24):
     return [Encoded(rng.integers(70, 600, rng.integers(8, 30)).astype(np.int32), 4) for _ in range(count)]
 
 
-def run(tuned, given, steps=30, learning_rate=1e-2, evaluate_dev=None, evaluations=3, keep_best=True):
+def parts(batch, micro):
+    return [collate(batch[i : i + micro], pad=0) for i in range(0, len(batch), micro)]
+
+
+def run(tuned, given, steps=30, learning_rate=1e-2, evaluate_dev=None, evaluations=3, micro=8, **options):
     batches = evaluation_batches(given, pad=0)
     return train(
         tuned,
-        lambda step: collate(given[(step * 8) % 24 : (step * 8) % 24 + 8], pad=0),
+        lambda step: parts(given[(step * 8) % 24 : (step * 8) % 24 + 8], micro),
         steps,
         optimizer=ADAMW,
         learning_rate=learning_rate,
         floor=0.1,
         evaluate_at=evaluation_steps(steps, evaluations),
         evaluate=evaluate_dev or (lambda _: evaluate(tuned, batches).mean),
-        keep_best=keep_best,
+        keep_best=True,
+        **options,
     )
 
 
@@ -80,8 +86,6 @@ def test_a_trained_tensor_that_does_not_move_is_named(tiny_model):
 
 
 def test_the_same_run_twice_is_bit_identical(tiny_shape):
-    from finescale.models.decoder import build, config
-
     curves = []
     for _ in range(2):
         tuned = wrap_full(build(config(tiny_shape, 128, 1, 0), seed=0))
@@ -93,3 +97,51 @@ def test_evaluations_are_evenly_spaced_and_end_with_the_last_step():
     assert evaluation_steps(32, 4) == {8, 16, 24, 32}
     assert max(evaluation_steps(33, 8)) == 33
     assert evaluation_steps(3, 8) <= {1, 2, 3}
+
+
+@pytest.mark.parametrize("micro", [1, 4, 5])
+def test_micro_batches_add_up_to_the_whole_batch(tiny_shape, micro):
+    curves = []
+    for size in (8, micro):
+        progress = run(
+            wrap_full(build(config(tiny_shape, 128, 1, 0), seed=0)), examples(), 12, 1e-3, micro=size
+        )
+        curves.append([loss for _, loss in progress.dev_curve])
+        counts = (progress.tokens, progress.target_tokens)
+    assert curves[0] == pytest.approx(curves[1], abs=1e-6)
+    assert counts == (4 * sum(len(e.ids) for e in examples()), 4 * sum(e.target_tokens for e in examples()))
+
+
+def test_training_stops_when_the_dev_loss_has_not_fallen_for_patience_evaluations(tiny_model):
+    losses = iter([3.0, 2.0, 2.5, 1.9, 2.0, 1.9, 1.0])
+    tuned = wrap_full(tiny_model)
+    progress = run(tuned, examples(), 28, evaluate_dev=lambda _: next(losses), evaluations=7, patience=2)
+    assert (progress.step, progress.best_step, progress.best_loss) == (24, 16, 1.9)
+
+
+def test_without_patience_training_goes_on(tiny_model):
+    progress = run(wrap_full(tiny_model), examples(), 28, evaluate_dev=lambda _: 2.0, evaluations=7)
+    assert (progress.step, progress.best_step) == (28, 4)
+
+
+def test_bf16_trains_float32_weights_to_nearly_the_same_loss(tiny_shape):
+    losses = []
+    for bf16 in (False, True):
+        tuned = wrap_full(build(config(tiny_shape, 128, 1, 0), seed=0))
+        losses.append(run(tuned, examples(), bf16=bf16).best_loss)
+        assert {p.dtype for p in tuned.trainable.values()} == {torch.float32}
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], abs=0.05)
+
+
+def test_checkpointing_computes_the_same_gradients(tiny_shape):
+    losses = []
+    for checkpointing in (False, True):
+        tuned = wrap_full(build(config(tiny_shape, 128, 1, 0), seed=0))
+        calls = []
+        tuned.model.model.layers[0].self_attn.register_forward_hook(lambda *_: calls.append(1))  # noqa: B023
+        if checkpointing:
+            tuned.model.gradient_checkpointing_enable({"use_reentrant": False})
+        losses.append(run(tuned, examples(), 6, evaluations=1).best_loss)
+    assert losses[0] == losses[1]
+    assert len(calls) == 2 * 6 + 1  # each step computes the block again

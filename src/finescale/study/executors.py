@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from finescale.errors import FinescaleError
+from finescale.study.memory import SAVE_MEMORY, largest_resident
 
 STOP_SECONDS = 2.0
 FAILED_STARTS = 3
@@ -224,7 +225,9 @@ class _Worker:
     def _died(self) -> Result:
         assert self.job is not None
         self.stop(signal.SIGKILL)
-        code = self.process.wait()
+        _, ended, usage = os.wait4(self.process.pid, 0)  # like process.wait(), with the memory it took
+        code = self.process.returncode = os.waitstatus_to_exitcode(ended)
+        peak = largest_resident(usage.ru_maxrss)
         self.errors.seek(0)
         said = self.errors.read()[-2000:].decode(errors="replace").strip()
         self.dead = True
@@ -232,12 +235,13 @@ class _Worker:
         name = signal.Signals(-code).name if -code in list(signal.Signals) else ""
         how = f"was killed by {name or f'signal {-code}'}" if code < 0 else f"ended with exit code {code}"
         if name == "SIGKILL":
-            how += " (out of memory, or killed by hand)"
+            how += f" at a peak of {peak / 1e9:.2f} GB (out of memory: {SAVE_MEMORY}; or killed by hand)"
         return Result(
             self.job.run,
             error=f"the worker process {how}",
             traceback=said or None,
             seconds=time.monotonic() - self.began,
+            peak_memory_bytes=peak,
         )
 
     def stop(self, sent: signal.Signals) -> None:

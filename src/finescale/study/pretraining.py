@@ -89,10 +89,10 @@ def execute_pretraining(
     at = sorted({*(max(1, round(steps * share)) for share in spec.checkpoints), steps})
     records: list[dict[str, object]] = []
 
-    def batch_at(step: int) -> Batch:
+    def batches_at(step: int) -> list[Batch]:
         chosen = rows[step * spec.batch_rows : (step + 1) * spec.batch_rows]
         progress(step / steps)
-        return whole_rows(np.stack([r for r, _ in chosen]), np.stack([m for _, m in chosen]))
+        return [whole_rows(np.stack([r for r, _ in chosen]), np.stack([m for _, m in chosen]))]
 
     def checkpoint(state: Progress) -> float:
         loss = evaluate(tuned, held_batches).mean
@@ -132,7 +132,7 @@ def execute_pretraining(
 
     train(
         tuned,
-        batch_at,
+        batches_at,
         steps,
         optimizer=spec.optimizer,
         learning_rate=spec.learning_rate,

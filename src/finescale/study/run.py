@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel
 
 from finescale.errors import UsageError
 from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
 from finescale.ladder import train_flops
 from finescale.spec import PlannedRun, RunSpec
 from finescale.study.expected import describe
+from finescale.study.memory import SAVE_MEMORY, out_of_memory, peak_memory
 from finescale.study.prepare import encoded_examples, encoded_split, keep_trained, open_base, task_of, wrap
 from finescale.training.batching import Batch, collate, epoch_order, subset
 from finescale.training.loop import Diverged, FrozenParameters, Progress, evaluation_steps, train
@@ -44,14 +46,25 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
         record |= {"status": "diverged", "error": str(reason)}
     except (FrozenParameters, UsageError) as reason:
         record |= {"status": "failed", "error": str(reason)}
-    except torch.OutOfMemoryError as reason:
-        record |= {"status": "failed", "error": f"out of memory: {reason}; lower batch_size"}
+    except (MemoryError, RuntimeError) as reason:
+        if not out_of_memory(reason):
+            raise
+        record |= {"status": "failed", "error": _out_of_memory(spec)}
     record["wall_seconds"] = time.monotonic() - began
     return record
 
 
+def _out_of_memory(spec: RunSpec) -> str:
+    at_once = spec.train.micro_batch_size or spec.train.batch_size
+    return (
+        f"out of memory at a peak of {(peak_memory() or 0) / 1e9:.2f} GB,"
+        f" with {at_once} examples in one forward pass; {SAVE_MEMORY}"
+    )
+
+
 def _evaluate_untuned(spec: RunSpec) -> dict[str, object]:
     base = open_base(spec)
+    _to_device(base.model)
     tuned = wrap_full(base.model)
     losses = {}
     for split, count in (("dev", spec.train.dev_examples), ("test", spec.test_examples)):
@@ -65,27 +78,31 @@ def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
     spec = planned.run
     torch.manual_seed(spec.seed)  # dropout, where a model has it
     base, task, settings = open_base(spec), task_of(spec), spec.train
+    _to_device(base.model)
     tuned = wrap(spec, base)
+    if settings.gradient_checkpointing:
+        tuned.model.gradient_checkpointing_enable({"use_reentrant": False})
     pad, length = base.pad, tuned.prompt_length
     chosen = subset(len(task.train), spec.finetune_examples, spec.seed)
     encoded = base.fit(encoded_examples(spec, base, [task.train[i] for i in chosen]), length)
     dev = base.fit(encoded_split(spec, base, "dev", settings.dev_examples), length)
     test = base.fit(encoded_split(spec, base, "test", spec.test_examples), length)
-    packed = packing_agrees(tuned, encoded.examples[: settings.batch_size], pad)
+    micro = settings.micro_batch_size or settings.batch_size
+    packed = packing_agrees(tuned, encoded.examples[:micro], pad)
     dev_batches = evaluation_batches(dev.examples, pad, length, packed)
     per_epoch = -(-len(encoded.examples) // settings.batch_size)
     steps = min(settings.max_steps, settings.epochs * per_epoch)
 
-    def batch_at(step: int) -> Batch:
+    def batches_at(step: int) -> list[Batch]:
         epoch, index = divmod(step, per_epoch)
         order = epoch_order(len(encoded.examples), epoch, spec.seed)
         rows = order[index * settings.batch_size : (index + 1) * settings.batch_size]
-        return collate([encoded.examples[i] for i in rows], pad, length, packed)
+        parts = (rows[i : i + micro] for i in range(0, len(rows), micro))
+        return [collate([encoded.examples[i] for i in part], pad, length, packed) for part in parts]
 
-    began = time.monotonic()
     progress = train(
         tuned,
-        batch_at,
+        batches_at,
         steps,
         optimizer=settings.optimizer,
         learning_rate=settings.learning_rate,
@@ -93,8 +110,9 @@ def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
         evaluate_at=evaluation_steps(steps, settings.evaluations),
         evaluate=lambda _: evaluate(tuned, dev_batches).mean,
         keep_best=True,
+        patience=settings.patience,
+        bf16=settings.precision == "bf16",
     )
-    seconds = time.monotonic() - began
     uniform = math.log(tuned.model.config.vocab_size)
     if progress.best_loss > uniform:
         what = f"best dev loss {progress.best_loss:.1f} is above a uniform guess ({uniform:.1f} nats)"
@@ -121,7 +139,7 @@ def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
         "steps": progress.step,
         "best_step": progress.best_step,
         "tokens_processed": progress.tokens,
-        "tokens_per_second": progress.tokens / seconds,
+        "tokens_per_second": progress.tokens / progress.seconds,
         "train_flops": train_flops(
             spec.method.kind,
             base.sizes.nonembedding_params,
@@ -133,6 +151,13 @@ def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
             {"dataset": "/".join(sorted(task.test)), "shots": 0, "metric": "loss", "value": loss.mean}
         ],
     }
+
+
+def _to_device(model: PreTrainedModel) -> None:
+    """Moves a model to the GPU if there is one; quantised models are there already."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if model.device.type != device.type:
+        model.to(device)  # pyright: ignore[reportArgumentType]
 
 
 def _write_curve(folder: Path, progress: Progress, notes: Mapping[str, object]) -> None:

@@ -170,6 +170,7 @@ class _Drive:
                 self.progress.broken(task.entry, result.error, broken)
                 return
             value: Any = {"status": "failed", "error": f"{result.error} (in {broken} attempts)"}
+            value |= {"wall_seconds": result.seconds, "peak_memory_bytes": result.peak_memory_bytes}
             scores: Sequence[Mapping[str, Any]] = ()
         else:
             value, scores = _checked(result)

@@ -7,7 +7,6 @@ kill -9, the connection ends and the worker with it.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.metadata
 import inspect
@@ -23,6 +22,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from finescale.study.memory import forget_peak, peak_memory
 
 PACKAGES = ("finescale", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "polars")
 PROGRESS_SECONDS = 0.5
@@ -92,7 +93,7 @@ def _read(connection: Connection, jobs: queue.SimpleQueue[Any]) -> None:
 
 def _outcome(function: str, arguments: tuple[Any, ...], connection: Connection) -> dict[str, Any]:
     began = time.monotonic()
-    _forget_peak()
+    forget_peak()
     try:
         call = find_function(function)
         torch = sys.modules.get("torch")
@@ -107,7 +108,7 @@ def _outcome(function: str, arguments: tuple[Any, ...], connection: Connection) 
         **answer,
         "seconds": time.monotonic() - began,
         "environment": environment(),
-        "peak_memory_bytes": _peak_memory(),
+        "peak_memory_bytes": peak_memory(),
     }
 
 
@@ -122,24 +123,6 @@ def _teller(connection: Connection) -> Callable[[float], None]:
             connection.send(("progress", float(share)))
 
     return tell
-
-
-def _forget_peak() -> None:
-    """Starts the measurement of a run's peak memory anew (Linux; elsewhere the peak is the process's)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak_memory() -> int | None:
-    """The largest resident memory since `_forget_peak`, in bytes."""
-    with contextlib.suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
-    with contextlib.suppress(ImportError):
-        import resource  # noqa: PLC0415 - Unix only
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return None
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -42,6 +43,7 @@ class Progress:
         step: Steps taken.
         tokens: Tokens processed (prompt, source and target, every pass).
         target_tokens: Tokens with a loss processed.
+        seconds: Time in steps; evaluations and checkpoints do not count.
         train_loss: Mean loss of the steps since the last evaluation, nats per target token.
         dev_curve: (step, dev loss) of each evaluation.
         gradient_norms: (step, global gradient norm) at each evaluation.
@@ -53,6 +55,7 @@ class Progress:
     step: int = 0
     tokens: int = 0
     target_tokens: int = 0
+    seconds: float = 0.0
     train_loss: float = math.nan
     dev_curve: list[tuple[int, float]] = field(default_factory=list)
     gradient_norms: list[tuple[int, float]] = field(default_factory=list)
@@ -68,7 +71,7 @@ def evaluation_steps(steps: int, evaluations: int) -> set[int]:
 
 def train(
     tuned: Tuned,
-    batch_at: Callable[[int], Batch],
+    batches_at: Callable[[int], Sequence[Batch]],
     steps: int,
     *,
     optimizer: OptimizerSpec,
@@ -77,12 +80,14 @@ def train(
     evaluate_at: Collection[int],
     evaluate: Callable[[Progress], float],
     keep_best: bool,
+    patience: int | None = None,
+    bf16: bool = False,
 ) -> Progress:
-    """Trains for a number of steps.
+    """Trains for a number of steps, or until the dev loss has stopped falling.
 
     Args:
         tuned: The wrapped model; it is changed in place.
-        batch_at: The batch of a step (from 0).
+        batches_at: The batch of a step (from 0), in one part or in several whose gradients add up.
         steps: Number of updates.
         optimizer: Optimiser and its constants.
         learning_rate: Peak of the cosine schedule.
@@ -90,6 +95,8 @@ def train(
         evaluate_at: Steps (from 1) after which `evaluate` is called.
         evaluate: Returns the dev loss, nats per target token.
         keep_best: Put back the trained tensors of the lowest dev loss at the end.
+        patience: Stop after so many evaluations in a row without a new lowest dev loss; None: never.
+        bf16: Autocast the forward pass to bfloat16; weights, gradients and the optimiser stay float32.
 
     Returns:
         What was done; the model holds the best (or last) weights.
@@ -102,25 +109,31 @@ def train(
     optimiser = build_optimizer(optimizer, parameters, learning_rate)
     progress = Progress()
     start = tuned.state()
-    summed, counted = 0.0, 0
+    summed, counted, waited = 0.0, 0, 0
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = cosine(step, steps, learning_rate, floor)
-        batch = batch_at(step)
+        began = time.monotonic()
+        batches = batches_at(step)
+        targets = sum(len(batch.targets) for batch in batches)
         tuned.model.train()
-        total = tuned.loss(batch)
-        (total / len(batch.targets)).backward()
+        nats = 0.0
+        for batch in batches:
+            with torch.autocast(tuned.model.device.type, torch.bfloat16, enabled=bf16):
+                total = tuned.loss(batch)
+            (total / targets).backward()
+            nats += float(total.detach())
         norm = _gradient_norm(parameters)
-        nats = float(total.detach())
         if not math.isfinite(nats) or not math.isfinite(norm):
             what = "gradient" if math.isfinite(nats) else "loss"
             raise Diverged(step + 1, f"{what} was not finite")
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         progress.step = step + 1
-        progress.tokens += batch.tokens
-        progress.target_tokens += len(batch.targets)
-        summed, counted = summed + nats, counted + len(batch.targets)
+        progress.tokens += sum(batch.tokens for batch in batches)
+        progress.target_tokens += targets
+        progress.seconds += time.monotonic() - began
+        summed, counted = summed + nats, counted + targets
         if progress.step == min(MOVED_AFTER, steps):
             _check_moved(tuned, start)
             start = {}
@@ -134,6 +147,11 @@ def train(
             if loss < progress.best_loss:
                 progress.best_loss, progress.best_step = loss, progress.step
                 progress.best_state = tuned.state() if keep_best else None
+                waited = 0
+            else:
+                waited += 1
+                if waited == patience:
+                    break
     if progress.best_state is not None:
         tuned.restore(progress.best_state)
     return progress
