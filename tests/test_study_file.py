@@ -72,6 +72,8 @@ def test_one_optimiser_for_every_method() -> None:
     )
     assert spec.train.optimizer == OptimizerSpec(name="adamw")
     assert spec.train.resolve("prompt", spec.candidates("prompt")[0]).epochs == 4
+    spec = study(STUDY.replace("train: {optimizer", "train: {batch_size: 8, optimizer"))
+    assert spec.train.resolve("prompt", spec.candidates("prompt")[0]).batch_size == 8
 
 
 OWN = (

@@ -204,7 +204,7 @@ class TrainSettings(Strict):
     def resolve(self, method: str, choice: Choice) -> TrainSpec:
         """The settings of one method with what its sweep chose."""
         values = {name: for_method(getattr(self, name), method) for name in type(self).model_fields}
-        values |= choice.model_dump()
+        values |= choice.model_dump(exclude_none=True)
         return TrainSpec(**{name: value for name, value in values.items() if value is not None})
 
 
