@@ -1,1 +1,1 @@
-"""Evaluation: loss on target tokens."""
+"""Evaluation: loss on target tokens, greedy decoding."""
