@@ -15,3 +15,14 @@ def tiny_model(tiny_shape):
     from finescale.models.decoder import build, config
 
     return build(config(tiny_shape, context=128, eos=1, pad=0), seed=0)
+
+
+@pytest.fixture
+def one_thread():
+    """Tiny models are fastest on one thread, above all where several tests share the cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -12,6 +12,7 @@ from finescale.training.batching import Encoded, collate
 from finescale.tuning.configured import configuration, wrap_configured
 from finescale.tuning.lora import wrap_lora
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LORA = {"peft": "LoraConfig", "pet_size": 4}
 METHODS = {
     "dora": MethodSpec(name="dora", **LORA, settings={"r": 4, "use_dora": True}),
