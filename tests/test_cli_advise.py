@@ -57,7 +57,7 @@ def test_json_on_standard_output_stands_alone(table: Path) -> None:
 def test_crossovers_name_equal_reducible_loss_apart(table: Path) -> None:
     result = call(table, "--crossovers", "--law", "multiplicative", "--bootstrap", "50")
     assert "equal reducible loss" in result.output
-    assert "full tuning and LoRA, along model size: at 100M LoRA up to" in result.output
+    assert "Full tuning and LoRA, along model size: at 100M LoRA up to" in result.output
 
 
 def test_every_task_is_answered_and_a_task_that_cannot_be_is_said(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from synthetic import base_only, study_frame
 from finescale.advice.answers import Question
 from finescale.advice.recommend import advise
 from finescale.advice.wording import capital, method_name
+from finescale.errors import UsageError
 from finescale.records import read_records
 from finescale.report.content import Source
 from finescale.report.decisions import Decision, decide
@@ -31,12 +32,42 @@ def page(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_report_writes_page_figures_and_tables_and_leaves_nothing_aside(page: Path) -> None:
     made = {str(path.relative_to(page.parent)) for path in page.parent.rglob("*") if path.is_file()}
-    for number in (1, 2, 3, 4):
+    for number in (1, 2, 3, 4, 5):
         assert {f"figures/figure-{number}-nano-en-de.{kind}" for kind in ("svg", "png", "pdf")} <= made
-    assert {"tables/table-2-deviations.csv", "tables/table-4-parameters.csv", "tables/troubles.csv"} <= made
+    names = ("table-2-deviations", "table-4-parameters", "table-5-crossovers-nano-en-de", "troubles")
+    assert {f"tables/{name}.{kind}" for name in names for kind in ("csv", "tex")} <= made
     assert not [name for name in made if ".part" in name]
     assert page.stat().st_size < 6e6
     assert pl.read_csv(page.parent / "tables/table-2-deviations.csv").height == 8
+
+
+def test_a_second_report_removes_what_the_first_one_wrote_and_nothing_else(
+    evidence: Evidence, frame: pl.DataFrame, tmp_path: Path
+) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "mine.csv").write_text("a\n1\n")
+    write_report(replace(evidence, bootstrap=0, tasks=()), Source("x"), tmp_path)
+    write_report(gather(read_records(base_only(frame)), bootstrap=0), Source("x"), tmp_path)
+    first = {path.name for path in tmp_path.rglob("*.csv")}
+    assert "single-variable-laws.csv" in first
+    write_report(replace(evidence, bootstrap=0, tasks=()), Source("x"), tmp_path)
+    assert "single-variable-laws.csv" not in {path.name for path in tmp_path.rglob("*.csv")}
+    assert not list(tmp_path.rglob("figure-*"))
+    assert (tmp_path / "tables" / "mine.csv").exists()
+
+
+def test_a_report_that_cannot_be_written_leaves_the_earlier_one_whole(
+    evidence: Evidence, tmp_path: Path
+) -> None:
+    nothing = replace(evidence, tasks=())
+    page = write_report(nothing, Source("first"), tmp_path)
+    blocked = tmp_path / "tables" / "troubles.csv"
+    blocked.unlink()
+    blocked.mkdir()
+    with pytest.raises(UsageError, match="the report cannot be written"):
+        write_report(nothing, Source("second"), tmp_path)
+    assert "first: which finetuning method" in page.read_text()
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_page_says_the_answer_first_and_names_nothing_outside(page: Path) -> None:
@@ -98,7 +129,7 @@ def test_page_opens_without_errors_requests_or_sideways_scroll(page: Path, width
         assert said == []
         assert asked == [page.as_uri()]
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
-        assert tab.locator("figure svg").count() == 12
+        assert tab.locator("figure svg").count() >= 13
         colour = tab.evaluate("getComputedStyle(document.querySelector('figure svg text')).fill")
         assert colour == ("rgb(91, 102, 117)" if scheme == "light" else "rgb(165, 176, 190)")
         browser.close()
@@ -157,8 +188,6 @@ def test_explorer_shows_the_numbers_of_python_wherever_the_keyboard_moves_it(
 
 
 def test_a_folder_that_cannot_be_written_is_said_in_words(evidence: Evidence, tmp_path: Path) -> None:
-    from finescale.errors import UsageError
-
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UsageError, match="the report cannot be written"):
         write_report(replace(evidence, tasks=()), Source("x"), tmp_path / "taken")

@@ -6,6 +6,7 @@ import pytest
 from finescale.report.evidence import Evidence
 from finescale.report.figures import figure_1, figures
 from finescale.report.shape import curve_laws
+from finescale.report.sheet import Sheet, plain
 from finescale.report.tables import paper_tables, table_2, table_4
 
 
@@ -90,3 +91,11 @@ def test_single_variable_laws_are_compared_on_the_same_curves(evidence: Evidence
     assert rows["full"]["curves"] == 4
     assert rows["full"]["best"] == "rectified"
     assert rows["full"]["rectified_held_out"] < rows["full"]["power_held_out"]
+
+
+def test_latex_escapes_what_latex_would_read() -> None:
+    sheet = Sheet("t", "two\nlines", [{"a": r"50% & \x_{}~^<", "b": 1.5}], [plain("A_m", "a")])
+    text = sheet.latex()
+    assert text.splitlines()[0] == "% two lines"
+    assert r"A\_m \\" in text
+    assert r"50\% \& \textbackslash{}x\_\{\}\textasciitilde{}\textasciicircum{}\textless{} \\" in text

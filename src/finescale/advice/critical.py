@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from finescale.advice.scan import Scan, interval, roots
-from finescale.advice.wording import chance, count, factor_name, method_name, ratio
+from finescale.advice.wording import capital, chance, count, factor_name, method_name, ratio
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import FAR, FittedLaw
 from finescale.laws.published import equal_reducible_loss
@@ -112,7 +112,7 @@ class Crossovers:
     @property
     def sentence(self) -> str:
         """The pair in one sentence."""
-        pair = f"{method_name(self.first)} and {method_name(self.second)}"
+        pair = f"{capital(method_name(self.first))} and {method_name(self.second)}"
         reach = f"from {count(self.within[0])} to {count(self.within[1])} examples"
         crossed = [point for point in self.points if point.crossings]
         if crossed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -23,7 +23,7 @@ _ACROSS = 3
 def panel_svgs(figure: Figure) -> list[str]:
     """Every panel of a figure as SVG in light colours; all have the same scales."""
     x, y = _x_axis(figure), _y_axis(figure)
-    return [_svg(_chart(panel, figure.legend, x, y)) for panel in figure.panels]
+    return [_drawn_panel(panel, figure.legend, x, y) for panel in figure.panels]
 
 
 def sheet_svg(figure: Figure, panels: list[str]) -> str:
@@ -73,10 +73,6 @@ def _size(svg: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def _svg(chart: alt.TopLevelMixin) -> str:
-    return vl_convert.vegalite_to_svg(chart.to_dict(validate=False))
-
-
 def _x_axis(figure: Figure) -> alt.X:
     values = sorted({point["x"] for panel in figure.panels for point in panel.points})
     low, high = math.log(values[0]), math.log(values[-1])
@@ -120,7 +116,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(index * step, 10) for index in range(first, math.floor(high / step) + 1)]
 
 
-def _chart(panel: Panel, legend: str, x: alt.X, y: Callable[[str], alt.Y]) -> alt.TopLevelMixin:
+def _drawn_panel(panel: Panel, legend: str, x: alt.X, y: Callable[[str], alt.Y]) -> str:
     labels = [series.label for series in panel.series]
     key = alt.Legend(title=legend, columns=4, symbolSize=60, symbolOpacity=1)
     colour = alt.Color(
@@ -135,38 +131,55 @@ def _chart(panel: Panel, legend: str, x: alt.X, y: Callable[[str], alt.Y]) -> al
         legend=key,
         sort=labels,
     )
-    bare = [rule for rule in panel.untuned if rule["series"] in labels]
-    plain = [rule for rule in panel.untuned if rule["series"] not in labels]
     lines = _runs_of(panel.curve)
+    data = {
+        "plain": [rule for rule in panel.untuned if rule["series"] not in labels],
+        "bare": [rule for rule in panel.untuned if rule["series"] in labels],
+        "curve": panel.curve,
+        "solid": lines[False],
+        "dashed": lines[True],
+        "points": panel.points,
+        "fitted": [point for point in panel.points if not point["held_out"]],
+        "hidden": [point for point in panel.points if point["held_out"]],
+    }
     mean = y("y:Q")
     layers: list[alt.Chart] = [
-        _of(plain)
+        rows_of("plain")
         .mark_rule(strokeDash=[1, 3], strokeWidth=1.4, color=palette.SOFT, clip=True)
         .encode(y=mean),
-        _of(bare).mark_rule(strokeDash=[1, 3], strokeWidth=1.4, clip=True).encode(y=mean, color=colour),
-        _of(panel.curve)
+        rows_of("bare").mark_rule(strokeDash=[1, 3], strokeWidth=1.4, clip=True).encode(y=mean, color=colour),
+        rows_of("curve")
         .mark_area(opacity=0.16, clip=True, line=False)
         .encode(x=x, y=y("low:Q"), y2="high:Q", color=colour),
-        _of(lines[False])
+        rows_of("solid")
         .mark_line(strokeWidth=1.6, clip=True)
         .encode(x=x, y=mean, color=colour, detail="part:N"),
-        _of(lines[True])
+        rows_of("dashed")
         .mark_line(strokeWidth=1.6, strokeDash=[5, 3], clip=True)
         .encode(x=x, y=mean, color=colour, detail="part:N"),
-        _of(panel.points).mark_rule(strokeWidth=1.2).encode(x=x, y=y("low:Q"), y2="high:Q", color=colour),
-        _of([point for point in panel.points if not point["held_out"]])
+        rows_of("points").mark_rule(strokeWidth=1.2).encode(x=x, y=y("low:Q"), y2="high:Q", color=colour),
+        rows_of("fitted")
         .mark_point(filled=True, size=34, opacity=1)
         .encode(x=x, y=mean, color=colour, shape=shape),
-        _of([point for point in panel.points if point["held_out"]])
+        rows_of("hidden")
         .mark_point(filled=False, size=34, opacity=1, fill=palette.CARD, strokeWidth=1.5)
         .encode(x=x, y=mean, color=colour, shape=shape),
     ]
-    title = alt.TitleParams(
-        panel.title, anchor="start", fontSize=13, fontWeight=600, color=palette.INK, offset=8
-    )
-    chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=title)
-    return (
-        chart.configure(background="transparent", font=FONT, padding=4)
+    return drawn(alt.layer(*layers), panel.title, data)
+
+
+def drawn(chart: Any, title: str, data: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The chart as SVG, at its size and in the report's look.
+
+    Args:
+        chart: Layers whose data are named (``rows_of``): rows inside a chart would be copied again and again.
+        title: Its title.
+        data: The rows, by name.
+    """
+    words = alt.TitleParams(title, anchor="start", fontSize=13, fontWeight=600, color=palette.INK, offset=8)
+    made = (
+        chart.properties(width=WIDTH, height=HEIGHT, title=words)
+        .configure(background="transparent", font=FONT, padding=4)
         .configure_view(stroke=None)
         .configure_axis(
             labelColor=palette.SOFT,
@@ -191,10 +204,14 @@ def _chart(panel: Panel, legend: str, x: alt.X, y: Callable[[str], alt.Y]) -> al
             columnPadding=12,
         )
     )
+    spec = made.to_dict(validate=False)
+    spec["datasets"] = {name: [dict(row) for row in rows] for name, rows in data.items()}
+    return vl_convert.vegalite_to_svg(spec)
 
 
-def _of(rows: Any) -> alt.Chart:
-    return alt.Chart(alt.Data(values=[dict(row) for row in rows]))
+def rows_of(name: str) -> alt.Chart:
+    """A chart of the rows of that name."""
+    return alt.Chart(alt.NamedData(name=name))
 
 
 def _runs_of(curve: Any) -> dict[bool, list[dict[str, Any]]]:

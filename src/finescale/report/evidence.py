@@ -161,7 +161,8 @@ def _fitted(task: TaskEvidence, records: Records, bootstrap: int, seed: int) -> 
     problems: list[str] = []
     for name in ("multiplicative", "additive"):
         try:
-            laws[name] = _joint(records, name, bootstrap=bootstrap, seed=seed)
+            draws = bootstrap if name == "multiplicative" else 0  # of its rival only the deviations are shown
+            laws[name] = _joint(records, name, bootstrap=draws, seed=seed)
             problems += laws[name].notes
         except FinescaleError as error:
             problems.append(f"The {name} law was not fitted: {_sentence(error)}")

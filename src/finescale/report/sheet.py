@@ -58,6 +58,21 @@ class Sheet:
         """The worded cells, row by row."""
         return [[column.cell(row) for column in self.shown] for row in self.rows]
 
+    def latex(self) -> str:
+        """The worded cells as a LaTeX table (package booktabs)."""
+        look = "".join("r" if column.numeric else "l" for column in self.shown)
+        head = " & ".join(_tex(column.heading) for column in self.shown)
+        body = [" & ".join(map(_tex, cells)) + r" \\" for cells in self.cells()]
+        rows = [
+            rf"\begin{{tabular}}{{{look}}}",
+            r"\toprule",
+            head + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+        ]
+        return "\n".join([f"% {' '.join(self.title.split())}", *rows, r"\end{tabular}", ""])
+
     def rich(self) -> Table:
         """The table for a terminal."""
         from rich.markup import escape  # noqa: PLC0415 - rich only where something is shown
@@ -70,6 +85,14 @@ class Sheet:
         for cells in self.cells():
             table.add_row(*map(escape, cells))
         return table
+
+
+_TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_TEX |= {"\\": r"\textbackslash{}", "<": r"\textless{}", ">": r"\textgreater{}", "\n": " "}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(letter, letter) for letter in text)
 
 
 def plain(heading: str, key: str) -> Shown:

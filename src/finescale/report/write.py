@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from finescale.errors import UsageError
 from finescale.report import charts
 from finescale.report.content import Content, Source, answers, sheets
-from finescale.report.decisions import decide
+from finescale.report.crosschart import crossover_svgs
+from finescale.report.crossmap import figure_5
+from finescale.report.decisions import Decision, decide
 from finescale.report.evidence import Evidence
 from finescale.report.figures import Figure, figures
 from finescale.report.page import html
 
 PAGE = "index.html"
+MANIFEST = ".report-files"
+"""Lists what a report wrote, so that the next one removes what it no longer has."""
 
 
 def write_report(evidence: Evidence, source: Source, out: Path) -> Path:
-    """Makes the page, ``figures/*.svg|png|pdf`` and ``tables/*.csv``, and writes them.
+    """Makes the page, ``figures/*.svg|png|pdf`` and ``tables/*.csv|tex``, and writes them.
+
+    Nothing is written before everything is made; files of an earlier report that this one does not have are
+    removed.
 
     Args:
         evidence: What the report says.
         source: Where it comes from.
-        out: The folder; other files in it are left alone.
+        out: The folder; files that no report wrote are left alone.
 
     Returns:
         The page.
@@ -32,11 +41,11 @@ def write_report(evidence: Evidence, source: Source, out: Path) -> Path:
         UsageError: The folder cannot be written.
     """
     found = answers(evidence)
-    drawn = {task.task: _drawn(figures(task)) for task in evidence.tasks}
     decisions = {
         task.task: decide(evidence.records, task.task, bootstrap=evidence.bootstrap, seed=evidence.seed)
         for task in evidence.tasks
     }
+    drawn = {task.task: _drawn(figures(task), decisions[task.task]) for task in evidence.tasks}
     content = Content(evidence, found, decisions, drawn, sheets(evidence, found, decisions), source)
     files: dict[str, bytes] = {}
     for pairs in drawn.values():
@@ -47,29 +56,49 @@ def write_report(evidence: Evidence, source: Source, out: Path) -> Path:
             files[f"figures/{figure.name}.pdf"] = charts.pdf(whole)
     for sheet in content.sheets:
         files[f"tables/{sheet.name}.csv"] = sheet.frame.write_csv().encode()
+        files[f"tables/{sheet.name}.tex"] = sheet.latex().encode()
+    before = _earlier(out)
+    files[MANIFEST] = "".join(f"{name}\n" for name in files).encode()
     files[PAGE] = html(content).encode()
-    for name, data in files.items():
-        _write(out / name, data)
+    _write(out, files)
+    for name in before - set(files):
+        with suppress(OSError):
+            (out / name).unlink(missing_ok=True)
     return out / PAGE
 
 
-def _drawn(made: list[Figure]) -> list[tuple[Figure, list[str]]]:
-    return [(figure, charts.panel_svgs(figure)) for figure in made]
-
-
-def _write(path: Path, data: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _earlier(out: Path) -> set[str]:
+    """The figures and tables that an earlier report wrote there, by its own list."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(data)
-        aside.replace(path)
+        listed = (out / MANIFEST).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return set()
+    return {name for name in listed if re.fullmatch(r"(figures|tables)/[\w.-]+", name)}
+
+
+def _drawn(made: list[Figure], decision: Decision | str) -> list[tuple[Figure, list[str]]]:
+    pictures = [(figure, charts.panel_svgs(figure)) for figure in made]
+    crossing = figure_5(decision) if isinstance(decision, Decision) else None
+    return pictures + ([(crossing, crossover_svgs(crossing))] if crossing is not None else [])
+
+
+def _write(out: Path, files: Mapping[str, bytes]) -> None:
+    """Writes all files aside, then renames them in order."""
+    asides = [(out / name).with_name(f".{Path(name).name}.{os.getpid()}.part") for name in files]
+    try:
+        for aside, data in zip(asides, files.values(), strict=True):
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_bytes(data)
+        for aside, name in zip(asides, files, strict=True):
+            aside.replace(out / name)
     except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
+        for aside in asides:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
         raise UsageError(
             "the report cannot be written",
             wanted="a folder that can be written",
             got=str(error.strerror or error),
             remedy="give another one with --out",
-            where=str(path),
+            where=str(error.filename or out),
         ) from None
