@@ -19,9 +19,9 @@ def resolve(task: str, name: str, tokens: int | str) -> tuple[ModelSpec, dict[st
     return model, {"weights": f"{name}@{count}", "tokenizer": "t", "data": task}
 
 
-def resolver(study: object) -> Any:
-    """Stands where `finescale.study.run:resolver` does."""
-    del study
+def resolver(study: object, contents: bool = True) -> Any:
+    """Stands where `finescale.study.resolve:resolver` does."""
+    del study, contents
     return resolve
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from finescale.errors import UsageError
@@ -47,10 +48,11 @@ def find_own(
     where = f"models.{name}.from"
     params, nonembedding = model.params, model.nonembedding_params
     folder = None
-    if contents or params is None:
+    counts = params is None and find_spec("transformers") is not None
+    if contents or counts:
         files = ["*.json", "*.safetensors", "*.model", "*.txt"] if contents else ["config.json"]
         folder = _folder(model, revision, files, where)
-    if folder is not None and params is None:
+    if folder is not None and counts:
         from finescale.models.sizes import sizes_of_folder  # noqa: PLC0415 - loads torch; stated sizes do not
 
         sizes = sizes_of_folder(folder)

@@ -62,13 +62,16 @@ def run(
         raise UsageError("no workers", wanted="at least 1", got=str(workers), where="--workers")
     folder = out or RESULTS / spec.name
     try:
-        plan = _plan(spec, folder, text, execute)
+        if not dry_run:
+            _check_training_libraries()
+        plan = _plan(spec, folder, text, execute, contents=not dry_run)
     except UsageError as error:
         raise located(error, study_file) from None
+    for note in _notes(spec):
+        _say(console, note)
     if dry_run:
         _show_plan(console, spec, plan)
         return 0
-    _check_training_libraries()
     from finescale.study.runner import run_study  # noqa: PLC0415 - after the checks
 
     _make_folder(folder, spec.name, study_file)
@@ -136,7 +139,18 @@ def _folder_of(target: Path) -> Path:
     return RESULTS / load_study(target).name
 
 
-def _plan(spec: StudySpec | PretrainSpec, folder: Path, text: Path | None, execute: str) -> Plan:
+def _notes(spec: StudySpec | PretrainSpec) -> tuple[str, ...]:
+    """What to know about a study's own data."""
+    if isinstance(spec, PretrainSpec) or isinstance(spec.task, str):
+        return ()
+    from finescale.tasks.catalog import open_task  # noqa: PLC0415
+
+    return open_task(spec.task).notes  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
+
+
+def _plan(
+    spec: StudySpec | PretrainSpec, folder: Path, text: Path | None, execute: str, *, contents: bool = True
+) -> Plan:
     if isinstance(spec, StudySpec):
         if text is not None:
             raise UsageError(
@@ -144,7 +158,7 @@ def _plan(spec: StudySpec | PretrainSpec, folder: Path, text: Path | None, execu
             )
         from finescale.study.resolve import resolver  # noqa: PLC0415
 
-        return FinetunePlan(spec, resolver(spec), folder, execute)
+        return FinetunePlan(spec, resolver(spec, contents), folder, execute)
     if text is None:
         raise UsageError(
             "a pretraining study needs its text",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
+from finescale.errors import UsageError
 from finescale.spec import TaskSpec, unknown
 from finescale.tasks.local import local_task
+from finescale.tasks.rows import READERS
 from finescale.tasks.summarization import mini_summarization
 from finescale.tasks.task import Task
 from finescale.tasks.translation import mini_translation
@@ -31,5 +34,13 @@ def open_task(task: str | TaskSpec) -> Task:
     if isinstance(task, TaskSpec):
         return local_task(task)
     if task not in TASKS:
+        if Path(task).suffix.lower() in READERS:
+            raise UsageError(
+                f"{task!r} is a file, not the name of a task",
+                wanted="one of " + ", ".join(TASKS) + ", or a mapping with the task's files",
+                got=repr(task),
+                remedy=f"task: {{name: my-data, train: {task}, source: COLUMN, target: COLUMN}}",
+                where="task",
+            )
         raise unknown("task", task, TASKS, "task")
     return TASKS[task](task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,18 +32,17 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         UsageError: No such file, another kind of file, invalid UTF-8, or a line that cannot be read.
     """
-    readers = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
-    read = readers.get(path.suffix.lower())
+    read = READERS.get(path.suffix.lower())
     if read is None:
         raise UsageError(
             "unknown kind of data file",
-            wanted="a name that ends in " + ", ".join(readers),
+            wanted="a name that ends in " + ", ".join(READERS),
             got=path.name,
             remedy="write one JSON object a line, as .jsonl" if path.suffix == ".json" else "",
             where=str(path),
         )
     if not path.is_file():
-        beside = sorted(item.name for item in path.parent.glob("*") if item.suffix in readers)
+        beside = sorted(item.name for item in path.parent.glob("*") if item.suffix in READERS)
         raise UsageError(
             "no such data file",
             wanted="a file, relative to the study file",
@@ -126,3 +125,9 @@ def _parquet(path: Path) -> Iterator[Row]:
         raise UsageError("not a Parquet file", wanted="Parquet", got=said[:120], where=str(path)) from None
     for row, values in enumerate(frame.iter_rows(named=True), start=1):
         yield Row(row, values)
+
+
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet
+}  # fmt: skip
+"""The kinds of data files by the end of their names."""
