@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
+from finescale.advice.candidates import SIZE
 from finescale.advice.setting import PAPER_FACTORS, UNNAMED
 from finescale.advice.wording import capital, factor_name, listed, method_name, slug
 from finescale.laws.estimate import DELTA
@@ -95,13 +96,25 @@ def crossings(content: Content) -> Html:
         if isinstance(made, str) or not made.pairs:
             parts.append(_missing("Crossovers need the laws of two methods or more."))
             continue
-        parts.append(bullets(*[pair.sentence for pair in made.pairs]))
+        parts.append(bullets(*_at_base(made)))
         drawn = [pair for pair in content.figures.get(task, ()) if pair[0].number == CROSSOVERS]
         parts += [_figure(*pair) for pair in drawn]
         if not drawn:
             parts.append(_missing("Figure 5 needs runs at two model sizes or more, and bootstrap draws."))
-        parts += [table(sheet) for sheet in content.sheets if sheet.name == crossover_name(task)]
+        tables = [table(sheet) for sheet in content.sheets if sheet.name == crossover_name(task)]
+        parts.append(folded("Table 5: every pair at every model size", *tables))
     return joined(*parts) if parts else _missing("Crossovers need the laws of two methods or more.")
+
+
+def _at_base(made: Decision) -> list[str]:
+    """A sentence a pair: who is ahead up to where, at the base setting's model size."""
+    base = made.found.base.get(SIZE)
+    said = []
+    for pair in made.pairs:
+        point = next((point for point in pair.points if point.at in (None, base)), pair.points[-1])
+        names = f"{capital(method_name(pair.first))} and {method_name(pair.second)}"
+        said.append(f"{names}, {point.words}.")
+    return said
 
 
 def laws_in_pictures(content: Content) -> Html:

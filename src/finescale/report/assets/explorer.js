@@ -1,12 +1,13 @@
 "use strict";
 // The explorer: evaluates each law in every bootstrap draw for the chosen model size, data size and price.
 (() => {
+  // every law as f(X) -> g(D): what depends on the model size alone is computed once
   const laws = {
-    multiplicative: (p, X, D) => p.A * X ** -p.alpha * D ** -p.beta + p.E,
-    additive: (p, X, D) => p.A * X ** -p.alpha + p.B * D ** -p.beta + p.E,
-    power: (p, X, D) => p.A * D ** -p.beta + p.E,
-    rectified: (p, X, D) => p.B / (p.D_l + D ** p.beta) + p.E,
-    loglinear: (p, X, D) => p.A * D ** -p.beta,
+    multiplicative: (p, X) => { const head = p.A * X ** -p.alpha; return (D) => head * D ** -p.beta + p.E; },
+    additive: (p, X) => { const tail = p.A * X ** -p.alpha + p.E; return (D) => p.B * D ** -p.beta + tail; },
+    power: (p) => (D) => p.A * D ** -p.beta + p.E,
+    rectified: (p) => (D) => p.B / (p.D_l + D ** p.beta) + p.E,
+    loglinear: (p) => (D) => p.A * D ** -p.beta,
   };
   const SVG = "http://www.w3.org/2000/svg";
 
@@ -41,13 +42,17 @@
   const capital = (words) => words[0].toUpperCase() + words.slice(1);
   const times = (f) => (f < 10 ? f.toPrecision(2) : String(+f.toPrecision(2)));
 
-  const drawsAt = (c, X, D) => {
-    const law = laws[c.law], names = Object.keys(c.arrays), n = c.run.length, p = {};
-    const result = new Float64Array(n);
-    for (let i = 0; i < n; i++) {
-      for (const name of names) p[name] = c.arrays[name][i];
-      result[i] = law(p, X, D);
+  // the fitted law and its draws at one model size, kept until the size changes
+  const atSize = (c, X) => {
+    if (c.kept?.X !== X) {
+      const law = laws[c.law];
+      c.kept = { X, fitted: law(c.parameters, X), draws: c.sets.map((p) => law(p, X)) };
     }
+    return c.kept;
+  };
+  const drawsAt = (c, X, D) => {
+    const { draws } = atSize(c, X), result = new Float64Array(draws.length);
+    for (let i = 0; i < result.length; i++) result[i] = draws[i](D);
     return result;
   };
   const outside = (range, v) => (range ? Math.max(v / range[1], range[0] / v, 1) : 1);
@@ -78,7 +83,7 @@
       const far = { size: outside(c.ranges.size, X), data: outside(c.ranges.data, D) };
       const flops = flopsPerExample(c, X) * D, hours = c.rate ? flops / c.rate / 3600 : NaN;
       const money = price === null ? NaN : c.rate ? hours * price : (flops / 1e18) * price;
-      const loss = laws[c.law](c.parameters, X, D);
+      const loss = atSize(c, X).fitted(D);
       return { c, draws, loss, low, high, runLow, runHigh, far, missed: missed(c, far), flops, hours, money, wins: 0 };
     });
     const n = rows[0].draws.length;
@@ -118,46 +123,49 @@
     for (let k = Math.ceil(low / step); k * step <= high; k++) found.push(+(k * step).toPrecision(6));
     return found;
   };
-  const WIDTH = 640, HEIGHT = 270, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 40, POINTS = 33;
+  const HEIGHT = 270, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 40, POINTS = 33;
 
   const start = (root) => {
     const d = JSON.parse(root.querySelector("script.data").textContent);
     for (const c of d.candidates) {
-      c.arrays = {};
-      for (const [name, text] of Object.entries(c.draws)) c.arrays[name] = unpack(text);
       c.run = unpack(c.run);
+      const arrays = Object.entries(c.draws).map(([name, text]) => [name, unpack(text)]);
+      c.sets = Array.from(c.run, (_, i) => Object.fromEntries(arrays.map(([name, values]) => [name, values[i]])));
     }
     const limits = { size: d.sizes, data: d.data, price: [0.01, 1000] };
     const first = { size: d.start.size, data: d.start.data, price: 2 };
     const inputs = [...root.querySelectorAll("input")];
     const values = { size: null, data: null, price: null };
+    const starts = {};
     const valueOf = (input) => {
+      if (+input.value === starts[input.dataset.what]) return first[input.dataset.what];
       const [low, high] = limits[input.dataset.what];
       return low * (high / low) ** (input.value / d.steps);
     };
     for (const input of inputs) {
       const [low, high] = limits[input.dataset.what];
       input.value = Math.round((d.steps * Math.log(first[input.dataset.what] / low)) / Math.log(high / low));
+      starts[input.dataset.what] = +input.value;
     }
-    const cache = new Map();
+    let kept = null;
     const curves = (X) => {
-      if (!cache.has(X)) {
+      if (kept?.X !== X) {
         const made = d.candidates.map((c) => Array.from({ length: POINTS }, (_, i) => {
           const D = d.data[0] * (d.data[1] / d.data[0]) ** (i / (POINTS - 1));
           const [low, high] = ends(drawsAt(c, X, D), d.level);
-          return { D, loss: laws[c.law](c.parameters, X, D), low, high };
+          return { D, loss: atSize(c, X).fitted(D), low, high };
         }));
-        cache.clear();
-        cache.set(X, made);
+        kept = { X, made };
       }
-      return cache.get(X);
+      return kept.made;
     };
     const plot = (X, D) => {
+      const WIDTH = Math.max(300, Math.min(760, root.clientWidth));
       const made = curves(X), seen = made.flat().filter((p) => p.D >= d.data[0] * 3);
       const low = Math.min(...seen.map((p) => p.low)), high = Math.max(...seen.map((p) => p.high));
       const x = (v) => LEFT + ((WIDTH - LEFT - RIGHT) * Math.log(v / d.data[0])) / Math.log(d.data[1] / d.data[0]);
       const y = (v) => TOP + ((HEIGHT - TOP - BOTTOM) * (high - Math.max(v, low))) / (high - low || 1);
-      const svg = make("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img",
+      const svg = make("svg", { width: WIDTH, height: HEIGHT, role: "img",
         "aria-label": "Predicted loss against finetuning examples for the chosen model size" });
       const clip = "clip-" + root.id, box = make("clipPath", { id: clip });
       box.append(make("rect", { x: LEFT, y: TOP, width: WIDTH - LEFT - RIGHT, height: HEIGHT - TOP - BOTTOM }));
@@ -170,7 +178,7 @@
         svg.append(make("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(v), y2: y(v), class: "grid" }));
         svg.append(make("text", { x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" }, String(v)));
       }
-      svg.append(make("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "finetuning examples (log scale); shaded: outside the runs"));
+      svg.append(make("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "finetuning examples; shaded: outside the runs"));
       const runs = d.candidates.map((c) => c.ranges.data);
       const seenTo = [Math.min(...runs.map((r) => r[0])), Math.max(...runs.map((r) => r[1]))];
       for (const [a, b] of [[d.data[0], seenTo[0]], [seenTo[1], d.data[1]]]) {
@@ -236,6 +244,7 @@
       plot(values.size, values.data);
     };
     for (const input of inputs) input.addEventListener("input", update);
+    window.addEventListener("resize", () => plot(values.size, values.data));
     update();
   };
   for (const root of document.querySelectorAll(".explorer")) start(root);
