@@ -1,8 +1,10 @@
 import numpy as np
+import polars as pl
 import pytest
 from random_problems import random_problem
 from scipy.optimize import minimize
 
+import finescale as fs
 from finescale.laws import lbfgs
 from finescale.laws.problem import derivatives, huber, objective, residual
 from finescale.laws.solver import local_minima, solve
@@ -64,3 +66,19 @@ def test_residuals_are_of_the_kind_asked_for():
     raw = residual(put.problem(log=False, delta=1e-3), z)
     log = residual(put.problem(log=True, delta=1e-3), z)
     assert np.allclose(put.y * np.exp(log), put.y + raw)
+
+
+def test_curves_at_the_same_points_are_solved_side_by_side_as_alone():
+    d = np.geomspace(100, 1e5, 8)
+    rng = np.random.default_rng(3)
+    rows = [
+        {"task": f"t{g}", "finetune_examples": x, "test_loss": loss}
+        for g in range(5)
+        for x, loss in zip(d, (3 + g) / (20.0 + d**0.3) + 1 + rng.normal(0, 0.003, d.size), strict=True)
+    ]
+    for law in ("power", "rectified", "loglinear"):
+        together = fs.fit(pl.DataFrame(rows), law, by=("task",), bootstrap=0)
+        for made in together:
+            own = pl.DataFrame([row for row in rows if row["task"] == made.by["task"]])
+            alone = fs.fit(own, law, by=("task",), bootstrap=0)[0]
+            assert made.objective == pytest.approx(alone.objective, rel=1e-9, abs=1e-15)

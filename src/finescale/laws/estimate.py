@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
@@ -25,7 +25,7 @@ from finescale.laws.fitted import FittedLaw, Parameter
 from finescale.laws.newton import one_step, refit
 from finescale.laws.problem import Problem, Solution, residual
 from finescale.laws.shifts import joined
-from finescale.laws.solver import solve
+from finescale.laws.solver import solve, solve_curves
 from finescale.laws.status import soft_trouble
 
 Array = np.ndarray[Any, Any]
@@ -49,25 +49,49 @@ class Settings:
     shared: tuple[str, ...]
 
 
+def solve_alike(puts: Sequence[Assembly], settings: Settings) -> list[Solution | None]:
+    """Solves the problems that differ in their losses only side by side; None for one that is on its own."""
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for index, put in enumerate(puts):
+        columns = [points[name] for points in put.points for name in put.pieces[0].columns.values()]
+        sizes = tuple(column.to_numpy().tobytes() for column in columns)
+        alike.setdefault((put.names, len(put.pieces), *sizes), []).append(index)
+    solved: list[Solution | None] = [None] * len(puts)
+    for members in alike.values():
+        first = puts[members[0]]
+        if len(members) == 1 or len(first.pieces) > 1 or settings.solver != "varpro":
+            continue
+        y, weights = (np.stack([getattr(puts[i], name) for i in members]) for name in ("y", "weights"))
+        together = replace(_problem(first, settings, ()), y=y, weights=weights)
+        for index, solution in zip(members, solve_curves(together, first.grid()), strict=True):
+            solved[index] = solution
+    return solved
+
+
+def _problem(put: Assembly, settings: Settings, fixed: tuple[str, ...]) -> Problem:
+    delta = DELTA if put.law.huber_delta is None else put.law.huber_delta
+    log = (put.law.residual or settings.residual) == "log"
+    return put.problem(log=log, delta=delta, fixed=fixed)
+
+
 def estimate(
     put: Assembly,
     settings: Settings,
     fixed: Mapping[str, float],
     fixed_draws: Mapping[str, Array] | None = None,
+    solution: Solution | None = None,
 ) -> FittedLaw:
-    """Solves one problem, resamples it and tells what came out."""
-    log = (put.law.residual or settings.residual) == "log"
-    delta = DELTA if put.law.huber_delta is None else put.law.huber_delta
+    """Solves one problem (unless its solution is given), resamples it and tells what came out."""
     unknown = [name for name in fixed if name not in put.names]
     if unknown:
         raise UsageError(
             f"`{unknown[0]}` is no parameter of this fit", wanted="some of " + ", ".join(put.names)
         )
-    problem = put.problem(log=log, delta=delta, fixed=tuple(fixed))
+    problem = _problem(put, settings, tuple(fixed))
     start = put.inside(
         {name: np.array([value]) for name, value in fixed.items()}, np.zeros((1, len(put.names)))
     )[0]
-    solution = solve(problem, put.grid(tuple(fixed)), start=start)
+    solution = solution or solve(problem, put.grid(tuple(fixed)), start=start)
     if settings.solver == "lbfgs":
         from finescale.laws.lbfgs import solve_lbfgs  # noqa: PLC0415 - scipy only where it is asked for
 
@@ -101,8 +125,8 @@ def estimate(
         status=(),
         columns=columns,
         ranges=_ranges(put),
-        residual="log" if log else "raw",
-        huber_delta=delta,
+        residual="log" if problem.log else "raw",
+        huber_delta=float(problem.delta),
         loss=settings.loss,
         level=settings.level,
         shared=settings.shared,

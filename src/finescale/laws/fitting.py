@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finescale.errors import DataError, UsageError
-from finescale.laws.assembly import assemble
-from finescale.laws.estimate import Settings, apart, estimate
+from finescale.laws.assembly import Assembly, assemble
+from finescale.laws.estimate import Settings, apart, estimate, solve_alike
 from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import Law, named
 from finescale.laws.slices import Choice, Slice, slices, varying_factors
@@ -80,16 +80,18 @@ def fit(
     pieces, notes = _all_slices(records, chosen, names, choice)
     bundles = _bundles(pieces, shared, tuple(across))
     settings = Settings(residual, bootstrap, seed, solver, level, choice.loss, tuple(shared))
-    laws: list[FittedLaw] = []
     notes = [*records.notes, *notes, *(note for piece in pieces for note in piece.notes)]
     failures: list[DataError] = []
+    puts: list[Assembly] = []
     for bundle, suffixes in bundles:
         try:
-            put = assemble(chosen, bundle, suffixes, shared)
+            puts.append(assemble(chosen, bundle, suffixes, shared))
         except DataError as error:
             failures.append(error)
-            continue
-        made = estimate(put, settings, fixed or {})
+    solved = [None] * len(puts) if fixed else solve_alike(puts, settings)
+    laws: list[FittedLaw] = []
+    for put, solution in zip(puts, solved, strict=True):
+        made = estimate(put, settings, fixed or {}, solution=solution)
         laws += apart(made, put) if across else [made]
     if not laws:
         raise (
@@ -217,7 +219,7 @@ def _law_and_factors(
     if chosen.per_curve:
         return chosen, list(names) if names else [None]
     if not names:
-        names = [name for name in varying_factors(records.frame) if name not in by]
+        names = [name for name in varying_factors(records.frame, by) if name not in by]
         if not names:
             raise DataError(
                 f"no factor varies, and the law `{chosen.name}` needs one",

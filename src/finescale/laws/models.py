@@ -17,6 +17,8 @@ import numpy as np
 from finescale.laws.formulas import Law
 
 Array = np.ndarray[Any, Any]
+_STEP = 1e-5
+"""Central differences move a parameter by this share of its size (or of 1)."""
 
 
 class Model(abc.ABC):
@@ -218,63 +220,51 @@ class FunctionModel(Model):
 
     def basis(self, theta: Array) -> Array:
         """The basis phi [G, P, N] at theta [G, K]."""
-        phi = np.zeros((theta.shape[0], self.n_linear, self.n_points))
-        with np.errstate(all="ignore"):
-            for segment in self.segments:
-                parts = self._parts(segment, theta)
-                for position, p in enumerate(segment.linear):
-                    phi[:, p, segment.rows] = np.nan_to_num(
-                        parts[:, position], nan=1e150, posinf=1e150, neginf=-1e150
-                    )
+        return self._evaluated(theta, instead=1e150)
+
+    @np.errstate(all="ignore")
+    def _evaluated(self, theta: Array, instead: float) -> Array:
+        """The basis at real or complex theta [G, K], with a number where the law has none: [G, P, N]."""
+        phi = np.zeros((theta.shape[0], self.n_linear, self.n_points), dtype=theta.dtype)
+        for segment in self.segments:
+            parts = self._parts(segment, theta)
+            for position, p in enumerate(segment.linear):
+                phi[:, p, segment.rows] = parts[:, position]
+        phi[~np.isfinite(phi)] = instead
         return phi
 
-    def _basis_slope(self, theta: Array, k: int) -> Array:
-        """Slopes of the basis, d phi / d theta_k, [G, P, N]."""
-        result = np.zeros((theta.shape[0], self.n_linear, self.n_points))
-        with np.errstate(all="ignore"):
-            for segment in self.segments:
-                if k not in segment.nonlinear:
-                    continue
-                if self._complex:
-                    moved = theta.astype(complex)
-                    moved[:, k] += 1e-30j
-                    parts = self._parts(segment, moved).imag / 1e-30
-                else:
-                    step = 1e-5 * np.maximum(1.0, np.abs(theta[:, k]))
-                    ahead, behind = theta.copy(), theta.copy()
-                    ahead[:, k] += step
-                    behind[:, k] -= step
-                    parts = (self._parts(segment, ahead) - self._parts(segment, behind)) / (
-                        2 * step[:, None, None]
-                    )
-                for position, p in enumerate(segment.linear):
-                    result[:, p, segment.rows] = np.nan_to_num(
-                        parts[:, position], nan=0.0, posinf=0.0, neginf=0.0
-                    )
-        return result
+    def _basis_slopes(self, theta: Array) -> Array:
+        """Slopes of the basis, d phi / d theta_k: [K, G, P, N]; all from one call of the law."""
+        G, K = theta.shape
+        unit = np.eye(K)[:, None, :]
+        if self._complex:
+            moved = (theta + 1e-30j * unit).reshape(-1, K)
+            slopes = self._evaluated(moved, instead=0.0).imag / 1e-30
+            return slopes.reshape(K, G, self.n_linear, self.n_points)
+        step = _STEP * np.maximum(1.0, np.abs(theta))
+        moved = np.stack([theta + step * unit, theta - step * unit]).reshape(-1, K)
+        ahead, behind = self._evaluated(moved, instead=0.0).reshape(2, K, G, self.n_linear, self.n_points)
+        return (ahead - behind) / (2 * step.T[:, :, None, None])
 
     def jacobian(self, theta: Array, c: Array) -> Array:
         """The basis (slopes df / dc), and below it the slopes df / dtheta: [G, P + K, N]."""
-        slopes = [np.matmul(c[:, None], self._basis_slope(theta, k)) for k in range(self.n_nonlinear)]
-        return np.concatenate([self.basis(theta), *slopes], axis=1)
+        slopes = np.einsum("gp,kgpn->gkn", c, self._basis_slopes(theta))
+        return np.concatenate([self.basis(theta), slopes], axis=1)
 
     def curvature(self, theta: Array, c: Array, phi: Array, g: Array) -> Array:
         """Sum over n of g[G, n] times the second derivatives of f_n: [G, P + K, P + K]."""
-        P, K = self.n_linear, self.n_nonlinear
-        result = np.zeros((theta.shape[0], P + K, P + K))
-        for k in range(K):
-            cross = np.einsum("gn,gpn->gp", g, self._basis_slope(theta, k))
-            result[:, :P, P + k] = cross
-            result[:, P + k, :P] = cross
-            step = 1e-5 * np.maximum(1.0, np.abs(theta[:, k]))
-            ahead, behind = theta.copy(), theta.copy()
-            ahead[:, k] += step
-            behind[:, k] -= step
-            for other in range(k, K):
-                change = self._basis_slope(ahead, other) - self._basis_slope(behind, other)
-                second = np.einsum("gn,gp,gpn->g", g, c, change) / (2 * step)
-                result[:, P + k, P + other] = second
-                result[:, P + other, P + k] = second
+        (G, K), P = theta.shape, self.n_linear
+        result = np.zeros((G, P + K, P + K))
+        step = _STEP * np.maximum(1.0, np.abs(theta))
+        shifted = step * np.eye(K)[:, None, :]
+        around = np.stack([theta + shifted, theta - shifted]).reshape(-1, K)
+        slopes = self._basis_slopes(np.concatenate([theta, around]))  # [K, G + 2 K G, P, N]
+        cross = np.einsum("gn,kgpn->gpk", g, slopes[:, :G])
+        ahead, behind = np.moveaxis(slopes[:, G:].reshape(K, 2, K, G, P, -1), 1, 0)
+        second = np.einsum("gn,gp,jkgpn->gkj", g, c, ahead - behind) / (2 * step[:, :, None])
+        result[:, :P, P:] = cross
+        result[:, P:, :P] = np.swapaxes(cross, 1, 2)
+        result[:, P:, P:] = 0.5 * (second + np.swapaxes(second, 1, 2))
         return result
 
     def take(self, rows: slice | Array) -> FunctionModel:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,11 +39,6 @@ class Problem:
     lower: Array
     upper: Array
     free: Array
-
-    @cached_property
-    def log_y(self) -> Array:
-        """Logs of the observed losses."""
-        return np.log(self.y)
 
     def part(self, which: slice | Array) -> Problem:
         """Some of the G problems."""
@@ -92,9 +86,10 @@ def huber(r: Array, delta: float | Array) -> Array:
 
 def deviation(problem: Problem, f: Array) -> Array:
     """Residuals of predicted losses f [G, N]: f - y, or log f - log y."""
-    return np.log(np.maximum(f, _TINY)) - problem.log_y if problem.log else f - problem.y
+    return np.log(np.maximum(f, _TINY) / problem.y) if problem.log else f - problem.y
 
 
+@np.errstate(all="ignore")
 def residual(problem: Problem, z: Array) -> Array:
     """Residuals at z [G, P + K]: [G, N]."""
     P = problem.model.n_linear

@@ -156,7 +156,7 @@ def backtest(
             f"a backtest needs {DATA_SIZE}", remedy=f"map the column: --column {DATA_SIZE}=THEIRS"
         )
     records = _without_held_out(records, hold_out)
-    names = [*(laws or _candidates(records, factors))]
+    names = [*(laws or _candidates(records, factors, options.get("by", ("task", "method"))))]
     if BASELINE not in [law if isinstance(law, str) else law.name for law in names]:
         names.append(BASELINE)
     group = [name for name in ("task", "method") if name in records.frame.columns]
@@ -216,7 +216,7 @@ def fit_auto(records: Records, factors: Sequence[str] | str | None = None, **opt
         )
         made = fit(replace(records, frame=own), name, None if named(name).per_curve else factors, **options)
         said = tried.verdict(task)
-        notes += [said, *made.notes]
+        notes += made.notes if best == BASELINE else [said, *made.notes]
         laws += [replace(law, status=(*law.status, said)) if best == BASELINE else law for law in made]
     return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source)
 
@@ -255,10 +255,10 @@ def _without_held_out(records: Records, hold_out: str | bool | None) -> Records:
     return replace(records, frame=frame)
 
 
-def _candidates(records: Records, factors: Sequence[str] | str | None) -> tuple[str, ...]:
+def _candidates(records: Records, factors: Sequence[str] | str | None, by: Sequence[str]) -> tuple[str, ...]:
     if factors:
         return SURFACES
-    return (*CURVES, *SURFACES) if varying_factors(records.frame) else CURVES
+    return (*CURVES, *SURFACES) if varying_factors(records.frame, by) else CURVES
 
 
 def _fit_all(

@@ -67,9 +67,17 @@ class Choice:
     weights: str | None
 
 
-def varying_factors(frame: pl.DataFrame) -> tuple[str, ...]:
-    """The factors that have more than one value in the table; parameters without embeddings only if alone."""
-    found = [name for name in FACTORS if name in frame.columns and frame[name].drop_nulls().n_unique() > 1]
+def varies(frame: pl.DataFrame, name: str, by: Sequence[str] = ()) -> bool:
+    """Whether a column has more than one value in some group."""
+    distinct = pl.col(name).drop_nulls().n_unique()
+    counts = frame.group_by(list(by)).agg(distinct) if by else frame.select(distinct)
+    return bool((counts[name] > 1).any())
+
+
+def varying_factors(frame: pl.DataFrame, by: Sequence[str] = ()) -> tuple[str, ...]:
+    """The factors that have more than one value in some group; parameters without embeddings only if alone."""
+    by = [name for name in by if name in frame.columns]
+    found = [name for name in FACTORS if name in frame.columns and varies(frame, name, by)]
     if "model_params" in found and "model_params_nonembedding" in found:
         found.remove("model_params_nonembedding")
     return tuple(found)
@@ -170,7 +178,7 @@ def _curve_columns(
         names.remove("model")
     if "model_params" in names and "model_params_nonembedding" in names:
         names.remove("model_params_nonembedding")
-    return [name for name in names if frame[name].drop_nulls().n_unique() > 1]
+    return [name for name in names if varies(frame, name, by)]
 
 
 def _slice(  # noqa: PLR0917

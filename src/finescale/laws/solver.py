@@ -1,11 +1,13 @@
 """The default solver: profile the exponents, solve the linear part in every cell at once, polish by Newton.
 
 Minimises sum_n w_n huber(r_n) with r = f - y, or r = log f - log y, over c >= 0 and theta in its box. Every
-local minimum of the profile is polished, so no start has to be guessed.
+local minimum of the profile is polished, so no start has to be guessed. Curves that were measured at the same
+points are solved side by side.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from finescale.laws.problem import Problem, Solution, deviation, total
 
 Array = np.ndarray[Any, Any]
 _TINY = 1e-300
-_CELLS_AT_ONCE = 600_000
+_AT_ONCE = 600_000
 """Numbers of one [cells, N] array of the profile that are worked on at a time."""
 _ZOOM = np.array([-0.12, -0.07, -0.03, -0.01, 0.01, 0.03, 0.07, 0.12])
 _ZOOM_UP_TO = 2
@@ -39,41 +41,75 @@ def solve(problem: Problem, grid: Array, *, start: Array | None = None, keep: in
     Returns:
         The distinct minima, best first.
     """
-    P = problem.model.n_linear
     if problem.model.n_points > 2 * _SAMPLE:
         rows = np.random.default_rng(0).choice(problem.model.n_points, _SAMPLE, replace=False)
         found = solve(problem.some(rows), grid, start=start, keep=keep)
         near = found.objective <= 1.02 * found.objective[0]
         return polish(problem, found.z[near][:2])
-    coarse = _minima(problem, np.clip(grid, problem.lower[P:], problem.upper[P:]), start, keep)
-    found = [coarse]
-    if 0 < problem.free[P:].sum() <= _ZOOM_UP_TO and problem.model.n_points <= _ZOOM_POINTS:
-        found.append(_minima(problem, _around(problem, coarse.z[0, P:]), start, _ZOOM_KEEP, smooth=False))
+    alone = replace(problem, y=problem.y[None], weights=problem.weights[None])
+    return solve_curves(alone, grid, start=start, keep=keep)[0]
+
+
+def solve_curves(
+    problem: Problem, grid: Array, *, start: Array | None = None, keep: int = 12
+) -> list[Solution]:
+    """Solves several problems with the same model at once: curves measured at the same points.
+
+    Args:
+        problem: y and weights of shape [curves, N].
+        grid: As for ``solve``, for every curve.
+        start: As for ``solve``.
+        keep: As for ``solve``.
+
+    Returns:
+        For each curve what ``solve`` returns.
+    """
+    P = problem.model.n_linear
+    most = max(1, _AT_ONCE // (grid[..., 0].size * problem.model.n_points))
+    solved: list[Solution] = []
+    for at in range(0, len(problem.y), most):
+        part = problem.part(slice(at, at + most))
+        grids = np.broadcast_to(
+            np.clip(grid, problem.lower[P:], problem.upper[P:]), (len(part.y), *grid.shape)
+        )
+        found = _minima(part, grids, start, keep)
+        if 0 < problem.free[P:].sum() <= _ZOOM_UP_TO and problem.model.n_points <= _ZOOM_POINTS:
+            near = np.stack([_around(part, one.z[0, P:]) for one in found])
+            more = _minima(part, near, start, _ZOOM_KEEP, smooth=False)
+            found = [_sorted([one, other]) for one, other in zip(found, more, strict=True)]
+        solved += found
+    return solved
+
+
+def _sorted(parts: list[Solution]) -> Solution:
+    """Minima of one problem, best first."""
     names = ("z", "objective", "converged", "curvature")
-    everything = [np.concatenate([getattr(part, name) for part in found]) for name in names]
+    everything = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
     order = np.argsort(everything[1], kind="stable")
     return Solution(*(part[order] for part in everything))
 
 
 def _minima(
-    problem: Problem, grid: Array, start: Array | None, keep: int, *, smooth: bool = True
-) -> Solution:
-    """Profiles over a grid and polishes the profile's local minima."""
+    problem: Problem, grids: Array, start: Array | None, keep: int, *, smooth: bool = True
+) -> list[Solution]:
+    """Profiles each curve over its grid [curves, axis 1, ..., K] and polishes the profiles' local minima."""
     P, K = problem.model.n_linear, problem.model.n_nonlinear
-    cells = grid.reshape(-1, K)
+    shape = grids.shape[1:-1]
+    cells = grids.reshape(len(grids), -1, K)
     if start is not None:
         cells = np.where(problem.free[P:], cells, start[P:])
-    size = max(1, _CELLS_AT_ONCE // max(1, problem.model.n_points))
-    solved = [
-        solve_linear(problem, cells[at : at + size], None if start is None else start[:P])
-        for at in range(0, len(cells), size)
+    c, values = solve_linear(problem, cells, None if start is None else start[:P])
+    starts: list[Array] = []
+    for curve, profile in enumerate(values):
+        chosen = local_minima(profile.reshape(shape))[:keep]
+        chosen = chosen if chosen.size else np.array([int(np.argmin(profile))])
+        starts.append(np.concatenate([c[curve, chosen], cells[curve, chosen]], axis=1))
+    curve = np.repeat(np.arange(len(starts)), [len(part) for part in starts])
+    found = polish(problem.part(curve), np.concatenate(starts), smooth=smooth)
+    return [
+        _sorted([Solution(*(getattr(found, name)[curve == one] for name in Solution.__dataclass_fields__))])
+        for one in range(len(starts))
     ]
-    c = np.concatenate([part[0] for part in solved])
-    values = np.concatenate([part[1] for part in solved])
-    chosen = local_minima(values.reshape(grid.shape[:-1]))[:keep]
-    if not chosen.size:
-        chosen = np.array([int(np.argmin(values))])
-    return polish(problem, np.concatenate([c[chosen], cells[chosen]], axis=1), smooth=smooth)
 
 
 def _around(problem: Problem, theta: Array) -> Array:
@@ -100,32 +136,34 @@ def local_minima(values: Array) -> Array:
 
 
 def solve_linear(
-    problem: Problem, theta: Array, c: Array | None = None, *, rounds: int = 12
+    problem: Problem, cells: Array, c: Array | None = None, *, rounds: int = 12
 ) -> tuple[Array, Array]:
-    """Coefficients c >= 0 for given theta [G, K], by reweighted least squares in all cells at once.
+    """Coefficients c >= 0 for given theta, by reweighted least squares in all cells of all curves at once.
 
     Args:
-        problem: What is minimised; y and weights are the same for every cell.
-        theta: The cells, [G, K].
+        problem: What is minimised, with y and weights of shape [curves, N].
+        cells: Theta of every cell, [curves, cells, K].
         c: Fixed coefficients are read from here, [P].
         rounds: Reweighting rounds.
 
     Returns:
-        c [G, P] and the objective [G].
+        c [curves, cells, P] and the objective [curves, cells].
     """
+    curves, count, K = cells.shape
     P = problem.model.n_linear
+    theta = cells.reshape(-1, K)
+    problem = problem.part(np.repeat(np.arange(curves), count))
     free = problem.free[:P]
     phi = problem.model.basis(theta)
     size = np.maximum(np.abs(phi).max(axis=2), _TINY)
     phi = phi / size[:, :, None]
-    y = np.broadcast_to(problem.y, (1, problem.model.n_points))
     fixed = np.zeros((len(theta), P)) if c is None else np.where(free, 0.0, c)[None, :] * size
-    target = y - np.matmul(fixed[:, None], phi)[:, 0]
+    target = problem.y - np.matmul(fixed[:, None], phi)[:, 0]
     used = np.flatnonzero(free)
-    base = problem.weights / (y * y if problem.log else 1.0)
+    base = problem.weights / (problem.y * problem.y if problem.log else 1.0)
     pairs = [(i, j) for i in range(used.size) for j in range(i, used.size)]
     products = np.stack([phi[:, used[i]] * phi[:, used[j]] for i, j in pairs], axis=1) if pairs else None
-    weights = np.broadcast_to(base, target.shape)
+    weights = base
     best, best_value = fixed.copy(), np.full(len(theta), np.inf)
     here = np.arange(len(theta))
     result = fixed
@@ -133,8 +171,7 @@ def solve_linear(
         if products is not None:
             result = result.copy()
             result[:, used] = _nonnegative(products, phi[:, used], weights, target, pairs)
-        f = np.matmul(result[:, None], phi)[:, 0]
-        r = deviation(problem, f)
+        r = deviation(problem, np.matmul(result[:, None], phi)[:, 0])
         value = total(problem, r)
         better = value < best_value[here]
         best[here[better]], best_value[here[better]] = result[better], value[better]
@@ -143,10 +180,12 @@ def solve_linear(
         least = 1e-3 * min(problem.delta, 1.0)
         weights = base * np.minimum(1.0, problem.delta / np.maximum(np.abs(r), least))
         if number == _ROUNDS_FOR_ALL:
-            kept = np.flatnonzero(best_value[here] <= _HOPELESS * best_value.min())
-            here, phi, products = here[kept], phi[kept], products[kept]
-            target, weights, result = target[kept], weights[kept], result[kept]
-    return best / size, best_value
+            lowest = np.repeat(best_value.reshape(curves, count).min(axis=1), count)
+            kept = np.flatnonzero(best_value <= _HOPELESS * lowest)
+            here, problem = here[kept], problem.part(kept)
+            phi, products, result = phi[kept], products[kept], result[kept]
+            target, base, weights = target[kept], base[kept], weights[kept]
+    return (best / size).reshape(curves, count, P), best_value.reshape(curves, count)
 
 
 def _nonnegative(
