@@ -20,6 +20,9 @@ _WHERE = {
     "compare": "finescale.laws.selection",
     "backtest": "finescale.laws.selection",
     "published": "finescale.laws.published",
+    "recommend": "finescale.advice.recommend",
+    "crossovers": "finescale.advice.critical",
+    "Advice": "finescale.advice.answers",
 }
 __all__ = ["__version__", *sorted(_WHERE)]  # noqa: PLE0604 - names that __getattr__ finds
 
