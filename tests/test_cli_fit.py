@@ -91,7 +91,7 @@ def test_predict_answers_from_records_and_from_the_fits_alike(table, tmp_path):
 def test_compare_and_backtest_end_in_tables(table):
     code, out, _ = run("compare", table, "--laws", "multiplicative,additive,power")
     assert code == 0
-    assert "deviation held out" in out
+    assert "held out off by" in out
     code, out, _ = run("compare", table, "--backtest", "--laws", "multiplicative,power", "--json", "-")
     assert code == 0
     data = json.loads(out)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from finescale.laws.fitted import FittedLaw, Prediction
@@ -29,76 +30,81 @@ def interval(value: float, low: float, high: float, digits: int = 3) -> str:
 def law_table(laws: Sequence[FittedLaw]) -> Table:
     """One row a law: its group, parameters with intervals, fitted and held-out deviation."""
     level = f"{100 * laws[0].level:g}% intervals" if laws and laws[0].draws else "no intervals"
-    names = {law.law for law in laws}
-    title = f"law {', '.join(sorted(names))}; {level}; deviations in nats per target token"
-    table = Table(title=title, title_justify="left", header_style="bold")
-    groups = list(dict.fromkeys(name for law in laws for name in law.by))
-    parameters = list(dict.fromkeys(name for law in laws for name in law.parameters))
-    for name in groups:
-        table.add_column(name, overflow="fold")
-    table.add_column("factor", overflow="fold")
-    for name in parameters:
-        table.add_column(name, justify="right", overflow="fold")
-    for name in ("fitted", "deviation", "held out", "deviation held out"):
-        table.add_column(name, justify="right")
-    for law in laws:
-        cells = [_cell(law.by.get(name)) for name in groups] + [", ".join(law.factors) or "-"]
-        for name in parameters:
-            found = law.parameters.get(name)
-            cells.append(interval(found.value, found.low, found.high) if found else "")
-        cells += [str(law.n_fitted), number(law.delta_e, 2), str(law.n_held_out), number(law.delta_h, 2)]
-        table.add_row(*cells)
-    return table
+    words = {name: [_cell(law.by.get(name)) for law in laws] for name in _groups(laws)}
+    words["over"] = [", ".join(law.factors) or "-" for law in laws]
+    words["law"] = [law.law for law in laws]
+    numbers: dict[str, list[str]] = {}
+    for name in dict.fromkeys(name for law in laws for name in law.parameters):
+        found = [law.parameters.get(name) for law in laws]
+        numbers[name] = [interval(one.value, one.low, one.high) if one else "" for one in found]
+    numbers["settings"] = [str(law.n_fitted) for law in laws]
+    numbers["off by"] = [number(law.delta_e, 2) for law in laws]
+    if any(law.n_held_out for law in laws):
+        numbers["held out"] = [str(law.n_held_out) for law in laws]
+        numbers["held out off by"] = [number(law.delta_h, 2) for law in laws]
+    return _table(f"{level}; off by: mean absolute deviation, nats per target token", words, numbers)
 
 
 def prediction_table(laws: Sequence[FittedLaw], predictions: Sequence[Prediction]) -> Table:
     """One row a law and question: the predicted loss with both intervals."""
-    table = Table(title="predicted loss, nats per target token", title_justify="left", header_style="bold")
-    groups = list(dict.fromkeys(name for law in laws for name in law.by))
-    asked = list(dict.fromkeys(name for prediction in predictions for name in prediction.at))
-    for name in (*groups, "law", *asked):
-        table.add_column(name, overflow="fold")
-    for name in ("mean", "interval of the mean", "interval of a new run"):
-        table.add_column(name, justify="right")
-    for law, prediction in zip(laws, predictions, strict=True):
-        at = {name: float(value) for name, value in prediction.at.items()}
-        table.add_row(
-            *(_cell(law.by.get(name)) for name in groups),
-            law.law,
-            *(number(at[name], 6) if name in at else "-" for name in asked),
-            number(float(prediction.value), 5),
-            f"{number(float(prediction.low), 5)} to {number(float(prediction.high), 5)}",
-            f"{number(float(prediction.run_low), 5)} to {number(float(prediction.run_high), 5)}",
-        )
-    return table
+    words = {name: [_cell(law.by.get(name)) for law in laws] for name in _groups(laws)}
+    words["law"] = [law.law for law in laws]
+    at = [{name: float(value) for name, value in one.at.items()} for one in predictions]
+    for name in dict.fromkeys(name for one in at for name in one):
+        words[name] = [number(one[name], 6) if name in one else "-" for one in at]
+    numbers = {
+        "mean": [number(float(one.value), 5) for one in predictions],
+        "interval of the mean": [_range(one.low, one.high) for one in predictions],
+        "interval of a new run": [_range(one.run_low, one.run_high) for one in predictions],
+    }
+    return _table("predicted loss, nats per target token", words, numbers)
 
 
 def comparison_table(table: pl.DataFrame) -> Table:
     """Table 6 for the user's data: mean absolute deviations by task, method, factor and law."""
-    shown = Table(
-        title="mean absolute deviation, nats per target token", title_justify="left", header_style="bold"
-    )
-    words = {"n_fitted": "fitted", "delta_e": "deviation", "n_held_out": "held out"}
-    words |= {"delta_h": "deviation held out", "n_common": "held out in common"}
-    words |= {"delta_h_common": "deviation in common"}
-    for name in table.columns:
-        shown.add_column(words.get(name, name), justify="right" if name in words else "left", overflow="fold")
-    for row in table.iter_rows():
-        shown.add_row(*("-" if v is None else number(v, 3) if isinstance(v, float) else str(v) for v in row))
-    return shown
+    titles = {"n_fitted": "settings", "delta_e": "off by", "n_held_out": "held out"}
+    titles |= {"delta_h": "held out off by", "n_common": "in common", "delta_h_common": "in common off by"}
+    if table["n_common"].equals(table["n_held_out"]):
+        table = table.drop("n_common", "delta_h_common")
+    columns = {
+        titles.get(name, name): [
+            "-" if v is None else number(v, 3) if isinstance(v, float) else str(v) for v in table[name]
+        ]
+        for name in table.columns
+    }
+    words = {name: columns.pop(name) for name in list(columns) if name not in titles.values()}
+    return _table("off by: mean absolute deviation, nats per target token", words, columns)
 
 
 def backtest_table(scores: pl.DataFrame) -> Table:
     """The laws of each task, best first, with their mean error on hidden data sizes."""
-    shown = Table(
-        title="backtest: error on hidden larger data sizes, nats", title_justify="left", header_style="bold"
-    )
-    for name, word in (("task", "task"), ("law", "law"), ("error", "mean error"), ("cells", "predictions")):
-        shown.add_column(word, justify="left" if name in ("task", "law") else "right")
-    for row in scores.iter_rows(named=True):
-        error = f"{number(row['error'])} ± {number(row['standard_error'] or float('nan'), 2)}"
-        shown.add_row(str(row["task"]), str(row["law"]), error, str(row["cells"]))
-    return shown
+    rows = scores.to_dicts()
+    words = {name: [str(row[name]) for row in rows] for name in ("task", "law")}
+    errors = [f"{number(row['error'])} ± {number(row['standard_error'] or np.nan, 2)}" for row in rows]
+    numbers = {"mean error": errors, "predictions": [str(row["cells"]) for row in rows]}
+    return _table("backtest: error on hidden larger data sizes, nats", words, numbers)
+
+
+def _table(title: str, words: Mapping[str, list[str]], numbers: Mapping[str, list[str]]) -> Table:
+    """A table whose columns of words are told in its title where they are the same in every row."""
+    same = {name: cells[0] for name, cells in words.items() if len(cells) > 1 and len(set(cells)) == 1}
+    if same:
+        title = ", ".join(f"{name} {cell}" for name, cell in same.items() if cell != "-") + "\n" + title
+    table = Table(title=title, title_justify="left", header_style="bold")
+    shown = {name: cells for name, cells in words.items() if name not in same}
+    for name in (*shown, *numbers):
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    for row in zip(*shown.values(), *numbers.values(), strict=True):
+        table.add_row(*(escape(cell) for cell in row))
+    return table
+
+
+def _groups(laws: Sequence[FittedLaw]) -> list[str]:
+    return list(dict.fromkeys(name for law in laws for name in law.by))
+
+
+def _range(low: Any, high: Any) -> str:
+    return f"{number(float(low), 5)} to {number(float(high), 5)}"
 
 
 def _cell(value: object) -> str:

@@ -103,7 +103,7 @@ def fit(
                 remedy="choose another --factor",
             )
         )
-    notes += [str(error).replace("\n  ", "; ") for error in failures]
+    notes += _grouped(failures)
     return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source)
 
 
@@ -201,6 +201,20 @@ def _check_options(residual: str, solver: str, bootstrap: int, level: float) -> 
         raise UsageError("the number of resamples", wanted="0, or 2 and more", got=str(bootstrap))
     if not 0 < level < 1:
         raise UsageError("the level of the intervals", wanted="between 0 and 1", got=str(level))
+
+
+def _grouped(failures: Sequence[DataError]) -> list[str]:
+    """Groups that could not be fitted for the same reason, in one sentence."""
+    alike: dict[tuple[str, str], list[DataError]] = {}
+    for error in failures:
+        alike.setdefault((error.problem, error.wanted), []).append(error)
+    notes: list[str] = []
+    for (problem, wanted), errors in alike.items():
+        others = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+        notes.append(
+            f"Not fitted: {errors[0].where}{others}: {problem}; wanted: {wanted}; got: {errors[0].got}"
+        )
+    return notes
 
 
 def _law_and_factors(

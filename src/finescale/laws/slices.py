@@ -75,7 +75,7 @@ def varies(frame: pl.DataFrame, name: str, by: Sequence[str] = ()) -> bool:
 
 
 def varying_factors(frame: pl.DataFrame, by: Sequence[str] = ()) -> tuple[str, ...]:
-    """The factors that have more than one value in some group; parameters without embeddings only if alone."""
+    """The factors with more than one value in some group; parameters without embeddings only if alone."""
     by = [name for name in by if name in frame.columns]
     found = [name for name in FACTORS if name in frame.columns and varies(frame, name, by)]
     if "model_params" in found and "model_params_nonembedding" in found:
