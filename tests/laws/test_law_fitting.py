@@ -204,3 +204,23 @@ def test_groups_that_cannot_be_fitted_become_notes_when_others_can():
 def test_options_that_do_not_exist_are_usage_errors(options):
     with pytest.raises(UsageError):
         fs.fit(lora(factors=("model_params",)), **options)
+
+
+def test_a_notebook_shows_laws_as_a_table_and_never_as_markup():
+    rows = [
+        {
+            "task": "<script>",
+            "method": m,
+            "model_params": x,
+            "finetune_examples": d,
+            "test_loss": 9 * x**-0.1 * d**-0.1,
+        }
+        for m in ("full", "lora")
+        for x in (1e6, 2e6, 4e6)
+        for d in (100, 200, 400, 800)
+    ]
+    shown = fs.fit(pl.DataFrame(rows), bootstrap=10)._repr_html_()
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
+    assert shown.count("<tr>") == 3
+    assert "look: " in shown

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from finescale.errors import DataError, UsageError
-from finescale.laws.display import backtest_table, comparison_table, law_table, prediction_table
+from finescale.laws.display import backtest_cells, comparison_cells, law_cells, prediction_cells
 from finescale.laws.fitted import Fits, FittedLaw, Prediction
 from finescale.records import Records, read_records
 
@@ -53,7 +53,7 @@ def fit_command(table: Table, *, law: str, joint: bool, to: str | None, **option
         write_json(fits.to_dict(), to)
     if to != "-":
         console = _console()
-        console.print(law_table(fits.laws))
+        console.print(law_cells(fits.laws).table())
         _say(console, fits.notes)
         _say_status(console, fits.laws)
 
@@ -67,15 +67,15 @@ def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | 
     if back:
         tested = backtest(records, laws or None, **options)
         rows = {"scores": tested.scores.to_dicts(), "best": dict(tested.best)}
-        shown, notes = backtest_table(tested.scores), [*tested.notes, *map(tested.verdict, tested.best)]
+        shown, notes = backtest_cells(tested.scores), [*tested.notes, *map(tested.verdict, tested.best)]
     else:
         compared = compare(records, laws or ("multiplicative", "additive"), **options)
         rows = {"comparison": compared.table.to_dicts()}
-        shown, notes = comparison_table(compared.table), [*compared.notes]
+        shown, notes = comparison_cells(compared.table), [*compared.notes]
     if to:
         write_json({"schema": 1, **rows, "notes": notes}, to)
     if to != "-":
-        console.print(shown)
+        console.print(shown.table())
         _say(console, notes)
 
 
@@ -119,7 +119,8 @@ def predict_command(table: Table, *, at: Sequence[str], to: str | None, **option
         write_json({"schema": 1, "predictions": rows, "notes": list(fits.notes)}, to)
     if to != "-":
         console = _console()
-        console.print(prediction_table([law for law, _ in asked], [prediction for _, prediction in asked]))
+        cells = prediction_cells([law for law, _ in asked], [prediction for _, prediction in asked])
+        console.print(cells.table())
         _say(console, [*fits.notes, *dict.fromkeys(refused)])
         _say_status(console, [law for law, _ in asked], [prediction for _, prediction in asked])
 

@@ -1,8 +1,10 @@
-"""Fitted laws and predictions as rich tables."""
+"""Fitted laws and predictions as tables: for a terminal (rich) and for notebooks (HTML)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape as plain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +29,52 @@ def interval(value: float, low: float, high: float, digits: int = 3) -> str:
     return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
 
 
-def law_table(laws: Sequence[FittedLaw]) -> Table:
+@dataclass(frozen=True)
+class Cells:
+    """What a table shows; columns of words are told in its title where they are the same in every row.
+
+    Attributes:
+        title: What the numbers are, with their unit.
+        words: Columns that say what a row is.
+        numbers: Columns of numbers.
+    """
+
+    title: str
+    words: Mapping[str, list[str]]
+    numbers: Mapping[str, list[str]]
+
+    def table(self) -> Table:
+        """The table for a terminal."""
+        first, shown = self._shared()
+        title = f"{first}\n{self.title}" if first else self.title
+        table = Table(title=title, title_justify="left", header_style="bold")
+        for name in (*shown, *self.numbers):
+            table.add_column(name, justify="right" if name in self.numbers else "left", overflow="fold")
+        for row in self._rows(shown):
+            table.add_row(*map(escape, row))
+        return table
+
+    def html(self) -> str:
+        """The table for a notebook; every text is escaped."""
+        first, shown = self._shared()
+        head = "".join(f"<th>{plain(name)}</th>" for name in (*shown, *self.numbers))
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{plain(cell)}</td>" for cell in row) + "</tr>" for row in self._rows(shown)
+        )
+        caption = "<br>".join(plain(line) for line in (first, self.title) if line)
+        return f"<p>{caption}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+    def _shared(self) -> tuple[str, dict[str, list[str]]]:
+        """What all rows share, in words; and the columns that differ."""
+        same = {n: cells[0] for n, cells in self.words.items() if len(cells) > 1 and len(set(cells)) == 1}
+        shown = {name: cells for name, cells in self.words.items() if name not in same}
+        return ", ".join(f"{name} {cell}" for name, cell in same.items() if cell != "-"), shown
+
+    def _rows(self, shown: Mapping[str, list[str]]) -> Iterator[tuple[str, ...]]:
+        return zip(*shown.values(), *self.numbers.values(), strict=True)
+
+
+def law_cells(laws: Sequence[FittedLaw]) -> Cells:
     """One row a law: its group, parameters with intervals, fitted and held-out deviation."""
     level = f"{100 * laws[0].level:g}% intervals" if laws and laws[0].draws else "no intervals"
     words = {name: [_cell(law.by.get(name)) for law in laws] for name in _groups(laws)}
@@ -42,10 +89,10 @@ def law_table(laws: Sequence[FittedLaw]) -> Table:
     if any(law.n_held_out for law in laws):
         numbers["held out"] = [str(law.n_held_out) for law in laws]
         numbers["held out off by"] = [number(law.delta_h, 2) for law in laws]
-    return _table(f"{level}; off by: mean absolute deviation, nats per target token", words, numbers)
+    return Cells(f"{level}; off by: mean absolute deviation, nats per target token", words, numbers)
 
 
-def prediction_table(laws: Sequence[FittedLaw], predictions: Sequence[Prediction]) -> Table:
+def prediction_cells(laws: Sequence[FittedLaw], predictions: Sequence[Prediction]) -> Cells:
     """One row a law and question: the predicted loss with both intervals."""
     words = {name: [_cell(law.by.get(name)) for law in laws] for name in _groups(laws)}
     words["law"] = [law.law for law in laws]
@@ -57,10 +104,10 @@ def prediction_table(laws: Sequence[FittedLaw], predictions: Sequence[Prediction
         "interval of the mean": [_range(one.low, one.high) for one in predictions],
         "interval of a new run": [_range(one.run_low, one.run_high) for one in predictions],
     }
-    return _table("predicted loss, nats per target token", words, numbers)
+    return Cells("predicted loss, nats per target token", words, numbers)
 
 
-def comparison_table(table: pl.DataFrame) -> Table:
+def comparison_cells(table: pl.DataFrame) -> Cells:
     """Table 6 for the user's data: mean absolute deviations by task, method, factor and law."""
     titles = {"n_fitted": "settings", "delta_e": "off by", "n_held_out": "held out"}
     titles |= {"delta_h": "held out off by", "n_common": "in common", "delta_h_common": "in common off by"}
@@ -73,30 +120,16 @@ def comparison_table(table: pl.DataFrame) -> Table:
         for name in table.columns
     }
     words = {name: columns.pop(name) for name in list(columns) if name not in titles.values()}
-    return _table("off by: mean absolute deviation, nats per target token", words, columns)
+    return Cells("off by: mean absolute deviation, nats per target token", words, columns)
 
 
-def backtest_table(scores: pl.DataFrame) -> Table:
+def backtest_cells(scores: pl.DataFrame) -> Cells:
     """The laws of each task, best first, with their mean error on hidden data sizes."""
     rows = scores.to_dicts()
     words = {name: [str(row[name]) for row in rows] for name in ("task", "law")}
     errors = [f"{number(row['error'])} ± {number(row['standard_error'] or np.nan, 2)}" for row in rows]
     numbers = {"mean error": errors, "predictions": [str(row["cells"]) for row in rows]}
-    return _table("backtest: error on hidden larger data sizes, nats", words, numbers)
-
-
-def _table(title: str, words: Mapping[str, list[str]], numbers: Mapping[str, list[str]]) -> Table:
-    """A table whose columns of words are told in its title where they are the same in every row."""
-    same = {name: cells[0] for name, cells in words.items() if len(cells) > 1 and len(set(cells)) == 1}
-    if same:
-        title = ", ".join(f"{name} {cell}" for name, cell in same.items() if cell != "-") + "\n" + title
-    table = Table(title=title, title_justify="left", header_style="bold")
-    shown = {name: cells for name, cells in words.items() if name not in same}
-    for name in (*shown, *numbers):
-        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
-    for row in zip(*shown.values(), *numbers.values(), strict=True):
-        table.add_row(*(escape(cell) for cell in row))
-    return table
+    return Cells("backtest: error on hidden larger data sizes, nats", words, numbers)
 
 
 def _groups(laws: Sequence[FittedLaw]) -> list[str]:
@@ -109,3 +142,11 @@ def _range(low: Any, high: Any) -> str:
 
 def _cell(value: object) -> str:
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def notebook(laws: Sequence[FittedLaw], notes: Sequence[str] = ()) -> str:
+    """Laws with their troubles and notes, as HTML."""
+    found = dict.fromkeys(status for law in laws for status in law.status)
+    lines = [f"look: {status}" for status in found] + [f"note: {note}" for note in notes]
+    items = "".join(f"<li>{plain(line)}</li>" for line in lines)
+    return law_cells(laws).html() + (f"<ul>{items}</ul>" if items else "")

@@ -193,38 +193,20 @@ class FittedLaw:
 
     def summary(self) -> Table:
         """The parameters and their intervals as a rich table."""
-        from finescale.laws.display import law_table  # noqa: PLC0415 - rich only where something is shown
+        from finescale.laws.display import law_cells  # noqa: PLC0415 - rich only where something is shown
 
-        return law_table([self])
+        return law_cells([self]).table()
+
+    def _repr_html_(self) -> str:
+        from finescale.laws.display import notebook  # noqa: PLC0415
+
+        return notebook([self])
 
     def to_dict(self) -> dict[str, Any]:
         """The fit as plain numbers and text at full precision (the Fit JSON, schema 1)."""
-        return {
-            "schema": SCHEMA,
-            "by": dict(self.by),
-            "factors": list(self.factors),
-            "law": self.law,
-            "base": dict(self.base),
-            "parameters": {
-                name: {"value": p.value, "low": _null(p.low), "high": _null(p.high)}
-                for name, p in self.parameters.items()
-            },
-            "draws": {name: draw.tolist() for name, draw in self.draws.items()},
-            "run_deviation": self.run_deviation.tolist(),
-            "objective": _null(self.objective),
-            "n_fitted": self.n_fitted,
-            "n_held_out": self.n_held_out,
-            "delta_e": _null(self.delta_e),
-            "delta_h": _null(self.delta_h),
-            "status": list(self.status),
-            "columns": {factor: dict(columns) for factor, columns in self.columns.items()},
-            "ranges": {name: list(limits) for name, limits in self.ranges.items()},
-            "residual": self.residual,
-            "huber_delta": "inf" if np.isinf(self.huber_delta) else self.huber_delta,
-            "loss": self.loss,
-            "level": self.level,
-            "shared": list(self.shared),
-        }
+        from finescale.laws.serial import law_to_dict  # noqa: PLC0415 - it knows this class
+
+        return law_to_dict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], laws: Sequence[Law] = ()) -> FittedLaw:
@@ -237,44 +219,9 @@ class FittedLaw:
         Raises:
             UsageError: Another schema, a missing field, an unknown law.
         """
-        if data.get("schema", SCHEMA) != SCHEMA:
-            raise UsageError("a fit of another schema", wanted=str(SCHEMA), got=str(data.get("schema")))
-        own = {law.name: law for law in laws}
-        try:
-            factors = tuple(data["factors"])
-            formula = own.get(data["law"]) or named(data["law"], factors)
-            return cls(
-                by=data["by"],
-                factors=factors,
-                law=data["law"],
-                base=data["base"],
-                parameters={
-                    name: Parameter(p["value"], _number(p["low"]), _number(p["high"]))
-                    for name, p in data["parameters"].items()
-                },
-                draws={name: np.array(draw, dtype=float) for name, draw in data["draws"].items()},
-                run_deviation=np.array(data["run_deviation"], dtype=float),
-                objective=_number(data["objective"]),
-                n_fitted=data["n_fitted"],
-                n_held_out=data["n_held_out"],
-                delta_e=_number(data["delta_e"]),
-                delta_h=_number(data["delta_h"]),
-                status=tuple(data["status"]),
-                columns=data["columns"],
-                ranges={name: (limits[0], limits[1]) for name, limits in data["ranges"].items()},
-                residual=data["residual"],
-                huber_delta=float(data["huber_delta"]),
-                loss=data["loss"],
-                level=data["level"],
-                shared=tuple(data["shared"]),
-                formula=formula,
-            )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, UsageError):
-                raise
-            raise UsageError(
-                "not a fit", wanted="what `finescale fit --json` wrote", got=repr(error)
-            ) from None
+        from finescale.laws.serial import law_from_dict  # noqa: PLC0415
+
+        return law_from_dict(data, laws)
 
     @property
     def _formula(self) -> Law:
@@ -399,9 +346,14 @@ class Fits:
 
     def summary(self) -> Table:
         """Every law as a row of a rich table."""
-        from finescale.laws.display import law_table  # noqa: PLC0415
+        from finescale.laws.display import law_cells  # noqa: PLC0415
 
-        return law_table(self.laws)
+        return law_cells(self.laws).table()
+
+    def _repr_html_(self) -> str:
+        from finescale.laws.display import notebook  # noqa: PLC0415
+
+        return notebook(self.laws, self.notes)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``finescale fit``."""
@@ -421,14 +373,6 @@ class Fits:
         return cls(
             tuple(FittedLaw.from_dict(item, laws) for item in data["fits"]), tuple(data.get("notes", ()))
         )
-
-
-def _null(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
 
 
 __all__ = ["DATA_SIZE", "Fits", "FittedLaw", "Parameter", "Prediction"]
