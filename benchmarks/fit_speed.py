@@ -237,7 +237,7 @@ def main() -> None:
         many = Problem(
             problem.model, problem.y, weights, True, DELTA, problem.lower, problem.upper, problem.free
         )
-        return refit(many, np.repeat(solution.z[:1], options.refits, axis=0), steps=100, tolerance=1e-5).z
+        return refit(many, np.repeat(solution.z[:1], options.refits, axis=0), steps=100, tolerance=1e-4).z
 
     refits, draws = seconds(resample, repeats)
     weights = setting_weights(keys, 0, options.refits)

@@ -21,7 +21,7 @@ from finescale.laws.shifts import Shifts
 
 Array = np.ndarray[Any, Any]
 _TINY = 1e-300
-_CHUNK = 60_000
+_CHUNK = 90_000
 """Numbers of one [G, N] array that are worked on at a time: some such arrays fit the processor's cache."""
 _LINEAR_STEPS = 20
 _WEAK = 1e-8
@@ -220,13 +220,17 @@ def refit(problem: Problem, z: Array, *, steps: int, tolerance: float) -> Soluti
         steps: As for ``polish``.
         tolerance: As for ``polish``.
     """
-    if (z == z[0]).all():
-        near = linearised(problem, z[0])
-        step = polish(near, np.zeros_like(z), steps=_LINEAR_STEPS, tolerance=1e-3).z
-        moved = np.clip(z + step, problem.lower, problem.upper)
-        better = objective(problem, moved) < objective(near, np.zeros_like(z))
-        z = np.where(better[:, None], moved, z)
-    return polish(problem, z, steps=steps, tolerance=tolerance)
+    if not (z == z[0]).all():
+        return polish(problem, z, steps=steps, tolerance=tolerance)
+    near, nowhere = linearised(problem, z[0]), np.zeros_like(z)
+    step = polish(near, nowhere, steps=_LINEAR_STEPS, tolerance=1e-3).z
+    found = polish(problem, z + step, steps=steps, tolerance=tolerance, smooth=False)
+    astray = np.flatnonzero(~(found.objective <= objective(near, nowhere)))
+    if astray.size:  # the linearised residuals led uphill
+        again = polish(problem.part(astray), z[astray], steps=steps, tolerance=tolerance)
+        for name in Solution.__dataclass_fields__:
+            getattr(found, name)[astray] = getattr(again, name)
+    return found
 
 
 def one_step(problem: Problem, solution: Solution, z: Array, blocks: Array, shifts: Shifts | None) -> Array:
