@@ -174,8 +174,9 @@ def _planned(  # noqa: PLR0917 - one call, in the order of the setting
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`'; did you mean X?'` for a misspelt name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else ""
+    folded = {item.casefold(): item for item in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    return f"did you mean {folded[close[0]]!r}?" if close else ""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UsageError:

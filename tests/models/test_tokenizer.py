@@ -1,4 +1,16 @@
-from finescale.models.tokenizer import MODES, SENTINELS, reserved_tokens, sentinel, train_tokenizer
+import pytest
+from architectures import tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from finescale.errors import UsageError
+from finescale.models.tokenizer import (
+    MODES,
+    SENTINELS,
+    open_tokenizer,
+    reserved_tokens,
+    sentinel,
+    train_tokenizer,
+)
 
 TEXTS = ["Öffnet die Größe der Datei.", "Opens the size of the file.", "naïve 中文 text"] * 50
 
@@ -24,3 +36,19 @@ def test_a_prompt_starts_with_the_prefix_mode_token_and_a_target_does_not():
 def test_training_is_deterministic():
     first, second = (train_tokenizer(TEXTS, 400, 64).get_vocab() for _ in range(2))
     assert first == second
+
+
+def test_a_tokenizer_without_padding_or_start_is_enough(tmp_path):
+    tokenizer().save_pretrained(tmp_path)
+    opened = open_tokenizer(tmp_path)
+    assert (opened.pad_token_id, opened.bos_token_id) == (None, None)
+    assert isinstance(opened.eos_token_id, int)
+
+
+def test_the_end_of_sequence_may_be_the_configuration_s(tmp_path):
+    plain = PreTrainedTokenizerFast(tokenizer_object=tokenizer().backend_tokenizer)
+    plain.save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match="an end-of-sequence token"):
+        open_tokenizer(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "eos_token_id": [5, 6]}')
+    assert open_tokenizer(tmp_path).eos_token_id == 5
