@@ -24,6 +24,8 @@ _TINY = 1e-300
 _CHUNK = 90_000
 """Numbers of one [G, N] array that are worked on at a time: some such arrays fit the processor's cache."""
 _LINEAR_STEPS = 20
+_LINEAR_FROM = 100
+"""Resamples of fewer points go too far from the optimum for linearised residuals to help."""
 _WEAK = 1e-8
 _SHARES = (0.3, 0.08, 0.02)
 """Fractions of a Newton step that are tried where the whole step fails."""
@@ -220,7 +222,7 @@ def refit(problem: Problem, z: Array, *, steps: int, tolerance: float) -> Soluti
         steps: As for ``polish``.
         tolerance: As for ``polish``.
     """
-    if not (z == z[0]).all():
+    if problem.model.n_points < _LINEAR_FROM or not (z == z[0]).all():
         return polish(problem, z, steps=steps, tolerance=tolerance)
     near, nowhere = linearised(problem, z[0]), np.zeros_like(z)
     step = polish(near, nowhere, steps=_LINEAR_STEPS, tolerance=1e-3).z
