@@ -95,6 +95,21 @@ def test_a_chosen_candidate_that_is_a_run_of_the_study_is_in_the_sweep_s_table(f
     assert [row["learning_rate"] for row in sheet.rows if row["outcome"] == "chosen"] == [0.01, 0.01, 0.3]
 
 
+def test_batch_sizes_are_part_of_what_was_tried(frame: pl.DataFrame) -> None:
+    note = "The batch size was not tuned for full tuning"
+    assert any(note in told for told in learning_rates(gather(read_records(frame), bootstrap=0)).notes)
+    swept = frame.filter((pl.col("purpose") == "sweep") & (pl.col("method") == "full"))
+    other = swept.with_columns(
+        batch_size=pl.lit(8, dtype=frame["batch_size"].dtype), run=pl.col("run") + "-8"
+    )
+    sheet = learning_rates(gather(read_records(pl.concat([frame, other])), bootstrap=0))
+    full = [row for row in sheet.rows if row["method"] == "full"]
+    assert {row["batch_size"] for row in full} == {8, 16}
+    assert [row["batch_size"] for row in full if row["outcome"] == "chosen"] == [16]
+    assert not any(note in told for told in sheet.notes)
+    assert any("was not tuned for LoRA" in told for told in sheet.notes)
+
+
 def test_untuned_learning_rates_come_from_the_records(frame: pl.DataFrame) -> None:
     stated = frame.with_columns(
         pl.when(pl.col("method") == "lora").then(False).otherwise("lr_tuned").alias("lr_tuned")

@@ -14,28 +14,26 @@ from finescale.report.sheet import Row, Sheet, Shown, column, named_task, plain
 
 _METHOD = Shown("method", lambda row: method_name(row["method"]), numeric=False)
 _SETTING = ("task", "method", "model", "revision", "pet_size", "finetune_examples", "seed")
+_CANDIDATE = ("optimizer", "learning_rate", "batch_size")
+"""What a sweep chooses, together."""
 PAPER_MOST = {"full": 1.0, "lora": 2.0, "prompt": 25.0}
 """Target tokens per trained parameter that the paper's 1B model reaches at most, at about 50 an example."""
 
 
 def learning_rates(evidence: Evidence) -> Sheet:
     """Every candidate of the sweep with its dev loss, and which one the study used."""
-    frame = evidence.records.every_row
+    frame = _with_candidates(evidence.records.every_row)
     used = _used(frame)
     rows: list[Row] = []
     notes: list[str] = []
     if "learning_rate" in frame.columns:
         sweep = _sweep_runs(frame)
         sweep = sweep.with_columns(
-            [
-                pl.lit(None).alias(name)
-                for name in ("optimizer", "dev_loss", "status")
-                if name not in sweep.columns
-            ]
+            [pl.lit(None).alias(name) for name in ("dev_loss", "status") if name not in sweep.columns]
         )
         places = {name: place for place, name in enumerate(METHOD_ORDER)}
         order = pl.col("method").replace_strict(places, default=len(places))
-        ordered = sweep.sort("task", order, "method", "optimizer", "learning_rate")
+        ordered = sweep.sort("task", order, "method", *_CANDIDATE)
         for (task, method), part in ordered.group_by("task", "method", maintain_order=True):
             chosen = used.get((task, method), {})
             tried = _candidates(part, chosen)
@@ -44,6 +42,10 @@ def learning_rates(evidence: Evidence) -> Sheet:
         rows += _without_sweep(used, {(row["task"], row["method"]) for row in rows})
     for method in untuned_rates(evidence):
         notes.append(f"{capital(method_name(method))}: the learning rate was not tuned (no sweep chose it).")
+    fixed = _one_batch_size(rows)
+    if fixed:
+        who = listed([method_name(method) for method in fixed])
+        notes.append(f"The batch size was not tuned for {who}: one size was used and no other was tried.")
     if any(row["dev_loss"] is not None for row in rows):
         notes.append(
             "The sweep runs at one small setting; the chosen rate is then used for every model and data size."
@@ -53,6 +55,11 @@ def learning_rates(evidence: Evidence) -> Sheet:
         _METHOD,
         plain("optimiser", "optimizer"),
         column("learning rate", "learning_rate", lambda value: f"{value:g}"),
+        *(
+            [column("batch size", "batch_size", count)]
+            if len({row["batch_size"] for row in rows}) > 1
+            else []
+        ),
         column("dev loss (nats)", "dev_loss", lambda value: nats(value, 4)),
         plain("outcome", "outcome"),
     )
@@ -79,54 +86,69 @@ def _sweep_runs(frame: pl.DataFrame) -> pl.DataFrame:
     setting = [name for name in _SETTING if name in frame.columns]
     sweep = frame.filter(pl.col("purpose") == "sweep")
     rows = frame.join(sweep.select(setting).unique(), on=setting, how="semi", nulls_equal=True)
-    candidate = [name for name in ("task", "method", "optimizer", "learning_rate") if name in rows.columns]
+    candidate = ["task", "method", *_CANDIDATE]
     return rows.sort("purpose", descending=True).unique(candidate, keep="first", maintain_order=True)
 
 
-def _used(frame: pl.DataFrame) -> dict[tuple[Any, Any], dict[tuple[Any, float], int]]:
-    """The learning rates of study runs, by task and method: (optimiser, rate) to number of runs."""
+def _with_candidates(frame: pl.DataFrame) -> pl.DataFrame:
+    """The records with every column that a sweep chooses; unknown ones are null."""
+    if "learning_rate" not in frame.columns:
+        return frame
+    missing = [name for name in ("optimizer", "batch_size") if name not in frame.columns]
+    return frame.with_columns(pl.lit(None).alias(name) for name in missing)
+
+
+def _used(frame: pl.DataFrame) -> dict[tuple[Any, Any], dict[tuple[Any, ...], int]]:
+    """What study runs used, by task and method: (optimiser, rate, batch size) to number of runs."""
     if "learning_rate" not in frame.columns:
         return {}
     runs = frame.filter((pl.col("method") != "none") & pl.col("learning_rate").is_not_null())
     if "purpose" in runs.columns:
         runs = runs.filter(pl.col("purpose").fill_null("study") != "sweep")
-    if "optimizer" not in runs.columns:
-        runs = runs.with_columns(pl.lit(None, dtype=pl.String).alias("optimizer"))
-    used: dict[tuple[Any, Any], dict[tuple[Any, float], int]] = {}
-    groups = runs.group_by("task", "method", "optimizer", "learning_rate", maintain_order=True).len()
-    for task, method, optimizer, rate, many in groups.iter_rows():
-        used.setdefault((task, method), {})[(optimizer, rate)] = many
+    used: dict[tuple[Any, Any], dict[tuple[Any, ...], int]] = {}
+    groups = runs.group_by("task", "method", *_CANDIDATE, maintain_order=True).len()
+    for task, method, *candidate, many in groups.iter_rows():
+        used.setdefault((task, method), {})[tuple(candidate)] = many
     return used
 
 
-def _candidates(part: pl.DataFrame, chosen: dict[tuple[Any, float], int]) -> list[dict[str, Any]]:
+def _candidates(part: pl.DataFrame, chosen: dict[tuple[Any, ...], int]) -> list[dict[str, Any]]:
     rows = []
     for run in part.iter_rows(named=True):
-        key = (run["optimizer"], run["learning_rate"])
+        key = tuple(run[name] for name in _CANDIDATE)
         done = run["status"] in (None, "done")
         outcome = "chosen" if key in chosen else "tried" if done else str(run["status"])
         rows.append(
-            {name: run[name] for name in ("task", "method", "optimizer", "learning_rate")}
+            {name: run[name] for name in ("task", "method", *_CANDIDATE)}
             | {"dev_loss": run["dev_loss"], "outcome": outcome, "runs": chosen.get(key, 0)}
         )
     return rows
 
 
-def _without_sweep(used: dict[tuple[Any, Any], dict[tuple[Any, float], int]], swept: set[Any]) -> list[Row]:
+def _without_sweep(used: dict[tuple[Any, Any], dict[tuple[Any, ...], int]], swept: set[Any]) -> list[Row]:
     return [
-        {"task": key[0], "method": key[1], "optimizer": optimizer, "learning_rate": rate, "dev_loss": None}
+        {"task": key[0], "method": key[1], **dict(zip(_CANDIDATE, candidate, strict=True)), "dev_loss": None}
         | {"outcome": "used, no sweep", "runs": many}
-        for key, rates in used.items()
+        for key, candidates in used.items()
         if key not in swept
-        for (optimizer, rate), many in rates.items()
+        for candidate, many in candidates.items()
     ]
 
 
+def _one_batch_size(rows: list[Row]) -> list[str]:
+    """Methods with a known batch size of which no other was tried."""
+    sizes: dict[str, set[Any]] = {}
+    for row in rows:
+        sizes.setdefault(row["method"], set()).add(row["batch_size"])
+    return [method for method, tried in sizes.items() if len(tried) == 1 and None not in tried]
+
+
 def _edge(task: str, method: str, tried: list[dict[str, Any]]) -> list[str]:
-    """Whether the chosen rate is the lowest or highest that was tried with its optimiser."""
+    """Whether the chosen rate is the lowest or highest that was tried with its optimiser and batch size."""
     words = []
     for row in tried:
-        rates = [other["learning_rate"] for other in tried if other["optimizer"] == row["optimizer"]]
+        alike = [name for name in _CANDIDATE if name != "learning_rate"]
+        rates = [other["learning_rate"] for other in tried if all(other[name] == row[name] for name in alike)]
         if row["outcome"] != "chosen" or len(rates) < 2:
             continue
         for name, edge in (("lowest", min(rates)), ("highest", max(rates))):
