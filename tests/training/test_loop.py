@@ -10,6 +10,7 @@ from finescale.run_spec import OptimizerSpec
 from finescale.training.batching import Encoded, collate
 from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps, train
 from finescale.tuning.full import wrap_full
+from finescale.tuning.lora import wrap_lora
 
 ADAMW = OptimizerSpec(name="adamw")
 
@@ -83,6 +84,11 @@ def test_a_trained_tensor_that_does_not_move_is_named(tiny_model):
     tiny_model.model.layers[0].mlp.up_proj.weight.register_hook(torch.zeros_like)
     with pytest.raises(FrozenParameters, match=r"layers\.0\.mlp\.up_proj\.weight"):
         run(tuned, given)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_lora_whose_first_matrix_cannot_move_in_the_first_step_is_not_taken_for_frozen(tiny_model, steps):
+    assert run(wrap_lora(tiny_model, 2, seed=0), examples(), steps, evaluations=1).step == steps
 
 
 def test_the_same_run_twice_is_bit_identical(tiny_shape):

@@ -15,7 +15,7 @@ from finescale.training.optimizers import build_optimizer, cosine
 from finescale.tuning.tuned import Tuned
 
 MOVED_AFTER = 4
-"""Trained tensors must have moved after this many steps."""
+"""Trained tensors must have moved after this many steps (LoRA's A cannot in the first: B is still zero)."""
 
 
 class Diverged(Exception):
@@ -134,8 +134,8 @@ def train(
         progress.target_tokens += targets
         progress.seconds += time.monotonic() - began
         summed, counted = summed + nats, counted + targets
-        if progress.step == min(MOVED_AFTER, steps):
-            _check_moved(tuned, start)
+        if progress.step == max(2, min(MOVED_AFTER, steps)):
+            _check_moved(tuned, start, progress.step)
             start = {}
         if progress.step in evaluate_at:
             progress.train_loss, summed, counted = summed / counted, 0.0, 0
@@ -162,8 +162,8 @@ def _gradient_norm(parameters: list[torch.nn.Parameter]) -> float:
     return float(torch.nn.utils.get_total_norm(gradients))
 
 
-def _check_moved(tuned: Tuned, start: dict[str, torch.Tensor]) -> None:
+def _check_moved(tuned: Tuned, start: dict[str, torch.Tensor], steps: int) -> None:
     frozen = [name for name, tensor in tuned.trainable.items() if torch.equal(tensor, start[name])]
     if frozen:
         shown = ", ".join(frozen[:5]) + (f" and {len(frozen) - 5} more" if len(frozen) > 5 else "")
-        raise FrozenParameters(f"trained tensors did not move in {MOVED_AFTER} steps: {shown}")
+        raise FrozenParameters(f"trained tensors did not move in {steps} steps: {shown}")
