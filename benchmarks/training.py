@@ -85,28 +85,24 @@ def dev_loss(model: Any, dev: list[Any]) -> float:
 
 def prepare(steps: int) -> int:
     """Loads the libraries and the data, so that no run pays for them."""
-    import peft  # noqa: F401, PLC0415
-
-    train_ours("0.3m", "lora", steps, only=2)
+    trained("0.3m", "lora", 2, data(steps)[0])
     return os.getpid()
 
 
-def train_ours(size: str, method: str, steps: int, only: int | None = None) -> dict[str, float]:
-    """One run as `finescale run` trains it: seconds from the base model to the last step, loss, FLOPs."""
+def trained(size: str, method: str, steps: int, batches: list[list[Any]]) -> tuple[Any, Any]:
+    """A model trained as `finescale run` trains it, and the training's progress."""
     from finescale.run_spec import OptimizerSpec  # noqa: PLC0415
     from finescale.training.batching import collate  # noqa: PLC0415
     from finescale.training.loop import train  # noqa: PLC0415
     from finescale.tuning.full import wrap_full  # noqa: PLC0415
     from finescale.tuning.lora import wrap_lora  # noqa: PLC0415
 
-    batches, dev, _ = data(steps)
-    began = time.perf_counter()
     model = base_model(size)
     tuned = wrap_full(model) if method == "full" else wrap_lora(model, RANK, seed=0)
     progress = train(
         tuned,
         lambda step: [collate(batches[step], pad=0)],
-        only or steps,
+        steps,
         optimizer=OptimizerSpec(name="adamw"),
         learning_rate=RATES[method],
         floor=1.0,
@@ -114,6 +110,14 @@ def train_ours(size: str, method: str, steps: int, only: int | None = None) -> d
         evaluate=lambda _: 0.0,
         keep_best=False,
     )
+    return tuned, progress
+
+
+def train_ours(size: str, method: str, steps: int) -> dict[str, float]:
+    """One run of our sweep: seconds from the base model to the last step, dev loss, FLOPs."""
+    batches, dev, _ = data(steps)
+    began = time.perf_counter()
+    tuned, progress = trained(size, method, steps, batches)
     seconds = time.perf_counter() - began
     shape = SHAPES[size]
     flops = train_flops(
@@ -123,11 +127,7 @@ def train_ours(size: str, method: str, steps: int, only: int | None = None) -> d
         progress.tokens,
         progress.target_tokens,
     )
-    return {
-        "seconds": seconds,
-        "flops": flops,
-        "loss": 0.0 if only else dev_loss(tuned.model, dev[:DEV_EXAMPLES]),
-    }
+    return {"seconds": seconds, "flops": flops, "loss": dev_loss(tuned.model, dev)}
 
 
 def train_theirs(size: str, method: str, steps: int) -> dict[str, float]:
@@ -202,10 +202,10 @@ def decode_both(steps: int, rounds: int) -> dict[str, float]:
     from transformers import GenerationConfig  # noqa: PLC0415
 
     from finescale.evaluation.decoding import BATCH_PROMPTS, decode  # noqa: PLC0415
-    from finescale.tuning.full import wrap_full  # noqa: PLC0415
 
-    _, dev, tokenizer = data(steps)
-    model = base_model("1m").eval()
+    batches, dev, tokenizer = data(steps)
+    tuned, _ = trained("1m", "full", steps, batches)  # an untuned model would end every answer at once
+    model = tuned.model.eval()
     prompts = sorted((example.ids[: example.target_start] for example in dev[:PROMPTS]), key=len)
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     settings = GenerationConfig(
@@ -234,7 +234,7 @@ def decode_both(steps: int, rounds: int) -> dict[str, float]:
         answers["theirs"] = theirs()
         times["theirs"].append(time.perf_counter() - began)
         began = time.perf_counter()
-        answers["ours"] = decode(wrap_full(model), prompts, pad=pad, eos=eos, limit=NEW_TOKENS)
+        answers["ours"] = decode(tuned, prompts, pad=pad, eos=eos, limit=NEW_TOKENS)
         times["ours"].append(time.perf_counter() - began)
     same = sum(a == b for a, b in zip(answers["ours"], answers["theirs"], strict=True)) / len(prompts)
     medians = {name: statistics.median(taken[1:]) for name, taken in times.items()}
