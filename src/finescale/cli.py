@@ -38,6 +38,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The study's folder (default: results/NAME).")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes (default: one a core).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and its cost.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Also the time, from 20 steps of each kind.")] = False,
     text: Annotated[Path | None, typer.Option(help="Folder with the text of a pretraining study.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
 ) -> None:
@@ -45,7 +46,9 @@ def run(
     from finescale.study import commands
 
     raise typer.Exit(
-        commands.run(study, out=out, workers=workers, dry_run=dry_run, text=text, retry_failed=retry_failed)
+        commands.run(
+            study, out=out, workers=workers, dry_run=dry_run, probe=probe, text=text, retry_failed=retry_failed
+        )
     )
 
 
@@ -191,6 +194,60 @@ def advise(
         bootstrap=bootstrap,
         seed=seed,
     )
+
+
+@app.command()
+def plan(
+    source: Annotated[str, typer.Argument(help="Table of runs, study file, or a study's folder.")],
+    target: Annotated[
+        str, typer.Option(help="What to predict, e.g. model_params=1.6e10,finetune_examples=1e6.")
+    ],
+    budget: Annotated[float, typer.Option(help="FLOPs that may be spent.")],
+    method: Annotated[list[str] | None, typer.Option(help="Method; repeat. (default: all)")] = None,
+    values: Annotated[
+        list[str] | None, typer.Option(help="Values of the target's factor that can be run. (default: seen)")
+    ] = None,
+    examples: Annotated[
+        list[str] | None, typer.Option(help="Data sizes that can be run. (default: the range seen)")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Most runs of one setting.")] = 3,
+    noise: Annotated[
+        float | None, typer.Option(help="A run's standard deviation, nats. (default: as in the records)")
+    ] = None,
+    bend: Annotated[float, typer.Option(help="What the law may be off, nats for each e-fold away.")] = 0.02,
+    check_share: Annotated[float, typer.Option(help="Share of the money that goes near the target.")] = 0.2,
+    tokens_per_example: Annotated[
+        float | None,
+        typer.Option(help="Tokens for one example, all passes. (default: as in the records)"),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Task. (default: the only one)")] = None,
+    loss: Loss = None,
+    column: Column = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write a study file that finescale run takes.")] = None,
+    json: Json = None,
+) -> None:
+    """Find the next runs that tell most about a prediction, or a choice of method, for their cost."""
+    import shlex
+
+    from finescale.advice.design_commands import Asked, plan_command
+    from finescale.laws.commands import Table
+
+    command = shlex.join(["finescale", *sys.argv[1:]])
+    asked = Asked(
+        target,
+        budget,
+        task,
+        method or (),
+        values or (),
+        examples or (),
+        tokens_per_example,
+        out,
+        json,
+        command,
+    )
+    options = {"seeds": seeds, "noise": noise, "bend": bend, "check_share": check_share, "seed": seed}
+    plan_command(Table(source, loss, column or []), asked, **options)
 
 
 @app.command()
