@@ -132,7 +132,15 @@ def test_an_export_of_an_unknown_kind_is_refused(study: Path) -> None:
 
 def test_the_flags_of_run_and_status() -> None:
     flags = {name: set(re.findall(r"--[a-z-]+", call(name, "--help").output)) for name in ("run", "status")}
-    assert flags["run"] == {"--out", "--workers", "--dry-run", "--text", "--retry-failed", "--help"}
+    assert flags["run"] == {
+        "--out",
+        "--workers",
+        "--dry-run",
+        "--probe",
+        "--text",
+        "--retry-failed",
+        "--help",
+    }
     assert flags["status"] == {"--export", "--json", "--help"}
 
 

@@ -38,7 +38,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The study's folder (default: results/NAME).")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes (default: one a core).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and its cost.")] = False,
-    probe: Annotated[bool, typer.Option("--probe", help="Also the time, from 20 steps of each kind.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="The time too, from 20 steps of each kind.")] = False,
     text: Annotated[Path | None, typer.Option(help="Folder with the text of a pretraining study.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
 ) -> None:
@@ -47,7 +47,13 @@ def run(
 
     raise typer.Exit(
         commands.run(
-            study, out=out, workers=workers, dry_run=dry_run, probe=probe, text=text, retry_failed=retry_failed
+            study,
+            out=out,
+            workers=workers,
+            dry_run=dry_run,
+            probe=probe,
+            text=text,
+            retry_failed=retry_failed,
         )
     )
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def process() -> int:
@@ -53,3 +54,14 @@ def stubborn(folder: str) -> None:
     (Path(folder) / str(os.getpid())).touch()
     while True:
         time.sleep(1)
+
+
+def probing(planned: Any) -> dict[str, float]:
+    assert planned.run.train.max_steps == 20
+    return {"step": 1.0, "example": 0.5, "setup": 60.0}
+
+
+def probing_no_lora(planned: Any) -> dict[str, float]:
+    if planned.run.method.name == "lora":
+        raise ValueError("no adapter")
+    return probing(planned)

@@ -9,7 +9,7 @@ from finescale.errors import UsageError
 from finescale.models.bundled import find_checkpoint
 from finescale.spec import MethodSpec, ModelSpec, OptimizerSpec, PlannedRun, RunSpec, TrainSpec
 from finescale.study.resolve import resolver
-from finescale.study.run import execute
+from finescale.study.run import execute, probe
 from finescale.study_spec import StudySpec
 
 
@@ -100,6 +100,15 @@ def test_patience_ends_a_run_early_and_the_record_has_the_steps_taken(tmp_path):
     settings = {"epochs": 8, "evaluations": 8, "patience": 1}
     record = execute(planned(learning_rate=0.02, train=settings), tmp_path)
     assert record["best_step"] + 3 == record["steps"] < 24
+
+
+def test_a_probe_measures_the_parts_of_a_run_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parts = probe(planned())
+    assert set(parts) == {"step", "example", "setup"}
+    assert all(value > 0 for value in parts.values())
+    assert list(tmp_path.iterdir()) == []
+    assert "uniform guess" in probe(planned(learning_rate=10.0))["error"]
 
 
 STUDY = {

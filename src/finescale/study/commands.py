@@ -36,6 +36,7 @@ def run(
     out: Path | None = None,
     workers: int | None = None,
     dry_run: bool = False,
+    probe: bool = False,
     text: Path | None = None,
     retry_failed: bool = False,
     execute: str = EXECUTE,
@@ -48,6 +49,7 @@ def run(
         out: The study's folder (default: results/NAME).
         workers: Worker processes (default: one a core).
         dry_run: Only show what would run.
+        probe: Only show what would run and how long, measured on 20 steps of each kind of run.
         text: Folder with the pretraining text (`kind: pretrain`).
         retry_failed: Run failed runs again.
         execute: `module:function` that executes a finetuning run.
@@ -62,16 +64,16 @@ def run(
         raise UsageError("no workers", wanted="at least 1", got=str(workers), where="--workers")
     folder = out or RESULTS / spec.name
     try:
-        if not dry_run:
+        if probe or not dry_run:
             _check_training_libraries()
-        plan = _plan(spec, folder, text, execute, contents=not dry_run)
+        plan = _plan(spec, folder, text, execute, contents=probe or not dry_run)
     except UsageError as error:
         raise located(error, study_file) from None
     for note in _notes(spec):
         _say(console, note)
-    if dry_run:
+    if dry_run or probe:
         _show_plan(console, spec, plan)
-        return 0
+        return _probe(console, plan, workers or usable_cores()) if probe else 0
     from finescale.study.runner import run_study  # noqa: PLC0415 - after the checks
 
     _make_folder(folder, spec.name, study_file)
@@ -91,6 +93,23 @@ def run(
         _say(console, f"Why runs failed: finescale status {folder}; again: --retry-failed")
     if summary.orphans:
         _say(console, f"{summary.orphans} finished runs are no longer in the study; they stay in the ledger.")
+    return 0
+
+
+def _probe(console: Console, plan: Plan, workers: int) -> int:
+    """Measures what each kind of run takes on this machine."""
+    if not isinstance(plan, FinetunePlan):
+        raise UsageError("--probe is for finetuning studies", wanted="kind: finetune", got="kind: pretrain")
+    from finescale.study.probe import measure, show  # noqa: PLC0415
+
+    runs = plan.runs()
+    try:
+        with _sigterm_like_ctrl_c():
+            costs, failed = measure(runs, LocalExecutor(workers), console)
+    except KeyboardInterrupt:
+        _say(console, "\nStopped. Nothing was written.", style="yellow")
+        return INTERRUPTED
+    show(console, runs, costs, failed, workers)
     return 0
 
 
@@ -234,7 +253,7 @@ def _show_plan(console: Console, spec: StudySpec | PretrainSpec, plan: Plan) -> 
         return
     assert isinstance(plan, FinetunePlan)
     known = {task.entry.run: task.entry for task in plan.tasks()}
-    runs: list[PlannedRun] = [task.job.arguments[0] for task in plan.tasks()] + plan.undecided()
+    runs = plan.runs()
     held = plan.held_out_of(runs)
     groups: dict[tuple[str, str, str], list[tuple[PlannedRun, bool]]] = {}
     for item, out in zip(runs, held, strict=True):

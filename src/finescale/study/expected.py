@@ -46,7 +46,7 @@ def estimated_flops(run: RunSpec) -> float:
     sizes = _sizes(run.model)
     if sizes is None or run.finetune_examples == 0:
         return 0.0
-    seen = _steps(run) * run.train.batch_size
+    seen = planned_steps(run) * run.train.batch_size
     tokens = TOKENS_PER_EXAMPLE + (run.method.pet_size or 0 if run.method.name == "prompt" else 0)
     return train_flops(run.method.kind, *sizes, seen * tokens, seen * TARGET_TOKENS_PER_EXAMPLE)
 
@@ -57,7 +57,7 @@ def estimated_seconds(run: RunSpec) -> float:
     steps = 0
     if run.finetune_examples:
         evaluated += run.train.evaluations * run.train.dev_examples
-        steps = _steps(run)
+        steps = planned_steps(run)
     evaluation = 2.0 * sum(_sizes(run.model) or (10**9,)) * TOKENS_PER_EXAMPLE * evaluated
     compute = (estimated_flops(run) + evaluation) / FLOPS_PER_SECOND
     return SECONDS_PER_RUN + SECONDS_PER_STEP * steps + compute
@@ -76,7 +76,8 @@ def _ladder_sizes(name: str) -> tuple[int, int] | None:
     return (shape.nonembedding_params, shape.embedding_params) if shape else None
 
 
-def _steps(run: RunSpec) -> int:
+def planned_steps(run: RunSpec) -> int:
+    """The steps of a run that is not stopped early."""
     per_epoch = math.ceil(run.finetune_examples / run.train.batch_size)
     return min(run.train.max_steps, per_epoch * run.train.epochs)
 

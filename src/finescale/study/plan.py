@@ -120,6 +120,10 @@ class FinetunePlan:
                 tasks.setdefault(item.run.fingerprint(), self._task(item, describe(item), False))
         return list(tasks.values())
 
+    def runs(self) -> list[PlannedRun]:
+        """Every run of the study; the first candidate stands where no sweep has chosen yet."""
+        return [task.job.arguments[0] for task in self.tasks()] + self.undecided()
+
     def outlook(self) -> list[float]:
         """Estimated costs of the runs whose learning rate is not chosen yet."""
         return [estimated_seconds(item.run) for item in self.undecided()]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -52,6 +54,22 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
         record |= {"status": "failed", "error": _out_of_memory(spec)}
     record["wall_seconds"] = time.monotonic() - began
     return record
+
+
+def probe(planned: PlannedRun) -> dict[str, Any]:
+    """Executes a short run to see what its parts take.
+
+    Returns:
+        Seconds of a `step`, of an evaluated `example` and of the `setup`; or only the `error`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        record: dict[str, Any] = execute(planned, Path(folder))
+        if record["status"] != "done":
+            return {"error": record["error"]}
+        parts = json.loads((Path(folder) / "curve.json").read_text(encoding="utf-8"))["seconds"]
+    example = parts["evaluations"] / planned.run.train.dev_examples
+    setup = record["wall_seconds"] - sum(parts.values()) - example * planned.run.test_examples
+    return {"step": parts["steps"] / record["steps"], "example": example, "setup": max(setup, 0.0)}
 
 
 def _out_of_memory(spec: RunSpec) -> str:
@@ -122,6 +140,7 @@ def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
         progress,
         {
             "packed": packed,
+            "seconds": {"steps": progress.seconds, "evaluations": progress.evaluation_seconds},
             "cut_sources": encoded.cut_sources,
             "cut_targets": encoded.cut_targets,
             "cut_examples": encoded.cut_examples,

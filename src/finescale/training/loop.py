@@ -44,6 +44,7 @@ class Progress:
         tokens: Tokens processed (prompt, source and target, every pass).
         target_tokens: Tokens with a loss processed.
         seconds: Time in steps; evaluations and checkpoints do not count.
+        evaluation_seconds: Time in evaluations and checkpoints.
         train_loss: Mean loss of the steps since the last evaluation, nats per target token.
         dev_curve: (step, dev loss) of each evaluation.
         gradient_norms: (step, global gradient norm) at each evaluation.
@@ -56,6 +57,7 @@ class Progress:
     tokens: int = 0
     target_tokens: int = 0
     seconds: float = 0.0
+    evaluation_seconds: float = 0.0
     train_loss: float = math.nan
     dev_curve: list[tuple[int, float]] = field(default_factory=list)
     gradient_norms: list[tuple[int, float]] = field(default_factory=list)
@@ -140,7 +142,9 @@ def train(
         if progress.step in evaluate_at:
             progress.train_loss, summed, counted = summed / counted, 0.0, 0
             progress.gradient_norms.append((progress.step, norm))
+            began = time.monotonic()
             loss = evaluate(progress)
+            progress.evaluation_seconds += time.monotonic() - began
             if not math.isfinite(loss):
                 raise Diverged(progress.step, "dev loss was not finite")
             progress.dev_curve.append((progress.step, loss))

@@ -1,0 +1,179 @@
+"""What a study will take on this machine, from 20 steps of each kind of run."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from finescale.spec import PlannedRun, RunSpec
+from finescale.study.executors import Executor, Job, Result
+from finescale.study.expected import planned_steps
+from finescale.study.progress import duration
+
+PROBE = "finescale.study.run:probe"
+STEPS = 20
+EVALUATED = 64
+"""Dev and test examples that a probe evaluates at most."""
+
+Kind = tuple[str, str, "int | None", int]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a kind of run costs on this machine.
+
+    Attributes:
+        step: Seconds of a training step.
+        example: Seconds to evaluate one example.
+        setup: Seconds before the first step.
+        memory: Peak memory of the worker, bytes.
+    """
+
+    step: float
+    example: float
+    setup: float
+    memory: int | None
+
+    def seconds(self, run: RunSpec) -> float:
+        """Seconds of a whole run; the time to tokenise a large data set is left out."""
+        evaluated, steps = run.train.dev_examples + run.test_examples, 0
+        if run.finetune_examples:
+            evaluated = run.train.evaluations * run.train.dev_examples + run.test_examples
+            steps = planned_steps(run)
+        return self.setup + steps * self.step + evaluated * self.example
+
+
+def kind(run: RunSpec) -> Kind:
+    """(model, method, PET size, batch size): runs of one kind take the same time a step."""
+    return run.model.name, run.method.name, run.method.pet_size, run.train.batch_size
+
+
+def shortened(item: PlannedRun) -> PlannedRun:
+    """A run of the same kind with `STEPS` steps, one dev evaluation, and little to evaluate."""
+    run = item.run
+    batch = run.train.batch_size
+    examples = min(run.finetune_examples, STEPS * batch)
+    changes: dict[str, Any] = {
+        "max_steps": STEPS,
+        "epochs": math.ceil(STEPS / math.ceil(examples / batch)),
+        "evaluations": 1,
+        "dev_examples": min(run.train.dev_examples, EVALUATED),
+        "patience": None,
+        "learning_rate": run.train.learning_rate / 100,  # no probe should diverge
+    }
+    short = {
+        "finetune_examples": examples,
+        "test_examples": min(run.test_examples, EVALUATED),
+        "train": run.train.model_copy(update=changes),
+    }
+    return item.model_copy(update={"run": run.model_copy(update=short), "keep": "nothing"})
+
+
+def measure(
+    runs: Sequence[PlannedRun], executor: Executor, console: Console, function: str = PROBE
+) -> tuple[dict[Kind, Cost], dict[Kind, str]]:
+    """Trains a few steps of every kind of run.
+
+    Args:
+        runs: The study's runs.
+        executor: Where runs are executed; closed at the end.
+        console: Shows how far it is.
+        function: `module:function`: planned run -> seconds of its parts.
+
+    Returns:
+        The cost of each kind, and why there is none for the others.
+    """
+    kinds: dict[Kind, PlannedRun] = {}
+    for item in sorted(runs, key=lambda item: -item.run.finetune_examples):
+        if item.run.finetune_examples:
+            kinds.setdefault(kind(item.run), item)
+    names = {str(index): name for index, name in enumerate(kinds)}
+    waiting = [Job(index, function, (shortened(kinds[name]),)) for index, name in names.items()]
+    found: list[Result] = []
+    bar = Progress(
+        TextColumn("probing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    )
+    try:
+        with bar:
+            shown = bar.add_task("", total=len(waiting))
+            while len(found) < len(names):
+                while waiting and executor.free():
+                    executor.submit(waiting.pop(0))
+                found += executor.wait(0.5)
+                bar.update(shown, completed=len(found))
+    finally:
+        executor.close()
+    parts = {names[result.run]: result for result in found}
+    failed = {
+        name: str(result.error or result.value["error"])
+        for name, result in parts.items()
+        if result.error is not None or "error" in result.value
+    }
+    measured = {name: result for name, result in parts.items() if name not in failed}
+    if not measured:
+        return {}, failed
+    setup = statistics.median(result.value["setup"] for result in measured.values())
+    costs = {
+        name: Cost(result.value["step"], result.value["example"], setup, result.peak_memory_bytes)
+        for name, result in measured.items()
+    }
+    return {name: costs[name] for name in kinds if name in costs}, failed
+
+
+def show(
+    console: Console,
+    runs: Sequence[PlannedRun],
+    costs: Mapping[Kind, Cost],
+    failed: Mapping[Kind, str],
+    workers: int,
+) -> None:
+    """Prints what each kind of run takes, and the whole study."""
+    table = Table(box=None, pad_edge=False)
+    for name in (
+        "model",
+        "method",
+        "PET size",
+        "batch",
+        "runs",
+        "s a step",
+        "peak memory",
+        "time of one core",
+    ):
+        table.add_column(name, justify="left" if name in ("model", "method") else "right")
+    total, left_out = 0.0, 0
+    models = {name[0]: cost for name, cost in costs.items()}
+    for name, cost in costs.items():
+        own = [item.run for item in runs if item.run.finetune_examples and kind(item.run) == name]
+        seconds = sum(cost.seconds(run) for run in own)
+        total += seconds
+        memory = f"{cost.memory / 1e9:.2f} GB" if cost.memory else ""
+        size = "" if name[2] is None else str(name[2])
+        table.add_row(
+            name[0], name[1], size, str(name[3]), str(len(own)), f"{cost.step:.3g}", memory, duration(seconds)
+        )
+    for item in runs:
+        if item.run.finetune_examples == 0 and item.run.model.name in models:
+            total += models[item.run.model.name].seconds(item.run)
+        elif kind(item.run) in failed:
+            left_out += 1
+    console.print(table)
+    for (model, method, size, batch), reason in failed.items():
+        what = f"{method}, {model}" + (f", PET size {size}" if size else "") + f", batch {batch}"
+        console.print(
+            f"no time for {what}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+    without = f" without {left_out} runs whose probe failed" if left_out else ""
+    console.print(
+        f"Measured on this machine: {duration(total)} of one core,"
+        f" about {duration(total / workers)} with {workers} workers{without}.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from example import TEXT, plan
+from rich.console import Console
+
+from finescale.study.executors import LocalExecutor
+from finescale.study.expected import planned_steps
+from finescale.study.probe import STEPS, Cost, kind, measure, shortened, show
+
+
+def study_runs(text: str = TEXT):
+    return plan(Path("unused"), "instant", text).runs()
+
+
+def measured(runs, function):
+    console = Console(file=io.StringIO(), width=150)
+    costs, failed = measure(runs, LocalExecutor(2), console, f"calls:{function}")
+    show(console, runs, costs, failed, workers=2)
+    return costs, failed, console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("epochs", [1, 50])
+def test_a_probe_is_of_the_same_kind_and_has_twenty_steps(epochs) -> None:
+    text = TEXT.replace("{full: 1, lora: 2}", f"{{full: {epochs}, lora: {epochs}}}")
+    for item in study_runs(text):
+        if item.run.finetune_examples:
+            short = shortened(item).run
+            assert kind(short) == kind(item.run)
+            assert planned_steps(short) == STEPS
+            assert short.finetune_examples <= item.run.finetune_examples
+
+
+def test_a_run_costs_its_setup_its_steps_and_its_evaluations() -> None:
+    item = next(i for i in study_runs() if i.run.finetune_examples == 256 and i.run.method.name == "full")
+    cost = Cost(step=2.0, example=0.5, setup=3.0, memory=None)
+    assert cost.seconds(item.run) == 3 + 16 * 2 + (8 * 256 + 100) * 0.5
+    untuned = next(i for i in study_runs() if i.run.finetune_examples == 0)
+    assert cost.seconds(untuned.run) == 3 + (256 + 100) * 0.5
+
+
+def test_every_kind_is_probed_once_and_the_study_s_time_is_their_sum() -> None:
+    runs = study_runs()
+    costs, failed, said = measured(runs, "probing")
+    assert set(costs) == {kind(item.run) for item in runs if item.run.finetune_examples}
+    assert not failed
+    one = next(iter(costs.values()))
+    assert (one.step, one.example, one.setup) == (1.0, 0.5, 60.0)
+    total = sum(one.seconds(item.run) for item in runs)
+    minutes, seconds = divmod(round(total), 60)
+    assert f"{minutes // 60}:{minutes % 60:02}:{seconds:02} of one core" in said
+
+
+def test_a_kind_whose_probe_fails_is_named_and_left_out() -> None:
+    costs, failed, said = measured(study_runs(), "probing_no_lora")
+    assert {name[1] for name in costs} == {"full"}
+    assert {name[1] for name in failed} == {"lora"}
+    assert "no time for lora, nano-0.05m, PET size 4, batch 16: ValueError: no adapter" in said
+    assert "without 4 runs whose probe failed" in said
