@@ -119,7 +119,10 @@ def test_a_law_that_misses_its_runs_is_named():
     frame = runs(("lora",), noise=0.001).with_columns(
         test_loss=pl.col("test_loss") + 0.2 * (pl.col("finetune_examples") == 4000)
     )
-    assert any("do not believe its intervals" in note for note in made(frame).notes)
+    found = made(frame)
+    assert any("the law misses the runs by" in note for note in found.notes)
+    honest = made(runs(("lora",), noise=0.001))
+    assert found.outlooks[0].after > 1.5 * honest.outlooks[0].after
 
 
 @pytest.mark.parametrize(

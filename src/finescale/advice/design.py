@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from finescale.advice.cost import Costs
-from finescale.advice.design_beliefs import PRIORS, Settings
+from finescale.advice.design_beliefs import PARAMETERS, PRIORS, Settings
 from finescale.advice.design_known import DRAWS, Known, together
 from finescale.advice.design_plan import Outlook, Plan, Planned
 from finescale.advice.design_records import measured_settings, run_noise
@@ -81,7 +81,11 @@ def plan(
     noise, notes = run_noise(measured, noise)
     knowns = {m: _known(choices, costs, factor, m, target, measured[m], noise, bend) for m in choices.methods}
     shown = {m: known.draws(_SHOWN_DRAWS, rng) for m, known in knowns.items()}
-    losses = {m: known.targets.loss(shown[m])[:, 0] for m, known in knowns.items()}
+    missed = {m: _misses(known) for m, known in knowns.items()}
+    losses = {
+        m: known.targets.loss(shown[m])[:, 0] + missed[m] * rng.standard_normal(_SHOWN_DRAWS)
+        for m, known in knowns.items()
+    }
     best = _best(losses)
     weights = _weights(losses, best, sum(known.runs.sum() for known in knowns.values()))
     _refuse_known(losses, noise, weights)
@@ -113,9 +117,9 @@ def plan(
         part = slice(at, at + known.cost.size)
         at = part.stop
         made += _rows(choices, measured[m], factor, m, known, runs[part], near[part])
-        outlooks.append(_outlook(m, known, shown[m], losses[m], best[m], runs[part]))
+        outlooks.append(_outlook(m, known, shown[m], losses[m], best[m], missed[m], runs[part]))
     made.sort(key=lambda run: (run.cost, run.method))
-    notes += _remarks(knowns, weights, target, costs, budget)
+    notes += _remarks(knowns, weights, missed, target, costs, budget)
     return Plan(task, dict(target), float(budget), tuple(made), tuple(outlooks), tuple(notes))
 
 
@@ -277,29 +281,32 @@ def _rows(  # noqa: PLR0917
 
 
 def _outlook(  # noqa: PLR0917
-    method: str, known: Known, draws: Array, losses: Array, best: float, runs: Array
+    method: str, known: Known, draws: Array, losses: Array, best: float, missed: float, runs: Array
 ) -> Outlook:
     low, middle, high = (float(value) for value in np.percentile(losses, (5, 50, 95)))
-    after = np.sqrt(known.problem(draws).variance(runs))
+    after = np.sqrt(known.problem(draws).variance(runs) + missed**2)
     measured = int(np.count_nonzero(known.runs))
     return Outlook(method, middle, low, high, _LEVEL * float(np.median(after)), best, measured)
 
 
-def _remarks(
-    knowns: Mapping[str, Known], weights: Mapping[str, float], target: Mapping[str, float], costs: Costs,
+def _remarks(  # noqa: PLR0917
+    knowns: Mapping[str, Known],
+    weights: Mapping[str, float],
+    missed: Mapping[str, float],
+    target: Mapping[str, float],
+    costs: Costs,
     budget: float,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     notes = []
     clear = [method_name(m) for m, weight in weights.items() if not weight]
     if clear:
         notes.append(f"No runs of {listed(clear)}: clearly not the best at the target.")
     if not any(known.runs.any() for known in knowns.values()):
         notes.append("No runs yet: planned from a prior around the paper's laws; plan again after the first.")
-    for m, known in knowns.items():
-        off = _misses(known)
-        if off > 3 * known.noise:
-            words = f"{method_name(m)}: the law misses these runs by {nats(off)} nats on average"
-            notes.append(f"{words}, far more than their noise: do not believe its intervals.")
+    for m, off in missed.items():
+        if off:
+            words = f"{method_name(m)}: the law misses the runs by {nats(off)} nats (standard deviation)"
+            notes.append(f"{words}, more than their noise; the intervals have that in them.")
     params = target.get("model_params")
     own = {m: costs.of(m, params, target[DATA_SIZE]).flops for m in knowns} if params else {}
     paid = [method_name(m) for m, flops in own.items() if flops <= budget]
@@ -311,10 +318,12 @@ def _remarks(
 
 
 def _misses(known: Known) -> float:
-    """Mean absolute deviation of the measured settings from the law, nats; 0 with too few of them."""
+    """Standard deviation of the measured settings from the law, nats; 0 where noise alone explains it."""
     used = known.runs > 0
     if used.sum() < 6:
         return 0.0
     free = replace(known, bend=0.0).draws(1 + DRAWS, np.random.default_rng(0))
     predicted = np.median(known.settings.loss(free), axis=0)
-    return float(np.abs(predicted - known.mean)[used].mean())
+    free_settings = max(1, int(used.sum()) - len(PARAMETERS))
+    off = math.sqrt(float(((predicted - known.mean)[used] ** 2).sum()) / free_settings)
+    return off if off > known.noise else 0.0

@@ -120,7 +120,7 @@ def show(made: Plan, priced: Costs, out: Path | None, to: Console) -> None:
     where = ", ".join(f"{name} {count(value)}" for name, value in made.target.items())
     total = sum(len(run.seeds) for run in made.runs)
     say(f"{made.task or 'plan'}: {total} runs for {number(made.cost)} FLOPs of {number(made.budget)}", "bold")
-    say(f"target: {where}; {priced.basis}")
+    say(f"target: {where}; {priced.basis.partition(', hours')[0]}")
     to.print(_runs_table(made))
     to.print(_outlook_table(made))
     if any(run.check for run in made.runs):
