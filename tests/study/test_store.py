@@ -10,6 +10,7 @@ import pytest
 
 from finescale.errors import FinescaleError, UsageError
 from finescale.study.owner import is_gone, this_process
+from finescale.study.database import SCHEMA_VERSION
 from finescale.study.store import LEASE_GRACE_SECONDS, Entry, Ledger
 
 ME = this_process()
@@ -150,10 +151,26 @@ def test_choices_of_a_sweep_that_the_plan_dropped_are_not_shown(ledger: Ledger) 
 def test_the_file_is_durable_and_versioned(tmp_path: Path, ledger: Ledger) -> None:
     with sqlite3.connect(tmp_path / "ledger.sqlite") as other:
         assert other.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-        assert other.execute("PRAGMA user_version").fetchone()[0] == 1
+        assert other.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
         names = {row[0] for row in other.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert {"runs", "attempts", "leases", "records", "scores", "choices"} <= names
     assert ledger.connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
+def test_a_ledger_of_an_older_version_keeps_its_scores(tmp_path: Path, ledger: Ledger) -> None:
+    ledger.connection.executescript(
+        "DROP TABLE scores; CREATE TABLE scores (run TEXT NOT NULL, dataset TEXT NOT NULL, shots INTEGER NOT NULL,"
+        " metric TEXT NOT NULL, value REAL, PRIMARY KEY (run, dataset, shots, metric));"
+        " INSERT INTO scores VALUES ('a', 'd', 0, 'loss', 3.5); PRAGMA user_version = 1;"
+    )
+    ledger.connection.close()
+    with Ledger(tmp_path / "ledger.sqlite") as opened:
+        (score,) = opened.scores()
+        assert (score["value"], score["split"], score["low"]) == (3.5, "test", None)
+        attempt = opened.claim("b", ME)
+        assert attempt is not None
+        opened.commit("b", attempt, {"b": DONE}, scores=[{**score, "run": "b", "low": 3.4, "signature": "s"}])
+        assert [row["low"] for row in opened.scores()] == [None, 3.4]
 
 
 def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:

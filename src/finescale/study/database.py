@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from finescale.errors import FinescaleError, UsageError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 60.0
 """So long a process waits for another one's transaction."""
 
@@ -36,6 +36,7 @@ CREATE TABLE records (
 CREATE INDEX records_by_run ON records (run);
 CREATE TABLE scores (
     run TEXT NOT NULL, dataset TEXT NOT NULL, shots INTEGER NOT NULL, metric TEXT NOT NULL, value REAL,
+    split TEXT NOT NULL DEFAULT 'test', low REAL, high REAL, examples INTEGER, signature TEXT,
     PRIMARY KEY (run, dataset, shots, metric)
 );
 CREATE TABLE choices (
@@ -43,6 +44,17 @@ CREATE TABLE choices (
     evidence TEXT NOT NULL, PRIMARY KEY (method, sweep)
 );
 """
+
+_MIGRATIONS = {
+    1: """
+ALTER TABLE scores ADD COLUMN split TEXT NOT NULL DEFAULT 'test';
+ALTER TABLE scores ADD COLUMN low REAL;
+ALTER TABLE scores ADD COLUMN high REAL;
+ALTER TABLE scores ADD COLUMN examples INTEGER;
+ALTER TABLE scores ADD COLUMN signature TEXT;
+""",
+}
+"""What turns each older schema version into the next one."""
 
 
 class Database:
@@ -92,12 +104,13 @@ class Database:
             )
         self._use_wal()
         self.connection.execute("PRAGMA synchronous = FULL")
-        if version == 0:
-            with self.transaction():
-                if self.connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    for statement in _SCHEMA.split(";"):
-                        self.connection.execute(statement)
-                    self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if version < SCHEMA_VERSION:
+            with self.transaction():  # another process may have been faster: the version is read again
+                version = self.connection.execute("PRAGMA user_version").fetchone()[0]
+                steps = [_SCHEMA] if version == 0 else [_MIGRATIONS[v] for v in range(version, SCHEMA_VERSION)]
+                for statement in ";".join(steps).split(";"):
+                    self.connection.execute(statement)
+                self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _use_wal(self) -> None:
         """Switches to WAL once; SQLite does not wait where two processes do it in the same moment."""

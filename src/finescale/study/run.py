@@ -167,7 +167,14 @@ def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
             progress.target_tokens,
         ),
         "scores": [
-            {"dataset": "/".join(sorted(task.test)), "shots": 0, "metric": "loss", "value": loss.mean}
+            {
+                "dataset": "/".join(sorted(task.test)),
+                "split": "test",
+                "shots": 0,
+                "metric": "loss",
+                "value": loss.mean,
+                "examples": spec.test_examples,
+            }
         ],
     }
 

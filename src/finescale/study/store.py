@@ -20,6 +20,10 @@ from finescale.study.owner import is_gone
 LEASE_GRACE_SECONDS = 60.0
 """A lease whose heart has not beaten for so long is free, whoever holds it."""
 
+SCORE_COLUMNS = ("dataset", "split", "shots", "metric", "value", "low", "high", "examples", "signature")
+"""What a score is: of which data (`split`: `test` or `zero_shot`), with how many demonstrations, its 90% bootstrap
+interval, from how many examples, and how exactly it was computed (sacrebleu's signature)."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -156,7 +160,8 @@ class Ledger(Database):
             attempt: The attempt's number.
             records: Record id to its fields; `status` and `error` among them. A finetuning run has one
                 record, its id the fingerprint; a pretraining run has one a checkpoint.
-            scores: Rows for the scores table (dataset, shots, metric, value).
+            scores: Rows for the scores table: `SCORE_COLUMNS`, of which `low`, `high`, `examples` and
+                `signature` may be missing.
             environment: Package versions, machine, device.
             traceback: Of an error.
 
@@ -183,8 +188,9 @@ class Ledger(Database):
                 ],
             )
             self.connection.executemany(
-                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)",
-                [(run, row["dataset"], row["shots"], row["metric"], row["value"]) for row in scores],
+                f"INSERT OR REPLACE INTO scores (run, {', '.join(SCORE_COLUMNS)})"
+                f" VALUES (?{', ?' * len(SCORE_COLUMNS)})",
+                [(run, *(row.get(name) for name in SCORE_COLUMNS)) for row in scores],
             )
         return True
 
