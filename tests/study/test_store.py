@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from finescale.errors import FinescaleError, UsageError
-from finescale.study.owner import is_gone, this_process
 from finescale.study.database import SCHEMA_VERSION
+from finescale.study.owner import is_gone, this_process
 from finescale.study.store import LEASE_GRACE_SECONDS, Entry, Ledger
 
 ME = this_process()
@@ -159,8 +159,9 @@ def test_the_file_is_durable_and_versioned(tmp_path: Path, ledger: Ledger) -> No
 
 def test_a_ledger_of_an_older_version_keeps_its_scores(tmp_path: Path, ledger: Ledger) -> None:
     ledger.connection.executescript(
-        "DROP TABLE scores; CREATE TABLE scores (run TEXT NOT NULL, dataset TEXT NOT NULL, shots INTEGER NOT NULL,"
-        " metric TEXT NOT NULL, value REAL, PRIMARY KEY (run, dataset, shots, metric));"
+        "DROP TABLE scores; CREATE TABLE scores (run TEXT NOT NULL, dataset TEXT NOT NULL,"
+        " shots INTEGER NOT NULL, metric TEXT NOT NULL, value REAL,"
+        " PRIMARY KEY (run, dataset, shots, metric));"
         " INSERT INTO scores VALUES ('a', 'd', 0, 'loss', 3.5); PRAGMA user_version = 1;"
     )
     ledger.connection.close()

@@ -107,7 +107,9 @@ class Database:
         if version < SCHEMA_VERSION:
             with self.transaction():  # another process may have been faster: the version is read again
                 version = self.connection.execute("PRAGMA user_version").fetchone()[0]
-                steps = [_SCHEMA] if version == 0 else [_MIGRATIONS[v] for v in range(version, SCHEMA_VERSION)]
+                steps = (
+                    [_SCHEMA] if version == 0 else [_MIGRATIONS[v] for v in range(version, SCHEMA_VERSION)]
+                )
                 for statement in ";".join(steps).split(";"):
                     self.connection.execute(statement)
                 self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

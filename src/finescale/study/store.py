@@ -21,8 +21,8 @@ LEASE_GRACE_SECONDS = 60.0
 """A lease whose heart has not beaten for so long is free, whoever holds it."""
 
 SCORE_COLUMNS = ("dataset", "split", "shots", "metric", "value", "low", "high", "examples", "signature")
-"""What a score is: of which data (`split`: `test` or `zero_shot`), with how many demonstrations, its 90% bootstrap
-interval, from how many examples, and how exactly it was computed (sacrebleu's signature)."""
+"""What a score is: of which data (`split`: `test` or `zero_shot`), with how many demonstrations, its 90%
+bootstrap interval, from how many examples, and how exactly it was computed (sacrebleu's signature)."""
 
 
 @dataclass(frozen=True)
