@@ -89,6 +89,21 @@ def test_any_other_error_is_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch
         execute(planned(), tmp_path)
 
 
+def test_a_study_tokenises_its_examples_once(tmp_path, monkeypatch):
+    checkpoint = find_checkpoint("nano-0.05m", "last")
+    content = {"weights": checkpoint.weights, "tokenizer": checkpoint.tokenizer, "data": "d"}
+
+    def run(examples, name):
+        item = planned(examples=examples)
+        item = item.model_copy(update={"run": item.run.model_copy(update={"content": content})})
+        return execute(item, tmp_path / "runs" / name)["test_loss"]
+
+    large, small = run(48, "a"), execute(planned(examples=32), tmp_path)["test_loss"]
+    monkeypatch.setattr("finescale.study.prepare.subset", lambda *_: pytest.fail("tokenised again"))
+    assert (run(48, "b"), run(32, "c")) == (large, small)
+    assert len(list((tmp_path / "tokens").iterdir())) == 1
+
+
 def test_what_saves_memory_does_not_change_the_losses(tmp_path):
     plain = execute(planned(), tmp_path)
     saving = execute(planned(train={"micro_batch_size": 5, "gradient_checkpointing": True}), tmp_path)

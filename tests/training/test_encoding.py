@@ -65,7 +65,8 @@ def test_a_tokenizer_that_ends_every_text_does_not_end_the_prompt():
 
 
 def encoded_set(*lengths, start=4):
-    return EncodedSet(tuple(Encoded(np.arange(n, dtype=np.int32), start) for n in lengths), 0, 0)
+    uncut = np.zeros(len(lengths), dtype=bool)
+    return EncodedSet(tuple(Encoded(np.arange(n, dtype=np.int32), start) for n in lengths), uncut, uncut)
 
 
 def test_examples_are_cut_to_the_model_s_context_and_counted():

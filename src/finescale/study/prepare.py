@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,8 +16,10 @@ from finescale.models.sizes import Sizes, sizes_of
 from finescale.models.tokenizer import open_tokenizer
 from finescale.spec import ModelSpec, PlannedRun, RunSpec, TaskSpec
 from finescale.tasks.catalog import open_task
-from finescale.tasks.task import Example, Task
+from finescale.tasks.task import Task
+from finescale.training.batching import subset
 from finescale.training.encoding import EncodedSet, encode, fit, frequent_tokens
+from finescale.training.token_store import TokenStore
 from finescale.tuning.configured import wrap_configured
 from finescale.tuning.full import wrap_full
 from finescale.tuning.lora import wrap_lora
@@ -99,9 +100,25 @@ def task_of(spec: RunSpec) -> Task:
     return open_task(spec.data or spec.task)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
 
 
-def encoded_examples(spec: RunSpec, base: Base, examples: Sequence[Example]) -> EncodedSet:
-    """Examples of a run's task as token ids."""
-    return encode(task_of(spec), examples, base.tokenizer)
+def encoded_subset(spec: RunSpec, base: Base, folder: Path) -> EncodedSet:
+    """A run's training examples as token ids, tokenised once for all runs of a study.
+
+    Args:
+        spec: The run.
+        base: Its base model.
+        folder: The run's folder; the study's `tokens` folder is beside its parent `runs`.
+    """
+    task = task_of(spec)
+
+    def make() -> EncodedSet:
+        chosen = subset(len(task.train), spec.finetune_examples, spec.seed)
+        return encode(task, [task.train[i] for i in chosen], base.tokenizer)
+
+    contents = {name: spec.content.get(name) for name in ("data", "tokenizer")}
+    if folder.parent.name != "runs" or None in contents.values():  # no run of a study: a probe
+        return make()
+    store = TokenStore(folder.parents[1] / "tokens")
+    return store.first({**contents, "seed": spec.seed}, spec.finetune_examples, make)
 
 
 def encoded_split(spec: RunSpec, base: Base, split: str, count: int) -> EncodedSet:

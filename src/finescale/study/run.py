@@ -19,8 +19,8 @@ from finescale.ladder import train_flops
 from finescale.spec import PlannedRun, RunSpec
 from finescale.study.expected import describe
 from finescale.study.memory import SAVE_MEMORY, out_of_memory, peak_memory
-from finescale.study.prepare import encoded_examples, encoded_split, keep_trained, open_base, task_of, wrap
-from finescale.training.batching import Batch, collate, epoch_order, subset
+from finescale.study.prepare import encoded_split, encoded_subset, keep_trained, open_base, task_of, wrap
+from finescale.training.batching import Batch, collate, epoch_order
 from finescale.training.loop import Diverged, FrozenParameters, Progress, evaluation_steps, train
 from finescale.tuning.full import wrap_full
 
@@ -101,8 +101,7 @@ def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
     if settings.gradient_checkpointing:
         tuned.model.gradient_checkpointing_enable({"use_reentrant": False})
     pad, length = base.pad, tuned.prompt_length
-    chosen = subset(len(task.train), spec.finetune_examples, spec.seed)
-    encoded = base.fit(encoded_examples(spec, base, [task.train[i] for i in chosen]), length)
+    encoded = base.fit(encoded_subset(spec, base, folder), length)
     dev = base.fit(encoded_split(spec, base, "dev", settings.dev_examples), length)
     test = base.fit(encoded_split(spec, base, "test", spec.test_examples), length)
     micro = settings.micro_batch_size or settings.batch_size

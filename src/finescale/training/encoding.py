@@ -20,15 +20,25 @@ class EncodedSet:
 
     Attributes:
         examples: The examples, in the order given.
-        cut_sources: How many sources were longer than the task allows.
-        cut_targets: How many targets were.
+        source_cut: Whether the source was longer than the task allows [examples].
+        target_cut: Whether the target was [examples].
         cut_examples: How many examples lost the end of their target because the model reads no more tokens.
     """
 
-    examples: tuple[Encoded, ...]
-    cut_sources: int
-    cut_targets: int
+    examples: Sequence[Encoded]
+    source_cut: np.ndarray
+    target_cut: np.ndarray
     cut_examples: int = 0
+
+    @property
+    def cut_sources(self) -> int:
+        """How many sources were cut."""
+        return int(self.source_cut.sum())
+
+    @property
+    def cut_targets(self) -> int:
+        """How many targets were cut."""
+        return int(self.target_cut.sum())
 
     @property
     def target_tokens(self) -> int:
@@ -51,14 +61,13 @@ def encode(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokeniz
         Token ids with the index of the first target token.
     """
     if not examples:
-        return EncodedSet((), 0, 0)
+        return EncodedSet((), np.zeros(0, dtype=bool), np.zeros(0, dtype=bool))
     sources = [example.source for example in examples]
     encoded = tokenizer(sources, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    cut_sources = 0
+    source_cut = np.array([len(offsets) > task.max_source_tokens for offsets in encoded["offset_mapping"]])
     prompts: list[str] = []
-    for example, offsets in zip(examples, encoded["offset_mapping"], strict=True):
-        if len(offsets) > task.max_source_tokens:
-            cut_sources += 1
+    for example, offsets, cut in zip(examples, encoded["offset_mapping"], source_cut, strict=True):
+        if cut:
             prompts.append(task.prompt(example, example.source[: offsets[task.max_source_tokens - 1][1]]))
         else:
             prompts.append(task.prompt(example))
@@ -70,14 +79,13 @@ def encode(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokeniz
     )["input_ids"]
     eos = tokenizer.eos_token_id
     assert isinstance(eos, int)
-    cut_targets = sum(len(ids) > task.max_target_tokens for ids in target_ids)
     return EncodedSet(
         tuple(
             conditional(prompt, target[: task.max_target_tokens], eos)
             for prompt, target in zip(prompt_ids, target_ids, strict=True)
         ),
-        cut_sources,
-        cut_targets,
+        source_cut,
+        np.array([len(ids) > task.max_target_tokens for ids in target_ids]),
     )
 
 
