@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,17 +8,12 @@ import polars as pl
 import pytest
 from synthetic import base_only, study_frame
 
-from finescale.advice.answers import Question
-from finescale.advice.recommend import advise
-from finescale.advice.wording import capital, method_name
 from finescale.errors import UsageError
 from finescale.records import read_records
 from finescale.report.content import Source
-from finescale.report.decisions import Decision, decide
 from finescale.report.evidence import Evidence, gather
 from finescale.report.write import write_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = "<script>alert('en-de')</script>"
 
 
@@ -110,81 +104,6 @@ def test_small_foreign_table_gets_a_page(tmp_path: Path) -> None:
     text = write_report(gather(read_records(frame), bootstrap=0), Source("mine"), tmp_path).read_text()
     assert "Only one method" in text
     assert "Figure 2 needs runs at two values of model size or more." in text
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
-def test_page_opens_without_errors_requests_or_sideways_scroll(page: Path, width: int, scheme: str) -> None:
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-        tab.set_default_timeout(120_000)
-        said: list[str] = []
-        asked: list[str] = []
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(page.as_uri())
-        assert said == []
-        assert asked == [page.as_uri()]
-        assert tab.evaluate("document.documentElement.scrollWidth") <= width
-        assert tab.locator("figure svg").count() >= 13
-        colour = tab.evaluate("getComputedStyle(document.querySelector('figure svg text')).fill")
-        assert colour == ("rgb(91, 102, 117)" if scheme == "light" else "rgb(165, 176, 190)")
-        browser.close()
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_explorer_shows_the_numbers_of_python_wherever_the_keyboard_moves_it(
-    page: Path, evidence: Evidence
-) -> None:
-    api = pytest.importorskip("playwright.sync_api")
-    made = decide(evidence.records, evidence.tasks[0].task, bootstrap=evidence.bootstrap, seed=evidence.seed)
-    assert isinstance(made, Decision)
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_page()
-        tab.set_default_timeout(120_000)
-        said: list[str] = []
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.goto(page.as_uri())
-        seen = set()
-        for slider, key, times in (("size", "ArrowRight", 0), ("data", "ArrowLeft", 90), ("size", "End", 1)):
-            for what, presses in ((slider, times), ("price", 3)):
-                tab.focus(f"#explorer-0-{what}")
-                for _ in range(presses):
-                    tab.keyboard.press(key)
-            asked = {
-                what: float(tab.get_attribute(f"output[for=explorer-0-{what}]", "data-value") or "nan")
-                for what in ("size", "data", "price")
-            }
-            prices = replace(made.prices, price_per_hour=asked["price"])
-            advice = advise(made.found, Question(asked["data"], asked["size"]), prices)
-            verdict = tab.inner_text("#explorer-0 .verdict")
-            best = advice.best
-            assert verdict.startswith(capital(method_name(best.name)) if best else "Cannot tell.")
-            seen.add(verdict)
-            for option in advice.options:
-                row = f'#explorer-0 tr[data-candidate="{option.name}"]'
-
-                def shown(name: str, end: str = "value", row: str = row) -> float:
-                    return float(tab.get_attribute(f"{row} [data-name={name}]", f"data-{end}") or "nan")
-
-                near = {"rel": 1e-6, "abs": 1e-9}
-                assert shown("loss") == pytest.approx(option.loss, **near)
-                assert shown("low") == pytest.approx(option.low, **near)
-                assert shown("low", "high") == pytest.approx(option.high, **near)
-                assert shown("run_low") == pytest.approx(option.run_low, **near)
-                assert shown("run_low", "high") == pytest.approx(option.run_high, **near)
-                assert shown("probability") == pytest.approx(option.probability, **near)
-                assert shown("flops") == pytest.approx(option.cost.flops, **near)
-                assert shown("hours") == pytest.approx(option.cost.hours, **near)
-                assert shown("money") == pytest.approx(option.cost.money, **near)
-        assert len(seen) > 1
-        assert said == []
-        browser.close()
 
 
 def test_a_folder_that_cannot_be_written_is_said_in_words(evidence: Evidence, tmp_path: Path) -> None:

@@ -67,6 +67,11 @@ def prefixed(svg: str, prefix: str) -> str:
     return re.sub(r'href="#([^"]+)"', rf'href="#{prefix}\1"', svg)
 
 
+def silent(svg: str) -> str:
+    """The picture without roles and labels of its parts: on the page it is one image with one label."""
+    return re.sub(r"<[^>]+>", lambda part: re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", part[0]), svg)
+
+
 def _size(svg: str) -> tuple[float, float]:
     found = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
     assert found is not None, "a chart without a size"

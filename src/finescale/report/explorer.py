@@ -27,7 +27,10 @@ from finescale.report.markup import Html, joined, tag
 FORMULAS = ("multiplicative", "additive", "power", "rectified", "loglinear")
 """The laws that the script knows."""
 STEPS = 240
-_MOST = len(palette.SERIES)
+SHOWN = len(palette.SERIES)
+"""At most so many candidates are shown at a time: the best ones at the chosen place."""
+_BYTES = 3_000_000
+"""What the draws of all tasks of a page may take up in it."""
 
 
 def script() -> str:
@@ -45,10 +48,24 @@ def explorable(decision: Decision) -> bool:
     return all(law.draws and law.law in FORMULAS for law in decision.found.laws)
 
 
-def payload(decision: Decision) -> dict[str, Any]:
-    """What the script reads: laws with their draws (base64, little-endian doubles), ranges, costs."""
-    leading = [option.name for option in decision.advice.options[:_MOST]]
-    members = [member for member in decision.found.members if member.name in leading]
+def room(decision: Decision, tasks: int) -> int:
+    """How many candidates of a task the page has room for."""
+    law = decision.found.members[0].law
+    each = (len(law.draws) + 1) * law.run_deviation.size * 8 * 4 / 3  # base64: 4 letters for 3 bytes
+    return max(SHOWN, int(_BYTES / max(tasks, 1) / each))
+
+
+def payload(decision: Decision, most: int) -> dict[str, Any]:
+    """What the script reads: laws with their draws (base64, little-endian doubles), ranges, costs.
+
+    Args:
+        decision: The laws and the advice of a task.
+        most: At most so many candidates, the best ones at the advice's question.
+    """
+    place = {option.name: rank for rank, option in enumerate(decision.advice.options[:most])}
+    members = [member for member in decision.found.members if member.name in place]
+    if len(members) > SHOWN:  # the leading ones get colours of their own
+        members.sort(key=lambda member: place[member.name])
     sizes = _reach(members, SIZE) if decision.found.factor else None
     option = decision.advice.options[0]
     return {
@@ -56,6 +73,7 @@ def payload(decision: Decision) -> dict[str, Any]:
         "data": _reach(members, DATA_SIZE),
         "start": {"size": option.model_params if sizes else None, "data": option.examples},
         "steps": STEPS,
+        "shown": SHOWN,
         "level": members[0].law.level,
         "sure": SURE,
         "far": FAR,
@@ -90,9 +108,16 @@ def _reach(members: list[Candidate], column: str) -> tuple[float, float]:
     return min(low for low, _ in ranges) / FAR, max(high for _, high in ranges) * FAR
 
 
-def section(decision: Decision, index: int) -> Html:
-    """The controls, the place for the answer, and the data."""
-    data = payload(decision)
+def section(decision: Decision, index: int, tasks: int = 1) -> Html:
+    """The controls, the place for the answer, and the data.
+
+    Args:
+        decision: The laws and the advice of a task.
+        index: The task's number on the page.
+        tasks: How many tasks the page has.
+    """
+    most = room(decision, tasks)
+    data = payload(decision, most)
     name = f"explorer-{index}"
     sliders = []
     if data["sizes"]:
@@ -116,7 +141,7 @@ def section(decision: Decision, index: int) -> Html:
         tag("div", *sliders, class_="sliders"),
         tag("p", class_="headline verdict", aria_live="polite"),
         tag("p", class_="small why"),
-        tag("div", table, class_="scroll", tabindex="0", role="region", aria_label="Predictions"),
+        tag("div", table, class_="scroll", tabindex="0", role="group", aria_label="Predictions"),
         tag("div", class_="plot"),
         tag(
             "noscript",
@@ -124,10 +149,11 @@ def section(decision: Decision, index: int) -> Html:
         ),
         Html(f'<script type="application/json" class="data">{_safe(data)}</script>'),
     ]
-    if len(decision.found.members) > _MOST:
-        parts.append(
-            tag("p", f"The {_MOST} candidates with the lowest predicted loss are shown.", class_="small")
-        )
+    have = len(decision.found.members)
+    if have > SHOWN:
+        words = f"The best {SHOWN} of {have} are shown; the probability is that of being the best of "
+        words += "all." if have <= most else f"the {most} that lead at the advice's own question."
+        parts.append(tag("p", words, class_="small"))
     return tag("div", joined(*parts), class_="explorer", id=name)
 
 

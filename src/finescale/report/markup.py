@@ -10,6 +10,8 @@ from finescale.report.sheet import Sheet
 WIDE = 7
 """Tables with more columns than this have their intervals on a line of their own."""
 
+_LONG = 40
+"""Longer texts may wrap."""
 _VOID = frozenset({"meta", "link", "br", "img", "input"})
 
 
@@ -58,7 +60,7 @@ def note(text: str) -> Html:
 
 def table(sheet: Sheet) -> Html:
     """A table that scrolls inside its own frame on narrow screens."""
-    head = [tag("th", c.heading, scope="col", **({"class_": "n"} if c.numeric else {})) for c in sheet.shown]
+    head = [tag("th", c.heading, scope="col", **_heading_look(c.heading, c.numeric)) for c in sheet.shown]
     wide = len(sheet.shown) > WIDE
     body = []
     for cells in sheet.cells():
@@ -66,7 +68,7 @@ def table(sheet: Sheet) -> Html:
         row = [tag("td", _cell(cell, wide), **_look(cell, column.numeric)) for cell, column in marked]
         body.append(tag("tr", *row))
     whole = tag("table", tag("caption", sheet.title), tag("thead", tag("tr", *head)), tag("tbody", *body))
-    frame = tag("div", whole, class_="scroll", tabindex="0", role="region", aria_label=sheet.title)
+    frame = tag("div", whole, class_="scroll", tabindex="0", role="group", aria_label=sheet.title)
     return joined(frame, *[tag("p", text, class_="small") for text in sheet.notes])
 
 
@@ -81,6 +83,12 @@ def _cell(cell: str, wide: bool) -> str:
     return joined(number, tag("br"), bracket.strip() + interval) if wide and bracket else cell
 
 
+def _heading_look(heading: str, numeric: bool) -> dict[str, str]:
+    """Headings of numbers flush right; long ones get room to wrap in."""
+    looks = [name for name, has in (("n", numeric), ("w", len(heading) > _LONG)) if has]
+    return {"class_": " ".join(looks)} if looks else {}
+
+
 def _look(cell: str, numeric: bool) -> dict[str, str]:
     """Numbers flush right; long text may wrap."""
-    return {"class_": "n"} if numeric else {"class_": "w"} if len(cell) > 40 else {}
+    return {"class_": "n"} if numeric else {"class_": "w"} if len(cell) > _LONG else {}

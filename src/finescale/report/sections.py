@@ -12,7 +12,7 @@ from finescale.advice.setting import PAPER_FACTORS, UNNAMED
 from finescale.advice.wording import capital, factor_name, listed, method_name, slug
 from finescale.laws.estimate import DELTA
 from finescale.report import audit, explorer, palette
-from finescale.report.charts import prefixed
+from finescale.report.charts import prefixed, silent
 from finescale.report.content import Content
 from finescale.report.decisions import Decision, crossover_name
 from finescale.report.figures import CROSSOVERS, NUMBERS, Figure
@@ -79,7 +79,7 @@ def explore(content: Content) -> Html:
         elif not explorer.explorable(made):
             parts.append(_missing("The explorer needs bootstrap draws (--bootstrap) of laws of the zoo."))
         else:
-            parts.append(explorer.section(made, index))
+            parts.append(explorer.section(made, index, len(content.decisions)))
     how = (
         "Move model size, data and price: every law is evaluated here in all its bootstrap draws, at most "
         "ten times beyond the runs. The laws are fitted to all runs, held-out ones too."
@@ -140,7 +140,7 @@ def laws_in_pictures(content: Content) -> Html:
 def _figure(figure: Figure, panels: Sequence[str]) -> Html:
     pictures = []
     for index, (panel, svg) in enumerate(zip(figure.panels, panels, strict=True)):
-        inner = prefixed(palette.themed(svg), f"{figure.name}-{index}-")
+        inner = prefixed(silent(palette.themed(svg)), f"{figure.name}-{index}-")
         what = f"{figure.title}: {panel.title}"
         label = tag("svg", role="img", aria_label=what)[4 : -len("></svg>")]
         pictures.append(tag("div", Html(inner.replace("<svg", f"<svg{label}", 1)), class_="panel"))
@@ -154,7 +154,7 @@ def _figure(figure: Figure, panels: Sequence[str]) -> Html:
 
 def law_tables(content: Content) -> Html:
     """Tables 2 and 4, and soft trouble of the fits."""
-    made = _named(content, "table-")
+    made = [*_named(content, "table-2-"), *_named(content, "table-4-")]
     if not made:
         return joined(
             _missing("Tables 2 and 4 need a law: runs at two values of a factor and several data sizes."),

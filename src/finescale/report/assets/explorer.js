@@ -10,6 +10,7 @@
     loglinear: (p) => (D) => p.A * D ** -p.beta,
   };
   const SVG = "http://www.w3.org/2000/svg";
+  const DASHES = ["none", "7 3", "2 3", "10 3 2 3", "12 5"];
 
   const unpack = (text) => {
     const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -125,6 +126,9 @@
   };
   const HEIGHT = 270, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 40, POINTS = 33;
 
+  const colourOf = (c) => `var(--series-${c.series % 6})`;
+  const dashOf = (c) => DASHES[Math.floor(c.series / 6) % DASHES.length];
+
   const start = (root) => {
     const d = JSON.parse(root.querySelector("script.data").textContent);
     for (const c of d.candidates) {
@@ -147,21 +151,21 @@
       input.value = Math.round((d.steps * Math.log(first[input.dataset.what] / low)) / Math.log(high / low));
       starts[input.dataset.what] = +input.value;
     }
-    let kept = null;
-    const curves = (X) => {
-      if (kept?.X !== X) {
-        const made = d.candidates.map((c) => Array.from({ length: POINTS }, (_, i) => {
+    const curve = (c, X) => {
+      if (c.curve?.X !== X) {
+        const points = Array.from({ length: POINTS }, (_, i) => {
           const D = d.data[0] * (d.data[1] / d.data[0]) ** (i / (POINTS - 1));
           const [low, high] = ends(drawsAt(c, X, D), d.level);
           return { D, loss: atSize(c, X).fitted(D), low, high };
-        }));
-        kept = { X, made };
+        });
+        c.curve = { X, points };
       }
-      return kept.made;
+      return c.curve.points;
     };
+    let shown = [];
     const plot = (X, D) => {
       const WIDTH = Math.max(300, Math.min(760, root.clientWidth));
-      const made = curves(X), seen = made.flat().filter((p) => p.D >= d.data[0] * 3);
+      const made = shown.map((c) => curve(c, X)), seen = made.flat().filter((p) => p.D >= d.data[0] * 3);
       const low = Math.min(...seen.map((p) => p.low)), high = Math.max(...seen.map((p) => p.high));
       const x = (v) => LEFT + ((WIDTH - LEFT - RIGHT) * Math.log(v / d.data[0])) / Math.log(d.data[1] / d.data[0]);
       const y = (v) => TOP + ((HEIGHT - TOP - BOTTOM) * (high - Math.max(v, low))) / (high - low || 1);
@@ -185,13 +189,18 @@
         svg.append(make("rect", { x: x(a), y: TOP, width: x(b) - x(a), height: HEIGHT - TOP - BOTTOM, class: "beyond" }));
       }
       made.forEach((points, k) => {
-        const colour = `var(--series-${d.candidates[k].series})`, inside = { "clip-path": `url(#${clip})` };
+        const colour = colourOf(shown[k]), inside = { "clip-path": `url(#${clip})` };
         const band = points.map((p) => `${x(p.D)},${y(p.high)}`).concat([...points].reverse().map((p) => `${x(p.D)},${y(p.low)}`));
         svg.append(make("polygon", { points: band.join(" "), fill: colour, opacity: 0.16, ...inside }));
-        svg.append(make("polyline", { points: points.map((p) => `${x(p.D)},${y(p.loss)}`).join(" "), fill: "none", stroke: colour, "stroke-width": 2, ...inside }));
+        svg.append(make("polyline", { points: points.map((p) => `${x(p.D)},${y(p.loss)}`).join(" "), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dashOf(shown[k]), ...inside }));
       });
       svg.append(make("line", { x1: x(D), x2: x(D), y1: TOP, y2: HEIGHT - BOTTOM, class: "chosen" }));
       root.querySelector(".plot").replaceChildren(svg);
+    };
+    const mark = (c) => {
+      const svg = make("svg", { width: 26, height: 10, "aria-hidden": "true", class: "key" });
+      svg.append(make("line", { x1: 1, x2: 25, y1: 5, y2: 5, stroke: colourOf(c), "stroke-width": 3, "stroke-dasharray": dashOf(c) }));
+      return svg;
     };
     const cell = (value, text, name) => {
       const td = document.createElement("td");
@@ -211,8 +220,9 @@
         output.dataset.value = String(value);
         input.setAttribute("aria-valuetext", words);
       }
-      const rows = answer(d, values.size, values.data, values.price), why = reasons(d, rows);
-      const [best, second] = rows;
+      const all = answer(d, values.size, values.data, values.price), why = reasons(d, all);
+      const rows = all.slice(0, d.shown), [best, second] = rows;
+      shown = d.candidates.filter((c) => rows.some((r) => r.c === c));
       const lead = second ? `, ${(second.loss - best.loss).toFixed(3)} below ${second.c.label}` : "";
       root.querySelector(".verdict").textContent = why.length
         ? "Cannot tell."
@@ -222,12 +232,10 @@
         : `The laws were off by up to ${Math.max(...rows.map((r) => r.missed || 0)).toFixed(3)} nats where they were tested like this.`;
       const timed = rows.every((r) => Number.isFinite(r.hours));
       root.querySelector("tbody").replaceChildren(...rows.map((r) => {
-        const tr = document.createElement("tr"), key = document.createElement("th"), dot = document.createElement("span");
+        const tr = document.createElement("tr"), key = document.createElement("th");
         tr.dataset.candidate = r.c.name;
         key.scope = "row";
-        dot.className = "key";
-        dot.style.setProperty("--key", `var(--series-${r.c.series})`);
-        key.append(dot, capital(r.c.label));
+        key.append(mark(r.c), capital(r.c.label));
         tr.append(key, cell(r.loss, r.loss.toFixed(3), "loss"));
         tr.append(cell(r.low, `${r.low.toFixed(3)} to ${r.high.toFixed(3)}`, "low"));
         tr.lastChild.dataset.high = String(r.high);
