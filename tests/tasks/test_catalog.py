@@ -42,5 +42,24 @@ def test_the_content_hash_sees_the_template_and_every_example():
 
     task = open_task("mini-en-de")
     assert task.content_hash() == open_task("mini-en-de").content_hash()
+    assert task.content_hash().startswith("d69e90faeaefc0a6")
     assert replace(task, template="{source}").content_hash() != task.content_hash()
     assert replace(task, train=task.train[:-1]).content_hash() != task.content_hash()
+
+
+def test_zero_shot_sets_are_pairs_that_the_training_never_sees_and_leave_the_content_hash_alone():
+    from dataclasses import replace
+
+    task = open_task("mini-en-de")
+    assert {name: len(found) for name, found in task.zero_shot.items()} == {
+        "zero-shot-to-de/fr": 573,
+        "zero-shot-to-de/es": 560,
+    }
+    french = task.zero_shot["zero-shot-to-de/fr"][0]
+    assert task.prompt(french) == f"French: {french.source}\nGerman:"
+    known = {example.target for example in (*task.train, *task.dev)}
+    assert not known & {example.target for found in task.zero_shot.values() for example in found}
+    fewer = replace(task, zero_shot={"zero-shot-to-de/fr": task.zero_shot["zero-shot-to-de/fr"][:-1]})
+    assert fewer.content_hash() == task.content_hash()
+    assert fewer.zero_shot_hash() != task.zero_shot_hash()
+    assert open_task("mini-en-zh").zero_shot == {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from finescale.errors import UsageError
 
@@ -39,6 +39,8 @@ class Task:
         dev: Examples that choose the checkpoint.
         test: Test sets by name; the test loss is token-weighted over them.
         notes: What a reader of the results should know, e.g. how dev and test were set aside.
+        zero_shot: Test sets of language pairs that the training never sees, by `NAME/LANGUAGE`, e.g.
+            `zero-shot-to-de/fr`; the average over a NAME's languages is its zero-shot score.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Task:
     dev: tuple[Example, ...]
     test: Mapping[str, tuple[Example, ...]]
     notes: tuple[str, ...] = ()
+    zero_shot: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
 
     def prompt(self, example: Example, source: str | None = None) -> str:
         """The text that the model reads before the target.
@@ -60,14 +63,15 @@ class Task:
         return self.template.format(source=example.source if source is None else source, **example.fields)
 
     def content_hash(self) -> str:
-        """A hash of all that the task puts into a model: examples, template and lengths."""
-        digest = hashlib.sha256()
+        """A hash of all that finetuning and its test put into a model: examples, template and lengths."""
         head = [self.template, self.max_source_tokens, self.max_target_tokens]
-        digest.update(json.dumps(head).encode())
-        for split in (self.train, self.dev, *(self.test[name] for name in sorted(self.test))):
-            for example in split:
-                digest.update(json.dumps([example.source, example.target, dict(example.fields)]).encode())
-        return digest.hexdigest()
+        splits = (self.train, self.dev, *(self.test[name] for name in sorted(self.test)))
+        return _digest(head, splits)
+
+    def zero_shot_hash(self) -> str:
+        """A hash of the zero-shot sets; they enter a run's content only where it is evaluated on them."""
+        names = sorted(self.zero_shot)
+        return _digest(names, [self.zero_shot[name] for name in names])
 
     def check_sizes(self, largest: int, test_examples: int, where: str = "") -> None:
         """Refuses a study that asks for more examples than there are.
@@ -92,3 +96,11 @@ class Task:
                 remedy="lower `test_examples`",
                 where="test_examples",
             )
+
+
+def _digest(head: Sequence[str | int], splits: Iterable[Sequence[Example]]) -> str:
+    digest = hashlib.sha256(json.dumps(head).encode())
+    for split in splits:
+        for example in split:
+            digest.update(json.dumps([example.source, example.target, dict(example.fields)]).encode())
+    return digest.hexdigest()

@@ -38,4 +38,16 @@ def mini_translation(target: str, name: str) -> Task:
         train=splits["train"],
         dev=splits["dev"],
         test={"libreoffice": splits["test"]},
+        zero_shot=_zero_shot_to_german() if target == "de" else {},
     )
+
+
+def _zero_shot_to_german() -> dict[str, tuple[Example, ...]]:
+    """The sentences of the En-De test set from French and Spanish, which the finetuning never saw."""
+    frame = corpus.load("zero_shot_to_de", "test")
+    return {
+        f"zero-shot-to-de/{source}": translation_examples(
+            frame.filter(pl.col("source_language") == source), source, "de"
+        )
+        for source in ("fr", "es")
+    }
