@@ -139,6 +139,8 @@ def test_the_flags_of_run_and_status() -> None:
         "--probe",
         "--text",
         "--retry-failed",
+        "--executor",
+        "--address",
         "--help",
     }
     assert flags["status"] == {"--export", "--json", "--help"}

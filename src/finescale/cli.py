@@ -36,7 +36,11 @@ Json = Annotated[str | None, typer.Option(help="Write the results there; - for s
 def run(
     study: Annotated[Path, typer.Argument(help="Study file (YAML).")],
     out: Annotated[Path | None, typer.Option(help="The study's folder (default: results/NAME).")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes (default: one a core).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Runs at a time. (default: one a core)")] = None,
+    executor: Annotated[str, typer.Option(help="local (this machine), or ray (a cluster).")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a Ray cluster. (default: this machine's, or a new one)")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and its cost.")] = False,
     probe: Annotated[bool, typer.Option("--probe", help="The time too, from 20 steps of each kind.")] = False,
     text: Annotated[Path | None, typer.Option(help="Folder with the text of a pretraining study.")] = None,
@@ -54,6 +58,8 @@ def run(
             probe=probe,
             text=text,
             retry_failed=retry_failed,
+            executor=executor,
+            address=address,
         )
     )
 

@@ -22,6 +22,7 @@ from finescale.run_spec import (
     TrainSpec,
 )
 from finescale.study_own import FieldError, OwnMethod, OwnModel, UnknownKey
+from finescale.study_resources import Resources
 
 Value = TypeVar("Value")
 Model = Annotated[str, Field(min_length=1, max_length=200)]
@@ -59,7 +60,7 @@ def _one_or_each(value: Any) -> str:
     """Which of the two shapes a value has; the parentheses keep the tag apart from a field's name."""
     if isinstance(value, PerMethod):
         return "(each)"
-    if isinstance(value, Mapping) and not set(value) & set(OptimizerSpec.model_fields):
+    if isinstance(value, Mapping) and not set(value) & {*OptimizerSpec.model_fields, *Resources.model_fields}:
         return "(each)"
     return "(one)"
 
@@ -99,6 +100,12 @@ ShareOrEach = Annotated[
     Annotated[Share, Tag("(one)")] | Annotated[PerMethod[Share], Tag("(each)")], Discriminator(_one_or_each)
 ]
 """One value for every method, or one for each."""
+
+ResourcesOrEach = Annotated[
+    Annotated[Resources, Tag("(one)")] | Annotated[PerMethod[Resources], Tag("(each)")],
+    Discriminator(_one_or_each),
+]
+"""What a cluster reserves for every run, or for the runs of each method."""
 
 Tokens = Annotated[int | Literal["last"], BeforeValidator(_tokens)]
 """Pretraining tokens of a checkpoint, or `last`."""
@@ -285,6 +292,7 @@ class StudySpec(Strict):
     train: TrainSettings = TrainSettings()
     keep: Literal["nothing", "adapters", "weights"] = "adapters"
     """What a run's folder keeps of what was trained: PET adapters, or full tuning's weights too."""
+    resources: ResourcesOrEach = Resources()
 
     @property
     def task_name(self) -> str:
@@ -358,6 +366,8 @@ class StudySpec(Strict):
             setting = getattr(self.train, name)
             if isinstance(setting, PerMethod):
                 stated.append((setting, known, ("train", name)))
+        if isinstance(self.resources, PerMethod):
+            stated.append((self.resources, known, ("resources",)))
         for values, names, field in stated:
             for key in values.__pydantic_extra__:
                 if key not in names:

@@ -87,6 +87,15 @@ def forever(planned: PlannedRun, folder: Path) -> dict[str, object]:
         time.sleep(0.05)
 
 
+def held(planned: PlannedRun, folder: Path) -> dict[str, object]:
+    """Ends once there is a file `go` beside the runs' folders."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"pid-{os.getpid()}").touch()
+    while not (folder.parent / "go").exists():
+        time.sleep(0.02)
+    return instant(planned, folder)
+
+
 def pretrain_spec() -> PretrainRunSpec:
     """A pretraining run."""
     return PretrainRunSpec(

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from finescale.errors import UsageError
 from finescale.spec import PlannedRun, PretrainSpec, StudySpec
+from finescale.study.backends import check, open_executor
 from finescale.study.executors import LocalExecutor, usable_cores
 from finescale.study.expected import estimated_flops
 from finescale.study.plan import EXECUTE, FinetunePlan, Plan, PretrainPlan
@@ -39,6 +40,8 @@ def run(
     probe: bool = False,
     text: Path | None = None,
     retry_failed: bool = False,
+    executor: str = "local",
+    address: str | None = None,
     execute: str = EXECUTE,
     console: Console | None = None,
 ) -> int:
@@ -47,11 +50,13 @@ def run(
     Args:
         study_file: The study.
         out: The study's folder (default: results/NAME).
-        workers: Worker processes (default: one a core).
+        workers: Runs at a time at most (default: one a core, or what the cluster holds).
         dry_run: Only show what would run.
         probe: Only show what would run and how long, measured on 20 steps of each kind of run.
         text: Folder with the pretraining text (`kind: pretrain`).
         retry_failed: Run failed runs again.
+        executor: Where runs are executed: `local` or `ray`.
+        address: The Ray cluster's address (default: this machine's, or a new one).
         execute: `module:function` that executes a finetuning run.
         console: Where to print.
 
@@ -62,11 +67,12 @@ def run(
     spec = load_study(study_file)
     if workers is not None and workers < 1:
         raise UsageError("no workers", wanted="at least 1", got=str(workers), where="--workers")
+    check(executor, address)
     folder = out or RESULTS / spec.name
     try:
         if probe or not dry_run:
             _check_training_libraries()
-        plan = _plan(spec, folder, text, execute, contents=probe or not dry_run)
+        plan = _plan(spec, folder.absolute(), text, execute, contents=probe or not dry_run)
     except UsageError as error:
         raise located(error, study_file) from None
     for note in _notes(spec):
@@ -80,10 +86,12 @@ def run(
     if retry_failed:
         with Ledger(folder / "ledger.sqlite") as ledger:
             _say(console, f"{ledger.retry_failed()} failed runs will be tried again")
-    size = workers or usable_cores()
     try:
         with _sigterm_like_ctrl_c():
-            summary = run_study(plan, folder, LocalExecutor(size), progress=Shown(console, size))
+            where, size, notes = open_executor(executor, plan, folder, address=address, workers=workers)
+            for note in notes:
+                _say(console, note)
+            summary = run_study(plan, folder, where, progress=Shown(console, size))
     except KeyboardInterrupt:
         _say(console, "\nStopped. Everything finished is kept; the same command continues.", style="yellow")
         return INTERRUPTED

@@ -22,21 +22,21 @@ from typing import IO, Any, Protocol
 
 from finescale.errors import FinescaleError
 from finescale.study.memory import SAVE_MEMORY, largest_resident
+from finescale.study_resources import Resources
 
 STOP_SECONDS = 2.0
 FAILED_STARTS = 3
 """So many workers in a row that die before they are ready end the study: another one would die, too."""
 
-SINGLE_THREADED = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-    "RAYON_NUM_THREADS": "1",
-    "POLARS_MAX_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
+THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,13 @@ class Job:
         function: `module:function`, importable by the worker.
         arguments: Its positional arguments; a parameter called `progress` gets a function that takes the
             share that is done.
+        resources: What a cluster reserves for it.
     """
 
     run: str
     function: str
     arguments: tuple[Any, ...]
+    resources: Resources = field(default_factory=Resources)
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,11 @@ class Executor(Protocol):
     def close(self) -> None:
         """Stops everything; results that were not fetched are lost."""
         ...
+
+
+def pinned(threads: int) -> dict[str, str]:
+    """The environment of a worker process whose libraries use so many threads."""
+    return {**dict.fromkeys(THREADS, str(threads)), "TOKENIZERS_PARALLELISM": "false"}
 
 
 def usable_cores() -> int:
@@ -191,7 +198,7 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=self.errors,
                 stderr=self.errors,
-                env={**os.environ, **SINGLE_THREADED, "PYTHONPATH": os.pathsep.join(paths)},
+                env={**os.environ, **pinned(1), "PYTHONPATH": os.pathsep.join(paths)},
                 start_new_session=True,
             )
         self.connection = Connection(ours.detach())

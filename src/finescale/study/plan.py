@@ -23,6 +23,8 @@ from finescale.spec import (
 from finescale.study.executors import Job
 from finescale.study.expected import describe, estimated_seconds
 from finescale.study.store import Entry, Ledger
+from finescale.study_resources import Resources
+from finescale.study_spec import for_method
 
 EXECUTE = "finescale.study.run:execute"
 EXECUTE_PRETRAINING = "finescale.study.pretraining:execute_pretraining"
@@ -57,6 +59,14 @@ class Plan(Protocol):
 
     def records(self, entry: Entry, value: Any) -> Mapping[str, Mapping[str, Any]]:
         """What a run returned, as records: id to fields."""
+        ...
+
+    def needs(self) -> list[Resources]:
+        """What the study's runs reserve on a cluster, each kind once."""
+        ...
+
+    def files(self) -> list[Path]:
+        """Files and folders of the user's that the runs read."""
         ...
 
 
@@ -146,6 +156,20 @@ class FinetunePlan:
         """The one record of a finetuning run."""
         return {entry.run: value}
 
+    def needs(self) -> list[Resources]:
+        """What the study's runs reserve on a cluster, each kind once."""
+        return list(dict.fromkeys(self._needed(method) for method in ("full", *self._spec.methods())))
+
+    def files(self) -> list[Path]:
+        """The task's files and the models' folders."""
+        runs = [item.run for item in self.runs()]
+        named = {run.model.folder for run in runs}
+        named |= {name for run in runs if run.data for name in (run.data.train, run.data.dev, run.data.test)}
+        return sorted(Path(name) for name in named if name is not None)
+
+    def _needed(self, method: str) -> Resources:
+        return for_method(self._spec.resources, method) or Resources()
+
     def _undecided(self) -> list[str]:
         return [
             method for method in self._sweeps if method not in self._choices and method not in self._stuck
@@ -170,7 +194,8 @@ class FinetunePlan:
             fields=fields,
             spec=item.model_dump(mode="json"),
         )
-        return Task(entry, Job(run, self._execute, (item, self._folder / "runs" / run)))
+        needed = self._needed(item.run.method.name)
+        return Task(entry, Job(run, self._execute, (item, self._folder / "runs" / run), needed))
 
     def _choose(
         self, ledger: Ledger, method: str, tried: Sequence[tuple[Choice, PlannedRun]]
@@ -244,6 +269,14 @@ class PretrainPlan:
         if isinstance(value, Mapping):
             return {entry.run: value}
         return {f"{entry.run}-{fields['pretrain_tokens']}": fields for fields in value}
+
+    def needs(self) -> list[Resources]:
+        """A core each."""
+        return [Resources()]
+
+    def files(self) -> list[Path]:
+        """The folder with the text."""
+        return [self._text.absolute()]
 
     def _task(self, spec: PretrainRunSpec) -> Task:
         shape = LADDER.get(spec.model)

@@ -7,6 +7,7 @@ kill -9, the connection ends and the worker with it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import inspect
@@ -19,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -37,20 +39,25 @@ def find_function(name: str) -> Callable[..., Any]:
 
 def environment() -> dict[str, Any]:
     """What a run was made with: package versions, Python, machine and device."""
+    torch = sys.modules.get("torch")
+    return {
+        **_machine(),
+        "device": "cuda" if torch is not None and torch.cuda.is_available() else "cpu",
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
+    }
+
+
+@cache
+def _machine() -> dict[str, Any]:
     versions = {}
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    torch = sys.modules.get("torch")
     return {
         "packages": versions,
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": _processor(),
-        "device": "cuda" if torch is not None and torch.cuda.is_available() else "cpu",
-        "threads": os.environ.get("OMP_NUM_THREADS", ""),
     }
 
 
@@ -74,7 +81,7 @@ def main(descriptor: int) -> None:
     connection.send(("ready", None))
     while True:
         function, arguments = jobs.get()
-        outcome = _outcome(function, arguments, connection)
+        outcome = call(function, arguments, lambda share: connection.send(("progress", share)))
         try:
             connection.send(("finished", outcome))
         except (pickle.PicklingError, TypeError, AttributeError) as error:
@@ -91,16 +98,26 @@ def _read(connection: Connection, jobs: queue.SimpleQueue[Any]) -> None:
         os._exit(0)
 
 
-def _outcome(function: str, arguments: tuple[Any, ...], connection: Connection) -> dict[str, Any]:
+def call(function: str, arguments: tuple[Any, ...], tell: Callable[[float], None]) -> dict[str, Any]:
+    """Calls a job's function and measures it; never raises.
+
+    Args:
+        function: `module:function`.
+        arguments: Its positional arguments.
+        tell: Sends the share that is done to the driver; called at most twice a second.
+
+    Returns:
+        The fields of a `Result`: value, or error and traceback; seconds, environment, peak_memory_bytes.
+    """
     began = time.monotonic()
     forget_peak()
     try:
-        call = find_function(function)
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.get_num_threads() != 1:
-            torch.set_num_threads(1)
-        extra = {"progress": _teller(connection)} if "progress" in inspect.signature(call).parameters else {}
-        answer: dict[str, Any] = {"value": call(*arguments, **extra)}
+        called = find_function(function)
+        torch, threads = sys.modules.get("torch"), int(os.environ.get("OMP_NUM_THREADS") or 1)
+        if torch is not None and torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        extra = {"progress": _seldom(tell)} if "progress" in inspect.signature(called).parameters else {}
+        answer: dict[str, Any] = {"value": called(*arguments, **extra)}
     except Exception as error:
         told = str(error) or "no message"
         answer = {"error": f"{type(error).__name__}: {told}", "traceback": traceback.format_exc()}
@@ -112,17 +129,17 @@ def _outcome(function: str, arguments: tuple[Any, ...], connection: Connection) 
     }
 
 
-def _teller(connection: Connection) -> Callable[[float], None]:
+def _seldom(tell: Callable[[float], None]) -> Callable[[float], None]:
     """A function that a long run tells its share to; it passes on two a second."""
     last = 0.0
 
-    def tell(share: float) -> None:
+    def passing_on(share: float) -> None:
         nonlocal last
         if time.monotonic() - last > PROGRESS_SECONDS:
             last = time.monotonic()
-            connection.send(("progress", float(share)))
+            tell(float(share))
 
-    return tell
+    return passing_on
 
 
 if __name__ == "__main__":
