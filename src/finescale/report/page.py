@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from importlib import resources
 
-from finescale.report import audit, explorer, palette, sections
+from finescale.report import audit, explorer, palette
 from finescale.report.content import Content
 from finescale.report.markup import Html, tag
+from finescale.report.sections import answer, laws, runs
 
 
 def html(content: Content) -> str:
     """The page's text."""
     parts = [
-        ("answer", "The answer", sections.answer(content)),
-        ("explorer", "Ask for another model, data size or price", sections.explore(content)),
-        ("crossovers", "Where the better method changes", sections.crossings(content)),
-        ("figures", "The laws in pictures", sections.laws_in_pictures(content)),
-        ("tables", "How well the laws predict, and their parameters", sections.law_tables(content)),
-        ("holds", "Does the law hold?", sections.does_it_hold(content)),
-        ("rates", "Learning rates", sections.rates(content)),
-        ("regime", "Data per trained parameter", sections.regime(content)),
-        ("noise", "Noise between seeds", sections.noise(content)),
-        ("runs", "Runs, failures and cost", sections.runs(content)),
-        ("method", "How this was made", sections.method(content)),
+        ("answer", "The answer", answer.answer(content)),
+        ("explorer", "Ask for another model, data size or price", answer.explore(content)),
+        ("crossovers", "Where the better method changes", answer.crossings(content)),
+        ("figures", "The laws in pictures", laws.laws_in_pictures(content)),
+        ("tables", "How well the laws predict, and their parameters", laws.law_tables(content)),
+        ("holds", "Does the law hold?", laws.does_it_hold(content)),
+        ("rates", "Learning rates", runs.rates(content)),
+        ("regime", "Data per trained parameter", runs.regime(content)),
+        ("noise", "Noise between seeds", runs.noise(content)),
+        ("runs", "Runs, failures and cost", runs.runs(content)),
+        ("method", "How this was made", runs.method(content)),
     ]
     title = f"{content.source.name}: which finetuning method, and how much data?"
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
@@ -38,7 +39,7 @@ def html(content: Content) -> str:
     )
     links = [tag("li", tag("a", words, href=f"#{name}")) for name, words, _ in parts]
     frame = content.evidence.records.frame
-    line = f"{audit.summary_words(content.evidence)} Made by finescale {sections.version('finescale')} on "
+    line = f"{audit.summary_words(content.evidence)} Made by finescale {runs.version('finescale')} on "
     header = tag(
         "header",
         tag("h1", title),
