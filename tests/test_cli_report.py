@@ -12,7 +12,7 @@ from finescale.cli import app, main
 
 sys.path.insert(0, str(Path(__file__).parent / "report"))
 
-from synthetic import study_frame
+from synthetic import scores_frame, study_frame
 
 
 def call(*arguments: str | Path) -> Result:
@@ -47,6 +47,30 @@ def test_report_of_a_study_folder_prints_the_tables_and_writes_the_page(folder: 
     text = page.read_text()
     assert "nano: which finetuning method" in text
     assert f"finescale report {folder} --bootstrap 0" in text
+
+
+def test_report_reads_the_scores_beside_the_records_and_those_of_another_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pl.read_parquet(folder / "records.parquet")
+    table = scores_frame(frame).filter(pl.col("metric") == "chrf", pl.col("shots") == 0)
+    table.write_csv(tmp_path / "mine.csv")
+    page = tmp_path / "page" / "index.html"
+    result = call(
+        "report", folder, "--bootstrap", "0", "--scores", tmp_path / "mine.csv", "--out", page.parent
+    )
+    assert result.exit_code == 0, result.output
+    text = page.read_text()
+    assert "Figure 7." in text
+    assert f"--scores {tmp_path / 'mine.csv'}" in text
+    study = tmp_path / "study"
+    study.mkdir()
+    frame.write_parquet(study / "records.parquet")
+    table.write_parquet(study / "scores.parquet")
+    assert call("report", study, "--bootstrap", "0").exit_code == 0
+    assert "Figure 7." in (study / "report" / "index.html").read_text()
+    code, words = failing(monkeypatch, capsys, "report", folder, "--scores", tmp_path / "no.csv")
+    assert (code, "no such file" in words) == (2, True)
 
 
 def test_report_without_a_file_ends_in_words(

@@ -266,6 +266,9 @@ def plan(
 def report(
     source: Annotated[Path, typer.Argument(help="Study file, study folder, or table of runs.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to. (default: FOLDER/report)")] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Table of scores of these runs. (default: FOLDER/scores.parquet)")
+    ] = None,
     loss: Loss = None,
     hold_out: HoldOut = None,
     column: Column = None,
@@ -277,6 +280,7 @@ def report(
 
     commands.report(
         source,
+        scores=scores,
         out=out,
         loss=loss,
         columns=column or [],

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from synthetic import study_frame
+from synthetic import scores_frame, study_frame
 
 from finescale.records import read_records
 from finescale.report.evidence import Evidence, gather
@@ -23,4 +23,4 @@ def frame() -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def evidence(frame: pl.DataFrame) -> Evidence:
-    return gather(read_records(frame), bootstrap=100)
+    return gather(read_records(frame), bootstrap=100, scores=scores_frame(frame))

@@ -21,9 +21,13 @@ _ACROSS = 3
 
 
 def panel_svgs(figure: Figure) -> list[str]:
-    """Every panel of a figure as SVG in light colours; all have the same scales."""
-    x, y = _x_axis(figure), _y_axis(figure)
-    return [_drawn_panel(panel, figure.legend, x, y) for panel in figure.panels]
+    """Every panel of a figure as SVG in light colours; panels of one x axis have the same scales."""
+    y = _y_axis(figure)
+    axes: dict[str, list[Panel]] = {}
+    for panel in figure.panels:
+        axes.setdefault(panel.across, []).append(panel)
+    x = {title: _x_axis(panels, title, log=figure.log[0]) for title, panels in axes.items()}
+    return [_drawn_panel(panel, figure, x[panel.across], y) for panel in figure.panels]
 
 
 def sheet_svg(figure: Figure, panels: list[str]) -> str:
@@ -78,25 +82,32 @@ def _size(svg: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def _x_axis(figure: Figure) -> alt.X:
-    values = sorted({point["x"] for panel in figure.panels for point in panel.points})
+def _x_axis(panels: Sequence[Panel], title: str, *, log: bool) -> alt.X:
+    values = sorted({point["x"] for panel in panels for point in panel.points})
+    if not log:
+        pad = 0.06 * (values[-1] - values[0]) or 0.1
+        domain = values[0] - pad, values[-1] + pad
+        axis = _plain_axis(*domain)
+        return alt.X(
+            "x:Q", scale=alt.Scale(domain=list(domain), nice=False, zero=False), axis=axis, title=title
+        )
     low, high = math.log(values[0]), math.log(values[-1])
     ticks: list[float] = []
     for value in values:
         if not ticks or math.log(value / ticks[-1]) >= (high - low) / 5.5:
             ticks.append(value)
     pad = 0.04 * (high - low) or 0.5
-    labels = " : ".join(f"datum.value == {value:g} ? '{count(value)}'" for value in ticks)
+    labels = " : ".join(f"datum.value == {value!r} ? '{count(value)}'" for value in ticks)
     axis = alt.Axis(values=ticks, labelExpr=f"{labels} : ''", labelFlush=False)
     scale = alt.Scale(type="log", domain=[math.exp(low - pad), math.exp(high + pad)], nice=False)
-    return alt.X("x:Q", scale=scale, axis=axis, title="finetuning examples (log scale)")
+    return alt.X("x:Q", scale=scale, axis=axis, title=title)
 
 
 def _y_axis(figure: Figure) -> Callable[[str], alt.Y]:
     points = [point for panel in figure.panels for point in panel.points]
     seen = [value for point in points for value in (point["low"], point["high"])]
     low, high = min(seen), max(seen)
-    reach = max(high - low, 1e-3 * high)
+    reach = max(high - low, 1e-3 * abs(high))
     bare = [
         rule["y"]
         for panel in figure.panels
@@ -104,13 +115,22 @@ def _y_axis(figure: Figure) -> Callable[[str], alt.Y]:
         if low - reach <= rule["y"] <= high + reach
     ]
     low, high = min([low, *bare]), max([high, *bare])
-    pad = 0.06 * max(high - low, 1e-3 * high)
-    low, high = max(low - pad, 1e-6), high + pad
-    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    pad = 0.06 * max(high - low, 1e-3 * abs(high)) or 0.1
+    if figure.log[1]:
+        low, high = max(low - pad, 1e-6), high + pad
+        scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    else:
+        low, high = low - pad, high + pad
+        scale = alt.Scale(domain=[low, high], nice=False, zero=False)
+    axis = _plain_axis(low, high)
+    return lambda name: alt.Y(name, scale=scale, axis=axis, title=figure.up)
+
+
+def _plain_axis(low: float, high: float) -> alt.Axis:
+    """An axis with round numbers."""
     ticks = _ticks(low, high)
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9)) if len(ticks) > 1 else 2
-    axis = alt.Axis(values=ticks, format=f".{digits}f")
-    return lambda name: alt.Y(name, scale=scale, axis=axis, title="test loss (nats per token, log scale)")
+    return alt.Axis(values=ticks, format=f".{digits}f")
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -121,9 +141,9 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(index * step, 10) for index in range(first, math.floor(high / step) + 1)]
 
 
-def _drawn_panel(panel: Panel, legend: str, x: alt.X, y: Callable[[str], alt.Y]) -> str:
+def _drawn_panel(panel: Panel, figure: Figure, x: alt.X, y: Callable[[str], alt.Y]) -> str:
     labels = [series.label for series in panel.series]
-    key = alt.Legend(title=legend, columns=4, symbolSize=60, symbolOpacity=1)
+    key = alt.Legend(title=figure.legend, columns=4, symbolSize=60, symbolOpacity=1)
     colour = alt.Color(
         "series:N",
         scale=alt.Scale(domain=labels, range=[s.colour for s in panel.series]),
@@ -148,6 +168,7 @@ def _drawn_panel(panel: Panel, legend: str, x: alt.X, y: Callable[[str], alt.Y])
         "hidden": [point for point in panel.points if point["held_out"]],
     }
     mean = y("y:Q")
+    width, opacity = (1.6, 1.0) if figure.law else (1.0, 0.6)
     layers: list[alt.Chart] = [
         rows_of("plain")
         .mark_rule(strokeDash=[1, 3], strokeWidth=1.4, color=palette.SOFT, clip=True)
@@ -157,11 +178,11 @@ def _drawn_panel(panel: Panel, legend: str, x: alt.X, y: Callable[[str], alt.Y])
         .mark_area(opacity=0.16, clip=True, line=False)
         .encode(x=x, y=y("low:Q"), y2="high:Q", color=colour),
         rows_of("solid")
-        .mark_line(strokeWidth=1.6, clip=True)
-        .encode(x=x, y=mean, color=colour, detail="part:N"),
+        .mark_line(strokeWidth=width, opacity=opacity, clip=True)
+        .encode(x=x, y=mean, color=colour, detail="part:N", order="at:Q"),
         rows_of("dashed")
         .mark_line(strokeWidth=1.6, strokeDash=[5, 3], clip=True)
-        .encode(x=x, y=mean, color=colour, detail="part:N"),
+        .encode(x=x, y=mean, color=colour, detail="part:N", order="at:Q"),
         rows_of("points").mark_rule(strokeWidth=1.2).encode(x=x, y=y("low:Q"), y2="high:Q", color=colour),
         rows_of("fitted")
         .mark_point(filled=True, size=34, opacity=1)
@@ -219,18 +240,18 @@ def rows_of(name: str) -> alt.Chart:
     return alt.Chart(alt.NamedData(name=name))
 
 
-def _runs_of(curve: Any) -> dict[bool, list[dict[str, Any]]]:
-    """The solid and the dashed parts; a dashed part starts at the solid part's last point."""
+def _runs_of(curve: Sequence[Mapping[str, Any]]) -> dict[bool, list[dict[str, Any]]]:
+    """The solid and the dashed parts, in the rows' order; a dashed part starts at the solid one's end."""
     parts: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
-    before: dict[str, Any] | None = None
+    before: Mapping[str, Any] | None = None
     part = 0
-    for row in curve:
+    for at, row in enumerate(curve):
         joined = before is not None and before["series"] == row["series"]
         if joined and before is not None and before["beyond"] != row["beyond"]:
             part += 1
-            parts[row["beyond"]].append({**before, "part": part})
+            parts[row["beyond"]].append({**before, "part": part, "at": at - 1})
         elif not joined:
             part += 1
-        parts[row["beyond"]].append({**row, "part": part})
-        before = dict(row)
+        parts[row["beyond"]].append({**row, "part": part, "at": at})
+        before = row
     return parts

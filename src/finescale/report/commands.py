@@ -25,11 +25,13 @@ class _Place:
     out: Path
     name: str
     study_file: Path | None
+    scores: Path | None = None
 
 
 def report(
     source: Path,
     *,
+    scores: Path | None = None,
     out: Path | None = None,
     loss: str | None = None,
     columns: Sequence[str] = (),
@@ -42,6 +44,7 @@ def report(
 
     Args:
         source: A study file, a study's folder, or a table of runs.
+        scores: A table of scores of these runs [default: FOLDER/scores.parquet, where there is one].
         out: The folder to write to [default: FOLDER/report, or TABLE-report beside a table].
         loss: The loss column.
         columns: Options NAME=THEIRS.
@@ -67,14 +70,22 @@ def report(
     place = _place(source, out)
     mapping = pairs(columns, "--column", "NAME=THEIRS")
     records = read_records(place.records, columns=mapping, loss=loss or "test_loss", need=(DATA_SIZE,))
-    evidence = gather(records, hold_out=hold_out, bootstrap=bootstrap, seed=seed)
+    found = scores or place.scores
+    evidence = gather(records, hold_out=hold_out, bootstrap=bootstrap, seed=seed, scores=found)
     for sheet in paper_tables(evidence):
         console.print(sheet.rich())
         for words in sheet.notes:
             console.print(words, markup=False, highlight=False, soft_wrap=True)
     text = place.study_file.read_text(encoding="utf-8") if place.study_file else ""
     again = _command(
-        source, out=out, loss=loss, columns=columns, hold_out=hold_out, bootstrap=bootstrap, seed=seed
+        source,
+        scores=scores,
+        out=out,
+        loss=loss,
+        columns=columns,
+        hold_out=hold_out,
+        bootstrap=bootstrap,
+        seed=seed,
     )
     lines = (f"finescale run {place.study_file.name}", again) if place.study_file else (again,)
     names = records.every_row["study"].drop_nulls().unique() if "study" in records.every_row.columns else []
@@ -118,8 +129,13 @@ def _study_folder(folder: Path, out: Path | None) -> _Place:
             where=str(folder),
         )
     study_file = folder / "study.yaml"
+    scores = folder / "scores.parquet"
     return _Place(
-        records, out or folder / "report", folder.resolve().name, study_file if study_file.exists() else None
+        records,
+        out or folder / "report",
+        folder.resolve().name,
+        study_file if study_file.exists() else None,
+        scores if scores.exists() else None,
     )
 
 
@@ -143,6 +159,7 @@ def _hold_out(study_file: Path | None) -> str:
 def _command(
     source: Path,
     *,
+    scores: Path | None,
     out: Path | None,
     loss: str | None,
     columns: Sequence[str],
@@ -152,6 +169,7 @@ def _command(
 ) -> str:
     """The command line that makes this report again."""
     words = ["finescale", "report", str(source)]
+    words += ["--scores", str(scores)] if scores else []
     words += ["--out", str(out)] if out else []
     words += ["--loss", loss] if loss else []
     words += [word for option in columns for word in ("--column", option)]

@@ -11,6 +11,7 @@ from finescale.report.decisions import Decision, crossover_sheet
 from finescale.report.evidence import Evidence
 from finescale.report.figures import Figure
 from finescale.report.findings import Answer, answer
+from finescale.report.score_tables import scores_at_base
 from finescale.report.shape import curve_laws
 from finescale.report.sheet import Sheet
 from finescale.report.tables import paper_tables
@@ -47,6 +48,7 @@ class Content:
         figures: A task's figures with their panels as SVG.
         sheets: Every table, in the page's order.
         source: Where it comes from.
+        base: Figure 10, the base models, with its panels as SVG.
     """
 
     evidence: Evidence
@@ -55,6 +57,7 @@ class Content:
     figures: Mapping[str, Sequence[tuple[Figure, Sequence[str]]]]
     sheets: tuple[Sheet, ...]
     source: Source
+    base: tuple[Figure, Sequence[str]] | None = None
 
 
 def answers(evidence: Evidence) -> tuple[Answer, ...]:
@@ -71,6 +74,7 @@ def sheets(
         *[crossover_sheet(made) for made in decisions.values() if isinstance(made, Decision)],
         *paper_tables(evidence),
         *[curve_laws(task) for task in evidence.tasks],
+        *[scores_at_base(evidence, task) for task in evidence.tasks],
         audit.learning_rates(evidence),
         audit.tokens_per_parameter(evidence),
         audit.seed_noise_table(evidence),

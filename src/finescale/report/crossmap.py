@@ -116,7 +116,7 @@ def _map(decision: Decision, sizes: tuple[float, float]) -> MapPanel:
     fitted = [law.ranges[SIZE] for law in found.laws]
     frame = {"x": min(r[0] for r in fitted), "x2": max(r[1] for r in fitted), "y": reach[0], "y2": reach[1]}
     runs = tuple(seen.drop_nulls().to_dicts())
-    return MapPanel("Best method", tuple(series), (), (), (), tuple(cells), runs, (frame,))
+    return MapPanel("Best method", tuple(series), (), (), (), cells=tuple(cells), runs=runs, frame=(frame,))
 
 
 def _column(decision: Decision, size: float, data: Array) -> Array:
@@ -165,4 +165,13 @@ def _critical(pair: Crossovers) -> CriticalPanel | None:
     names = [capital(method_name(pair.first)), method_name(pair.second)]
     series = (Series("crossover", palette.SERIES[3][0], "circle"),)
     sizes = float(pair.points[0].at or 1), float(pair.points[-1].at or 1)
-    return CriticalPanel(" / ".join(names), series, (), tuple(curve), (), pair.within, reducible, sizes)
+    return CriticalPanel(
+        " / ".join(names),
+        series,
+        (),
+        tuple(curve),
+        (),
+        within=pair.within,
+        reducible=reducible,
+        sizes=sizes,
+    )

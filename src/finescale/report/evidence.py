@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,7 @@ from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.fitting import fit, joint_fit
 from finescale.records import DATA_SIZE, FACTORS, Records, untuned
 from finescale.report.noise import Noise, seed_noise
+from finescale.report.scores import Scores, read_scores
 
 METHOD_ORDER = ("full", "lora", "prompt")
 CURVE_LAWS = ("power", "rectified", "loglinear")
@@ -68,16 +70,23 @@ class Evidence:
         tasks: One entry a task with finished tuned runs.
         bootstrap: Number of resamples behind the intervals.
         seed: Seed of the bootstrap.
+        scores: Scores of the runs, where there are any.
     """
 
     records: Records
     tasks: tuple[TaskEvidence, ...]
     bootstrap: int
     seed: int
+    scores: Scores | None = None
 
 
 def gather(
-    records: Records, *, hold_out: str | None = None, bootstrap: int = 1000, seed: int = 0
+    records: Records,
+    *,
+    hold_out: str | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    scores: str | Path | Any | None = None,
 ) -> Evidence:
     """Fits what the report shows. What cannot be fitted becomes a sentence, never an end.
 
@@ -86,23 +95,25 @@ def gather(
         hold_out: An expression, or ``largest``; default: the column ``held_out``.
         bootstrap: Number of resamples.
         seed: Seed of the bootstrap.
+        scores: The table of scores, as ``read_scores`` takes it.
 
     Returns:
         The evidence, task by task.
 
     Raises:
         DataError: The table has no run at all.
-        UsageError: The expression names what is not there.
+        UsageError: The expression names what is not there; scores that cannot be right.
     """
     if not records.every_row.height:
         raise DataError("the table has no run", wanted="at least one run", where=records.source)
     records = _complete(records, hold_out)
+    scored = None if scores is None else read_scores(scores, records)
     tuned = records.frame.filter(~untuned())
     tasks = []
     for task in tuned["task"].unique(maintain_order=True):
         mine = replace(records, frame=records.frame.filter(pl.col("task") == task), notes=())
         tasks.append(_fitted(_described(task, mine), mine, bootstrap, seed))
-    return Evidence(records, tuple(tasks), bootstrap, seed)
+    return Evidence(records, tuple(tasks), bootstrap, seed, scored)
 
 
 def _complete(records: Records, hold_out: str | None) -> Records:
@@ -131,7 +142,8 @@ def _described(task: str, records: Records) -> TaskEvidence:
     """The settings, the base setting and the noise of one task."""
     known = records.frame.filter(pl.col(records.loss).is_not_null())
     tuned = known.filter(~untuned() & (pl.col(DATA_SIZE) > 0))
-    settings, bare = _settings(tuned, records.loss), _settings(known.filter(untuned()), records.loss)
+    settings = settings_of(tuned, records.loss)
+    bare = settings_of(known.filter(untuned()), records.loss)
     found = settings["method"].unique(maintain_order=True).to_list()
     methods = tuple(
         [name for name in METHOD_ORDER if name in found]
@@ -141,14 +153,15 @@ def _described(task: str, records: Records) -> TaskEvidence:
     return TaskEvidence(task, settings, bare, base_setting(tuned), methods, noise)
 
 
-def _settings(rows: pl.DataFrame, loss: str) -> pl.DataFrame:
+def settings_of(rows: pl.DataFrame, value: str) -> pl.DataFrame:
+    """A row a setting: its columns, and mean (``loss``), extremes and variance of a column over its runs."""
     keys = [name for name in _SETTING if name in rows.columns]
     also = [name for name in ("trainable_params", "finetune_tokens") if name in rows.columns]
     return rows.group_by(keys, maintain_order=True).agg(
-        pl.col(loss).mean().alias("loss"),
-        pl.col(loss).min().alias("low"),
-        pl.col(loss).max().alias("high"),
-        pl.col(loss).var().alias("variance"),
+        pl.col(value).mean().alias("loss"),
+        pl.col(value).min().alias("low"),
+        pl.col(value).max().alias("high"),
+        pl.col(value).var().alias("variance"),
         pl.len().cast(pl.Int64).alias("runs"),
         pl.col("held_out").any(),
         *[pl.col(name).mean() for name in also],

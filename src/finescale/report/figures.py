@@ -20,9 +20,13 @@ from finescale.report.evidence import TaskEvidence
 MOST = 8
 """A figure shows at most so many panels or levels, evenly picked among all."""
 _GRID = 48
+EXAMPLES = "finetuning examples (log scale)"
+LAWS = (1, 2, 3, 4)
+"""The numbers of the paper's figures of laws."""
 CROSSOVERS = 5
 """The number of the paper's figure of critical points."""
 NUMBERS = {"model_params": 2, "pretrain_tokens": 3, "pet_size": 4}
+LEGENDS = {"model_params": "parameters", "pretrain_tokens": "pretraining tokens", "pet_size": "size"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Panel:
         series: What is told apart, in the legend's order.
         points: ``series``, ``x``, ``y``, ``low``, ``high``, ``held_out``: mean and extremes of seeds.
         curve: ``series``, ``x``, ``y``, ``low``, ``high``, ``beyond`` (outside the fitted data).
-        untuned: ``series`` (empty: all), ``y``: the loss before finetuning.
+        untuned: ``series`` (empty: all), ``y``: the value before finetuning.
+        across: The title of the x axis; panels with the same one share its scale.
     """
 
     title: str
@@ -51,6 +56,7 @@ class Panel:
     points: tuple[Mapping[str, Any], ...]
     curve: tuple[Mapping[str, Any], ...]
     untuned: tuple[Mapping[str, Any], ...]
+    across: str = EXAMPLES
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,14 @@ class Figure:
 
     Attributes:
         name: Name of its files, without the ending.
-        number: Its number in the paper.
+        number: Its number in the paper; 0 for one that the paper does not have.
         title: Its title.
         caption: What to see, in sentences.
         panels: The panels.
         legend: What the colours stand for.
+        up: The title of the y axis, which all panels share.
+        log: Whether the axes are logarithmic: x, y.
+        law: Whether the curves are laws; else they join the points.
     """
 
     name: str
@@ -72,6 +81,9 @@ class Figure:
     caption: str
     panels: tuple[Panel, ...]
     legend: str
+    up: str = "test loss (nats per token, log scale)"
+    log: tuple[bool, bool] = (True, True)
+    law: bool = True
 
 
 def figures(task: TaskEvidence) -> list[Figure]:
@@ -90,15 +102,8 @@ def figure_1(task: TaskEvidence) -> Figure | None:
     values: list[float | None] = (
         [None] if key is None else sorted(everything[key].drop_nulls().unique().to_list())
     )
-    picked = _picked(values)
-    series = tuple(
-        Series(
-            method_name(m),
-            palette.SERIES[i % len(palette.SERIES)][0],
-            palette.SHAPES[i % len(palette.SHAPES)],
-        )
-        for i, m in enumerate(task.methods)
-    )
+    picked = picked_values(values)
+    series = method_series(task)
     panels = []
     for value in picked:
         points: list[Mapping[str, Any]] = []
@@ -111,16 +116,16 @@ def figure_1(task: TaskEvidence) -> Figure | None:
             points += _points(mine if law is None else _held_out_alone(mine), method_name(method))
             if law is not None:
                 reach = _reach(mine)
-                curve += _curve(
+                curve += curve_of(
                     law, {DATA_SIZE: reach}, method_name(method), reach > _fitted_to(law) * 1.000001
                 )
         panels.append(
-            Panel(_model_title(everything, value), series, tuple(points), tuple(curve), _bare(task, value))
+            Panel(model_title(everything, value), series, tuple(points), tuple(curve), _bare(task, value))
         )
     caption = "Each curve is a law of its own, L = A·D^-β + E, with its 90% band. " + _MARKS
     if len(picked) < len(values):
         caption += f" {len(picked)} of {len(values)} model sizes are shown."
-    title = "Figure 1. Loss against finetuning data, method by method" + _for(task)
+    title = "Figure 1. Loss against finetuning data, method by method" + of_task(task)
     return Figure(f"figure-1-{slug(task.task)}", 1, title, caption, tuple(panels), "method")
 
 
@@ -142,14 +147,14 @@ def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
         values = sorted(value for value in rows[factor].unique().to_list() if value > 0)
         if len(values) < 2:
             continue
-        picked = _picked(values)
+        picked = picked_values(values)
         more = more or len(picked) < len(values)
         law = task.law("multiplicative", method, factor)
         series, points, curve = [], [], []
         bare: list[Mapping[str, Any]] = []
-        for index, (value, colour) in enumerate(zip(picked, palette.spread(len(picked)), strict=True)):
+        for index, value in enumerate(picked):
             label = count(value)
-            series.append(Series(label, colour, palette.SHAPES[index]))
+            series.append(level_series(label, index, len(picked)))
             mine = rows.filter(pl.col(factor) == value)
             points += _points(mine, label)
             if factor != "pet_size":
@@ -158,7 +163,7 @@ def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
                 reach = _reach(mine)
                 outside = value > law.ranges[factor][1] * 1.000001
                 beyond = (reach > law.ranges[DATA_SIZE][1] * 1.000001) | outside
-                curve += _curve(law, {factor: value, DATA_SIZE: reach}, label, beyond)
+                curve += curve_of(law, {factor: value, DATA_SIZE: reach}, label, beyond)
         if factor == "pet_size":
             bare = list(_bare(task, task.base.get("model_params")))
         title = capital(method_name(method)) + (f" ({pet_word(method)})" if factor == "pet_size" else "")
@@ -166,19 +171,34 @@ def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
     if not panels:
         return None
     at = NUMBERS[factor]
-    title = f"Figure {at}. {capital(factor_name(factor))} and finetuning data together" + _for(task)
+    title = f"Figure {at}. {capital(factor_name(factor))} and finetuning data together" + of_task(task)
     caption = "Curves are the multiplicative joint law, L = A·X^-α·D^-β + E, with its 90% band. "
     caption += "Marks as in Figure 1."
     caption += " Not every value is shown." if more else ""
-    legend = {"model_params": "parameters", "pretrain_tokens": "pretraining tokens"}.get(factor, "size")
-    return Figure(f"figure-{at}-{slug(task.task)}", at, title, caption, tuple(panels), legend)
+    return Figure(f"figure-{at}-{slug(task.task)}", at, title, caption, tuple(panels), LEGENDS[factor])
 
 
-def _for(task: TaskEvidence) -> str:
+def method_series(task: TaskEvidence) -> tuple[Series, ...]:
+    """The methods' colours and shapes, the same in every figure."""
+    looks = [
+        (palette.SERIES[i % len(palette.SERIES)][0], palette.SHAPES[i % len(palette.SHAPES)])
+        for i in range(len(task.methods))
+    ]
+    return tuple(Series(method_name(m), *look) for m, look in zip(task.methods, looks, strict=True))
+
+
+def level_series(label: str, index: int, many: int) -> Series:
+    """The colour and shape of one of so many values of a factor, small to large."""
+    return Series(label, palette.spread(many)[index], palette.SHAPES[index])
+
+
+def of_task(task: TaskEvidence) -> str:
+    """The task's name for a title."""
     return "" if task.task == "unnamed" else f" ({task.task})"
 
 
-def _picked(values: Sequence[Any]) -> list[Any]:
+def picked_values(values: Sequence[Any]) -> list[Any]:
+    """At most ``MOST`` values, evenly picked."""
     if len(values) <= MOST:
         return list(values)
     return [values[round(index * (len(values) - 1) / (MOST - 1))] for index in range(MOST)]
@@ -203,13 +223,15 @@ def _reach(rows: pl.DataFrame) -> np.ndarray[Any, Any]:
     return np.geomspace(low, high, _GRID)
 
 
-def _curve(
+def curve_of(
     law: FittedLaw, at: Mapping[str, Any], label: str, beyond: np.ndarray[Any, Any]
 ) -> list[Mapping[str, Any]]:
+    """A law's means and bands along one variable, for a panel; ``beyond``: outside the fitted data."""
     predicted = law.predict(at)
+    along = next(values for values in at.values() if np.ndim(values))
     low = predicted.low if law.draws else predicted.value
     high = predicted.high if law.draws else predicted.value
-    columns = zip(at[DATA_SIZE], predicted.value, low, high, beyond, strict=True)
+    columns = zip(along, predicted.value, low, high, beyond, strict=True)
     return [
         {
             "series": label,
@@ -235,7 +257,8 @@ def _single_law(task: TaskEvidence, method: str, value: float | None) -> FittedL
     return None
 
 
-def _model_title(rows: pl.DataFrame, value: float | None) -> str:
+def model_title(rows: pl.DataFrame, value: float | None) -> str:
+    """A panel's title: the model's name and size."""
     if value is None:
         return "All runs"
     size = f"{count(value)} parameters"
@@ -248,9 +271,14 @@ def _model_title(rows: pl.DataFrame, value: float | None) -> str:
 def _bare(
     task: TaskEvidence, value: float | None, factor: str = "model_params", label: str = ""
 ) -> tuple[Mapping[str, Any], ...]:
-    rows = task.bare
+    found = untuned_at(task.bare, task.base, {factor: value})["loss"]
+    return tuple({"series": label, "y": float(loss)} for loss in found[:1])
+
+
+def untuned_at(rows: pl.DataFrame, base: Mapping[str, float], at: Mapping[str, float | None]) -> pl.DataFrame:
+    """The rows of the untuned model of the base setting, some of its factors being another value."""
     for name in ("model_params", "pretrain_tokens"):
-        wanted = value if name == factor else task.base.get(name)
+        wanted = at[name] if name in at else base.get(name)
         if wanted is not None and name in rows.columns:
             rows = rows.filter(pl.col(name) == wanted)
-    return tuple({"series": label, "y": float(loss)} for loss in rows["loss"][:1])
+    return rows

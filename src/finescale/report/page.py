@@ -7,7 +7,7 @@ from importlib import resources
 from finescale.report import audit, explorer, palette
 from finescale.report.content import Content
 from finescale.report.markup import Html, tag
-from finescale.report.sections import answer, laws, runs
+from finescale.report.sections import answer, laws, runs, scores
 
 
 def html(content: Content) -> str:
@@ -19,6 +19,7 @@ def html(content: Content) -> str:
         ("figures", "The laws in pictures", laws.laws_in_pictures(content)),
         ("tables", "How well the laws predict, and their parameters", laws.law_tables(content)),
         ("holds", "Does the law hold?", laws.does_it_hold(content)),
+        ("scores", "Generation, zero-shot, few-shot, forgetting", scores.scores(content)),
         ("rates", "Learning rates", runs.rates(content)),
         ("regime", "Data per trained parameter", runs.regime(content)),
         ("noise", "Noise between seeds", runs.noise(content)),

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from finescale.errors import UsageError
 from finescale.report import charts
+from finescale.report.base_models import figure_10
 from finescale.report.content import Content, Source, answers, sheets
 from finescale.report.crosschart import crossover_svgs
 from finescale.report.crossmap import figure_5
 from finescale.report.decisions import Decision, decide
-from finescale.report.evidence import Evidence
+from finescale.report.evidence import Evidence, TaskEvidence
 from finescale.report.figures import Figure, figures
 from finescale.report.page import html
+from finescale.report.score_figures import forgetting_figure, score_figures
 
 PAGE = "index.html"
 MANIFEST = ".report-files"
@@ -45,10 +47,12 @@ def write_report(evidence: Evidence, source: Source, out: Path) -> Path:
         task.task: decide(evidence.records, task.task, bootstrap=evidence.bootstrap, seed=evidence.seed)
         for task in evidence.tasks
     }
-    drawn = {task.task: _drawn(figures(task), decisions[task.task]) for task in evidence.tasks}
-    content = Content(evidence, found, decisions, drawn, sheets(evidence, found, decisions), source)
+    drawn = {task.task: _drawn(evidence, task, decisions[task.task]) for task in evidence.tasks}
+    base = figure_10(evidence)
+    below = (base, charts.panel_svgs(base)) if base is not None else None
+    content = Content(evidence, found, decisions, drawn, sheets(evidence, found, decisions), source, below)
     files: dict[str, bytes] = {}
-    for pairs in drawn.values():
+    for pairs in [*drawn.values(), *([[below]] if below else [])]:
         for figure, panels in pairs:
             whole = charts.sheet_svg(figure, panels)
             files[f"figures/{figure.name}.svg"] = whole.encode()
@@ -76,7 +80,14 @@ def _earlier(out: Path) -> set[str]:
     return {name for name in listed if re.fullmatch(r"(figures|tables)/[\w.-]+", name)}
 
 
-def _drawn(made: list[Figure], decision: Decision | str) -> list[tuple[Figure, list[str]]]:
+def _drawn(
+    evidence: Evidence, task: TaskEvidence, decision: Decision | str
+) -> list[tuple[Figure, list[str]]]:
+    """A task's figures with their panels."""
+    made = figures(task)
+    made += score_figures(task, evidence.scores) if evidence.scores is not None else []
+    forgotten = forgetting_figure(task, evidence.records)
+    made += [forgotten] if forgotten is not None else []
     pictures = [(figure, charts.panel_svgs(figure)) for figure in made]
     crossing = figure_5(decision) if isinstance(decision, Decision) else None
     return pictures + ([(crossing, crossover_svgs(crossing))] if crossing is not None else [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from finescale.advice.setting import PAPER_FACTORS
 from finescale.advice.wording import capital, factor_name, listed, method_name
 from finescale.report.content import Content
-from finescale.report.figures import CROSSOVERS, NUMBERS
+from finescale.report.figures import LAWS, NUMBERS
 from finescale.report.markup import Html, bullets, folded, joined, note, paragraphs, tag
 from finescale.report.sections.parts import figure_html, missing, named
 from finescale.report.shape import bend_words, misfit_words, steps_words
@@ -18,10 +18,10 @@ _FACTOR_OF = {number: factor for factor, number in NUMBERS.items()}
 
 
 def laws_in_pictures(content: Content) -> Html:
-    """Figures 1-4, with what they hide in words."""
+    """Figures 1-4 with what they hide in words, and Figure 10."""
     parts: list[Html] = []
     for task in content.evidence.tasks:
-        drawn = [pair for pair in content.figures.get(task.task, ()) if pair[0].number != CROSSOVERS]
+        drawn = [pair for pair in content.figures.get(task.task, ()) if pair[0].number in LAWS]
         if len(content.evidence.tasks) > 1:
             parts.append(tag("h3", task.task))
         for figure, panels in drawn:
@@ -32,7 +32,13 @@ def laws_in_pictures(content: Content) -> Html:
         for at, name in _FACTOR_OF.items():
             if at not in have:
                 parts.append(missing(f"Figure {at} needs runs at two values of {factor_name(name)} or more."))
-    return joined(*parts) if parts else missing("Figures 1-4 need finished runs.")
+    if not parts:
+        parts.append(missing("Figures 1-4 need finished runs."))
+    if content.base is None:
+        parts.append(missing("Figure 10 needs untuned models of two sizes, or with two checkpoints."))
+    else:
+        parts.append(figure_html(*content.base))
+    return joined(*parts)
 
 
 def law_tables(content: Content) -> Html:

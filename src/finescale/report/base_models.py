@@ -1,0 +1,147 @@
+"""Figure 10: how the base models' own loss falls with their size and their pretraining tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from finescale.advice.wording import count, slug
+from finescale.errors import FinescaleError
+from finescale.laws.fitted import FittedLaw
+from finescale.laws.fitting import fit
+from finescale.records import Records, untuned
+from finescale.report import palette
+from finescale.report.evidence import Evidence
+from finescale.report.figures import Figure, Panel, Series, curve_of, level_series, picked_values
+
+NUMBER = 10
+_SIZE, _TOKENS = "model_params", "pretrain_tokens"
+_BEFORE = "pretrain_loss_before"
+_WORDS = {_SIZE: "model parameters (log scale)", _TOKENS: "pretraining tokens (log scale)"}
+_POINTS = 48
+
+
+def figure_10(evidence: Evidence) -> Figure | None:
+    """The base models' loss against model size and against pretraining tokens, with single-variable laws.
+
+    The loss is that of a pretraining study's own records on held-out text, else the one on pretraining text
+    before finetuning (``pretrain_loss_before``), else the untuned models' loss on the first task.
+
+    Args:
+        evidence: The evidence.
+
+    Returns:
+        The figure; None where neither varies.
+    """
+    rows, what, title = _losses(evidence)
+    if not {_SIZE, _TOKENS} & set(rows.columns):
+        return None
+    rows = rows.with_columns(
+        [pl.lit(None, dtype=pl.Float64).alias(n) for n in (_SIZE, _TOKENS) if n not in rows.columns]
+    )
+    keys = [name for name in (_SIZE, _TOKENS, "model") if name in rows.columns]
+    points = rows.group_by(keys, maintain_order=True).agg(
+        pl.col("loss").mean(), pl.col("loss").min().alias("low"), pl.col("loss").max().alias("high")
+    )
+    panels = [panel for panel in (_over_sizes(points, evidence), _over_tokens(points, evidence)) if panel]
+    if not panels:
+        return None
+    laws = any(panel.curve for panel in panels)
+    caption = f"The loss is {what}. Points are the models before finetuning."
+    if laws:
+        caption += (
+            " Curves are laws of one variable, L = A·X^-α + E, with their 90% bands, through all points."
+        )
+    else:
+        caption += " A law L = A·X^-α + E needs four values of model size or of pretraining tokens."
+    name = f"figure-{NUMBER}-{slug(title)}"
+    return Figure(
+        name,
+        NUMBER,
+        f"Figure {NUMBER}. The base models" + ("" if title == "pretraining" else f" ({title})"),
+        caption,
+        tuple(panels),
+        "base model",
+        up="loss (nats per token, log scale)",
+    )
+
+
+def _losses(evidence: Evidence) -> tuple[pl.DataFrame, str, str]:
+    """A row a base model with its ``loss``; what the loss is; of what."""
+    records = evidence.records
+    bare = records.frame.filter(untuned(), pl.col(records.loss).is_not_null())
+    tuned = {task.task for task in evidence.tasks}
+    own = bare.filter(~pl.col("task").is_in(list(tuned)))
+    if own.height:
+        first = str(own["task"][0])
+        rows = own.filter(pl.col("task") == first).with_columns(pl.col(records.loss).alias("loss"))
+        return rows, "on held-out pretraining text", first
+    if _BEFORE in records.frame.columns and records.frame[_BEFORE].drop_nulls().len():
+        known = records.frame.filter(pl.col(_BEFORE).is_not_null())
+        return known.with_columns(pl.col(_BEFORE).alias("loss")), "on pretraining text", "pretraining"
+    if not evidence.tasks:
+        return bare.with_columns(pl.col(records.loss).alias("loss")), "", ""
+    first = evidence.tasks[0].task
+    rows = bare.filter(pl.col("task") == first).with_columns(pl.col(records.loss).alias("loss"))
+    return rows, f"on the test set of {first}, before finetuning", first
+
+
+def _over_sizes(points: pl.DataFrame, evidence: Evidence) -> Panel | None:
+    """Model sizes at the pretraining tokens that most models have (the most tokens of several)."""
+    sized = points.filter(pl.col(_SIZE).is_not_null())
+    many = sized.group_by(_TOKENS).agg(pl.col(_SIZE).n_unique().alias("sizes")).filter(pl.col("sizes") > 1)
+    if not many.height:
+        return None
+    tokens = many.sort("sizes", _TOKENS, descending=[True, True], nulls_last=True)[_TOKENS][0]
+    same = pl.col(_TOKENS).is_null() if tokens is None else pl.col(_TOKENS) == tokens
+    label = "all models" if tokens is None else f"{count(tokens)} tokens"
+    series = (Series(label, palette.SERIES[0][0], palette.SHAPES[0]),)
+    mine = sized.filter(same)
+    return _panel("Model size", _SIZE, series, {label: mine}, evidence)
+
+
+def _over_tokens(points: pl.DataFrame, evidence: Evidence) -> Panel | None:
+    """Pretraining tokens, a series for each model with several checkpoints."""
+    known = points.filter(pl.col(_TOKENS).is_not_null())
+    several = known.filter(pl.col(_TOKENS).n_unique().over(_SIZE) > 1)
+    sizes = picked_values(sorted(several[_SIZE].drop_nulls().unique().to_list())) or [None]
+    if not several.height:
+        return None
+    rows: dict[str, pl.DataFrame] = {}
+    series = []
+    for index, size in enumerate(sizes):
+        mine = several.filter(pl.col(_SIZE).is_null() if size is None else pl.col(_SIZE) == size)
+        label = "all models" if size is None else count(size)
+        rows[label] = mine
+        series.append(level_series(label, index, len(sizes)))
+    return _panel("Pretraining tokens", _TOKENS, tuple(series), rows, evidence)
+
+
+def _panel(
+    title: str, factor: str, series: tuple[Series, ...], rows: Mapping[str, pl.DataFrame], evidence: Evidence
+) -> Panel:
+    points: list[Mapping[str, Any]] = []
+    curve: list[Mapping[str, Any]] = []
+    for label, mine in rows.items():
+        ordered = mine.sort(factor)
+        for x, y, low, high in ordered.select(factor, "loss", "low", "high").iter_rows():
+            points.append({"series": label, "x": x, "y": y, "low": low, "high": high, "held_out": False})
+        law = _law(ordered, factor, evidence)
+        if law is not None:
+            reach = np.geomspace(float(ordered[factor][0]), float(ordered[factor][-1]), _POINTS)
+            curve += curve_of(law, {factor: reach}, label, reach < 0)
+    return Panel(title, series, tuple(points), tuple(curve), (), _WORDS[factor])
+
+
+def _law(rows: pl.DataFrame, factor: str, evidence: Evidence) -> FittedLaw | None:
+    """The power law of one variable through the points; None with too few of them."""
+    frame = rows.select(factor, pl.col("loss").alias("test_loss"))
+    records = Records(frame=frame, every_row=frame, source=evidence.records.source)
+    try:
+        options: dict[str, Any] = {"bootstrap": evidence.bootstrap, "seed": evidence.seed}
+        return fit(records, "power", factor, by=(), hold_out=False, **options)[0]
+    except FinescaleError:
+        return None

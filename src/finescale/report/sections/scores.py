@@ -1,0 +1,63 @@
+"""The section about what finetuning does beyond its loss: generation, zero-shot, few-shot, forgetting."""
+
+from __future__ import annotations
+
+from finescale.advice.wording import factor_name
+from finescale.report.content import Content
+from finescale.report.evidence import TaskEvidence
+from finescale.report.markup import Html, folded, joined, table, tag
+from finescale.report.score_figures import KINDS
+from finescale.report.score_tables import scores_name
+from finescale.report.sections.parts import figure_html, missing
+
+_NEEDS = (
+    "Figures 6-9 and 11-14 and Table 7 need scores: an `evaluation:` block in the study file, or a table of "
+    "scores (--scores FILE)."
+)
+
+
+def scores(content: Content) -> Html:
+    """Figures 6-9 and 11-14, forgetting beside gain, Table 7."""
+    parts: list[Html] = []
+    if content.evidence.scores is None:
+        parts.append(missing(_NEEDS))
+    for task in content.evidence.tasks:
+        if len(content.evidence.tasks) > 1:
+            parts.append(tag("h3", task.task))
+        parts += _of_task(content, task)
+    if content.evidence.scores is not None:
+        parts += [tag("p", words, class_="small") for words in content.evidence.scores.notes]
+    return joined(*parts)
+
+
+def _of_task(content: Content, task: TaskEvidence) -> list[Html]:
+    drawn = {figure.number: (figure, panels) for figure, panels in content.figures.get(task.task, ())}
+    parts: list[Html] = []
+    if content.evidence.scores is not None:
+        parts += [figure_html(*drawn[kind.number]) for kind in KINDS if kind.number in drawn]
+        absent: dict[str, list[int]] = {}
+        for kind in KINDS:
+            if kind.number not in drawn:
+                what = {"zero_shot": "zero-shot scores"}.get(kind.split, _shots(kind.shots))
+                absent.setdefault(f"{what} at two values of {factor_name(kind.factor)}", []).append(
+                    kind.number
+                )
+        for what, numbers in absent.items():
+            many = f"s {', '.join(map(str, numbers))} need" if len(numbers) > 1 else f" {numbers[0]} needs"
+            parts.append(missing(f"Figure{many} {what}."))
+        own = [sheet for sheet in content.sheets if sheet.name == scores_name(task.task)]
+        parts += [folded("Scores at the base setting", *map(table, own))] if own else []
+    if 0 in drawn:
+        parts.append(figure_html(*drawn[0]))
+    else:
+        parts.append(
+            missing(
+                "Forgetting needs the loss on pretraining text before and after finetuning "
+                "(pretrain_loss_before, pretrain_loss_after), and the untuned models."
+            )
+        )
+    return parts
+
+
+def _shots(shots: int) -> str:
+    return {1: "one-shot scores", 5: "five-shot scores"}.get(shots, "generation scores")
