@@ -46,7 +46,7 @@ def test_a_second_report_removes_what_the_first_one_wrote_and_nothing_else(
     assert "single-variable-laws.csv" in first
     write_report(replace(evidence, bootstrap=0, tasks=()), Source("x"), tmp_path)
     assert "single-variable-laws.csv" not in {path.name for path in tmp_path.rglob("*.csv")}
-    assert not list(tmp_path.rglob("figure-*"))
+    assert not list(tmp_path.rglob("figure-1-*"))
     assert (tmp_path / "tables" / "mine.csv").exists()
 
 

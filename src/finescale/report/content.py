@@ -11,6 +11,7 @@ from finescale.report.decisions import Decision, crossover_sheet
 from finescale.report.evidence import Evidence
 from finescale.report.figures import Figure
 from finescale.report.findings import Answer, answer
+from finescale.report.paper_findings import Outcome, findings_sheet, paper_findings
 from finescale.report.score_tables import scores_at_base
 from finescale.report.shape import curve_laws
 from finescale.report.sheet import Sheet
@@ -65,6 +66,11 @@ def answers(evidence: Evidence) -> tuple[Answer, ...]:
     return tuple(answer(task, audit.untuned_rates(evidence, task.task)) for task in evidence.tasks)
 
 
+def tested(evidence: Evidence, decisions: Mapping[str, Decision | str]) -> list[Outcome]:
+    """The paper's findings, task by task."""
+    return [item for task in evidence.tasks for item in paper_findings(evidence, task, decisions[task.task])]
+
+
 def sheets(
     evidence: Evidence, found: Sequence[Answer], decisions: Mapping[str, Decision | str]
 ) -> tuple[Sheet, ...]:
@@ -72,6 +78,7 @@ def sheets(
     made = [
         *[verdict_sheet(item, task) for item, task in zip(found, evidence.tasks, strict=True)],
         *[crossover_sheet(made) for made in decisions.values() if isinstance(made, Decision)],
+        findings_sheet(tested(evidence, decisions), evidence),
         *paper_tables(evidence),
         *[curve_laws(task) for task in evidence.tasks],
         *[scores_at_base(evidence, task) for task in evidence.tasks],

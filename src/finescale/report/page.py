@@ -16,6 +16,7 @@ def html(content: Content) -> str:
         ("answer", "The answer", answer.answer(content)),
         ("explorer", "Ask for another model, data size or price", answer.explore(content)),
         ("crossovers", "Where the better method changes", answer.crossings(content)),
+        ("findings", "The paper's findings on these records", laws.findings(content)),
         ("figures", "The laws in pictures", laws.laws_in_pictures(content)),
         ("tables", "How well the laws predict, and their parameters", laws.law_tables(content)),
         ("holds", "Does the law hold?", laws.does_it_hold(content)),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from finescale.advice.setting import PAPER_FACTORS
-from finescale.advice.wording import capital, factor_name, listed, method_name
+from finescale.advice.wording import capital, chance, factor_name, listed, method_name
 from finescale.report.content import Content
 from finescale.report.figures import LAWS, NUMBERS
 from finescale.report.markup import Html, bullets, folded, joined, note, paragraphs, tag
+from finescale.report.paper_findings import CLAIMS, FINDINGS, opening
 from finescale.report.sections.parts import figure_html, missing, named
 from finescale.report.shape import bend_words, misfit_words, steps_words
+from finescale.report.sheet import Row
 
 _HOLDS = (
     "No sign in these records that the multiplicative law fails: it misses no more than the noise "
@@ -39,6 +41,29 @@ def laws_in_pictures(content: Content) -> Html:
     else:
         parts.append(figure_html(*content.base))
     return joined(*parts)
+
+
+def findings(content: Content) -> Html:
+    """The paper's findings, tested on these records: claim by claim, each test with its probability."""
+    sheet = next((sheet for sheet in content.sheets if sheet.name == FINDINGS), None)
+    if sheet is None:
+        return missing("This needs finished runs of a tuned model.")
+    parts: list[Html] = [tag("p", opening([row["verdict"] for row in sheet.rows]))]
+    several = len(content.evidence.tasks) > 1
+    for number, claim in CLAIMS.items():
+        tests = [_test(row, several) for row in sheet.rows if row["finding"] == number]
+        parts += [tag("h3", f"{number}. {claim}"), tag("ul", *tests, class_="tests")] if tests else []
+    return joined(*parts, *[tag("p", words, class_="small") for words in sheet.notes])
+
+
+def _test(row: Row, with_task: bool) -> Html:
+    """One test: the verdict with its probability, then what it rests on."""
+    chances = "" if row["probability"] is None else f", {chance(row['probability'])}"
+    told = row["verdict"] in ("agrees", "disagrees")
+    verdict = tag("span", f"{row['verdict']}{chances}", class_="told" if told else "soft")
+    who = f"{row['task']}: {row['who']}" if with_task else row["who"]
+    source = tag("span", f" ({row['evidence']})", class_="soft") if row["evidence"] else ""
+    return tag("li", verdict, tag("span", f"{capital(who)}: {row['here']}", source))
 
 
 def law_tables(content: Content) -> Html:
