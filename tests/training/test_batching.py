@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from finescale.training.batching import Encoded, collate, epoch_order, subset, whole_rows
+from finescale.training.batching import Encoded, collate, epoch_order, subset, take_share, whole_rows
 
 
 def examples(lengths, start=100):
@@ -54,6 +54,31 @@ def test_whole_rows_predict_the_next_token_where_the_loss_is():
     batch = whole_rows(rows, loss)
     assert batch.targets.tolist() == [3, 4, 5, 6, 7, 8, 9, 19]
     assert batch.predicting.tolist() == [2, 3, 4, 5, 6, 7, 8, 18]
+
+
+@pytest.mark.parametrize("prompt_length", [0, 5])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_share_of_a_batch_is_the_batch_of_every_second_example(prompt_length, packed):
+    given = examples([12, 30, 7, 25, 30])
+    whole = collate(given, 0, prompt_length, packed)
+    for part in (0, 1):
+        share, wanted = take_share(whole, part, 2), collate(given[part::2], 0, prompt_length, packed)
+        assert share is not None
+        for name, value in vars(wanted).items():
+            got = getattr(share, name)
+            assert (got is None) == (value is None)
+            assert value is None or np.array_equal(got, value)
+
+
+def test_a_share_of_whole_rows_keeps_their_losses_and_nothing_is_left_for_a_third_of_two():
+    rows, loss = np.arange(20).reshape(2, 10), np.arange(20).reshape(2, 10) % 3 == 0
+    batch = whole_rows(rows, loss)
+    share, wanted = take_share(batch, 1, 2), whole_rows(rows[1:], loss[1:])
+    assert share is not None
+    assert share.mask is None
+    for name in ("input_ids", "positions", "predicting", "targets"):
+        assert np.array_equal(getattr(share, name), getattr(wanted, name))
+    assert take_share(batch, 2, 3) is None
 
 
 def test_subsets_of_one_seed_are_nested_and_of_two_seeds_differ():

@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, WorkerCrashedError
+from ray.exceptions import (
+    NodeDiedError,
+    OutOfMemoryError,
+    RayError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from finescale.study.executors import pinned, usable_cores
@@ -106,7 +112,7 @@ class _Cluster:
         }
 
     def unseen(self, paths: Sequence[Path]) -> dict[str, list[Path]]:
-        """The paths that other nodes do not see, by node; a node that does not answer in time sees them."""
+        """The paths that nodes do not see, by node; one that died meanwhile or is slow is not asked again."""
         look = ray.remote(num_cpus=0, max_retries=0)(_missing)
         asked = {}
         for node in ray.nodes():
@@ -115,7 +121,12 @@ class _Cluster:
                 options = look.options(scheduling_strategy=there, runtime_env=self.environment(1))
                 asked[options.remote(paths)] = node["NodeManagerAddress"]
         answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=LOOK_SECONDS)
-        return {asked[ref]: found for ref in answered if (found := ray.get(ref))}
+        missing: dict[str, list[Path]] = {}
+        for ref in answered:
+            with contextlib.suppress(NodeDiedError, WorkerCrashedError, TaskUnschedulableError):
+                if found := ray.get(ref):
+                    missing[asked[ref]] = found
+        return missing
 
     def submit(self, run: str, function: str, arguments: tuple[Any, ...], needed: Resources) -> None:
         options: dict[str, Any] = {"num_cpus": needed.cpus, "num_gpus": needed.gpus or 0}

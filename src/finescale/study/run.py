@@ -17,11 +17,13 @@ from finescale.errors import UsageError
 from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
 from finescale.ladder import train_flops
 from finescale.spec import PlannedRun, RunSpec
+from finescale.study.distributed import keep, shared_out
 from finescale.study.expected import describe
 from finescale.study.memory import SAVE_MEMORY, out_of_memory, peak_memory
-from finescale.study.prepare import encoded_split, encoded_subset, keep_trained, open_base, task_of, wrap
+from finescale.study.prepare import encoded_split, encoded_subset, open_base, task_of, wrap
 from finescale.training.batching import Batch, collate, epoch_order
 from finescale.training.loop import Diverged, FrozenParameters, Progress, evaluation_steps, train
+from finescale.training.sharding import is_first, ranks
 from finescale.tuning.full import wrap_full
 
 CHECKED = 16
@@ -49,7 +51,7 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
     except (FrozenParameters, UsageError) as reason:
         record |= {"status": "failed", "error": str(reason)}
     except (MemoryError, RuntimeError) as reason:
-        if not out_of_memory(reason):
+        if not out_of_memory(reason) or ranks() > 1:  # the other processes of the run wait for this one
             raise
         record |= {"status": "failed", "error": _out_of_memory(spec)}
     record["wall_seconds"] = time.monotonic() - began
@@ -83,7 +85,7 @@ def _out_of_memory(spec: RunSpec) -> str:
 def _evaluate_untuned(spec: RunSpec) -> dict[str, object]:
     base = open_base(spec)
     _to_device(base.model)
-    tuned = wrap_full(base.model)
+    tuned = shared_out(spec, wrap_full(base.model))
     losses = {}
     for split, count in (("dev", spec.train.dev_examples), ("test", spec.test_examples)):
         examples = base.fit(encoded_split(spec, base, split, count)).examples
@@ -97,7 +99,7 @@ def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
     torch.manual_seed(spec.seed)  # dropout, where a model has it
     base, task, settings = open_base(spec), task_of(spec), spec.train
     _to_device(base.model)
-    tuned = wrap(spec, base)
+    tuned = shared_out(spec, wrap(spec, base))
     if settings.gradient_checkpointing:
         tuned.model.gradient_checkpointing_enable({"use_reentrant": False})
     pad, length = base.pad, tuned.prompt_length
@@ -148,7 +150,7 @@ def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
     )
     loss = evaluate(tuned, evaluation_batches(test.examples, pad, length, packed))
     trainable = tuned.trainable_params
-    keep_trained(planned, tuned, base, folder)
+    keep(planned, tuned, base, folder)
     return {
         "dev_loss": progress.best_loss,
         "test_loss": loss.mean,
@@ -179,7 +181,9 @@ def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
 
 
 def _to_device(model: PreTrainedModel) -> None:
-    """Moves a model to the GPU if there is one; quantised models are there already."""
+    """Moves a model to the GPU if there is one; shards go there one by one, quantised models are there."""
+    if ranks() > 1:
+        return
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if model.device.type != device.type:
         model.to(device)  # pyright: ignore[reportArgumentType]
@@ -187,6 +191,8 @@ def _to_device(model: PreTrainedModel) -> None:
 
 def _write_curve(folder: Path, progress: Progress, notes: Mapping[str, object]) -> None:
     """The dev curve and gradient norms of a run, beside its record."""
+    if not is_first():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     curve = {"dev_loss": progress.dev_curve, "gradient_norm": progress.gradient_norms, **notes}
     (folder / "curve.json").write_text(json.dumps(curve), encoding="utf-8")

@@ -136,6 +136,43 @@ def whole_rows(rows: np.ndarray, loss: np.ndarray) -> Batch:
     )
 
 
+def take_share(batch: Batch, part: int, parts: int) -> Batch | None:
+    """Every `parts`-th example of a batch from `part` on (padded or whole: every such row).
+
+    Args:
+        batch: A batch on the CPU.
+        part: Which part, from 0.
+        parts: How many there are; together they are the batch.
+
+    Returns:
+        The part's batch; None where nothing is left for it.
+    """
+    rows, width = batch.input_ids.shape
+    packed = batch.mask is not None and batch.mask.dtype == LENGTHS
+    lengths = batch.mask.flatten() if packed and batch.mask is not None else torch.full((rows,), width)
+    ends = lengths.cumsum(0).tolist()
+    chosen = torch.arange(part, len(lengths), parts)
+    if len(chosen) == 0:
+        return None
+    taken = torch.cat([torch.arange(ends[i] - int(lengths[i]), ends[i]) for i in chosen.tolist()])
+    place = torch.full((rows * width,), -1).scatter(0, taken, torch.arange(len(taken)))
+    predicting = place[batch.predicting]
+    mask = batch.mask
+    if mask is not None:
+        mask = mask[..., chosen] if packed else mask[chosen]
+    prompt = None if batch.soft_prompt is None else place[batch.soft_prompt]
+    shape = (1, -1) if packed else (-1, width)
+    return Batch(
+        input_ids=batch.input_ids.reshape(-1)[taken].reshape(shape),
+        positions=batch.positions.reshape(-1)[taken].reshape(shape),
+        mask=mask,
+        predicting=predicting[predicting >= 0],
+        targets=batch.targets[predicting >= 0],
+        soft_prompt=None if prompt is None else prompt[prompt >= 0],
+        tokens=len(taken) if packed or mask is None else int(mask.sum()),
+    )
+
+
 @lru_cache(maxsize=2)
 def epoch_order(examples: int, epoch: int, seed: int) -> np.ndarray:
     """The order of the examples in an epoch [examples]: a permutation drawn from the seed and the epoch."""

@@ -12,6 +12,7 @@ import torch
 from finescale.spec import OptimizerSpec
 from finescale.training.batching import Batch
 from finescale.training.optimizers import build_optimizer, cosine
+from finescale.training.sharding import whole
 from finescale.tuning.tuned import Tuned
 
 MOVED_AFTER = 4
@@ -163,7 +164,7 @@ def train(
 
 def _gradient_norm(parameters: list[torch.nn.Parameter]) -> float:
     gradients = [p.grad for p in parameters if p.grad is not None]
-    return float(torch.nn.utils.get_total_norm(gradients))
+    return float(whole(torch.nn.utils.get_total_norm(gradients)))
 
 
 def _check_moved(tuned: Tuned, start: dict[str, torch.Tensor], steps: int) -> None:

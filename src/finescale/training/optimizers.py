@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from finescale.spec import OptimizerSpec
+from finescale.training.sharding import sharded_like, whole
 
 FACTORED_FROM = 128
 """T5X factors the second moment only where both dimensions have at least this many entries."""
@@ -19,7 +20,8 @@ class Adafactor(torch.optim.Optimizer):
 
     Second-moment decay 1 - t^-0.8, update clipping at RMS 1, epsilons 1e-30 (squared gradient) and 1e-3
     (smallest parameter scale), no momentum. With `parameter_scaling` the learning rate is relative to the RMS
-    of each tensor. Weight decay is multiplied by the learning rate.
+    of each tensor. Weight decay is multiplied by the learning rate. Of a sharded tensor every process keeps
+    the full statistics and computes the full update, one tensor after another: the numbers of one process.
     """
 
     def __init__(
@@ -64,8 +66,8 @@ class Adafactor(torch.optim.Optimizer):
 
     def _update(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
-        gradient = parameter.grad
-        assert gradient is not None
+        assert parameter.grad is not None
+        gradient = whole(parameter.grad)
         squared = gradient.square().add_(group["epsilons"][0])
         step = state.get("step", 0) + 1
         state["step"] = step
@@ -73,7 +75,7 @@ class Adafactor(torch.optim.Optimizer):
         axes = factored_axes(parameter.shape)
         if axes is None:
             if "second" not in state:
-                state["second"] = torch.zeros_like(parameter)
+                state["second"] = torch.zeros_like(gradient)
             second = state["second"].lerp_(squared, 1.0 - keep)
             update = gradient * second.rsqrt()
         else:
@@ -89,10 +91,10 @@ class Adafactor(torch.optim.Optimizer):
         rms = _rms(update)
         step_size = group["lr"] / max(1.0, rms / group["clipping"])
         if group["parameter_scaling"]:
-            step_size *= max(_rms(parameter), group["epsilons"][1])
+            step_size *= max(_rms(whole(parameter)), group["epsilons"][1])
         if group["weight_decay"]:
             parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
-        parameter.add_(update, alpha=-step_size)
+        parameter.add_(sharded_like(update, parameter), alpha=-step_size)
 
 
 def factored_axes(shape: torch.Size) -> tuple[int, int] | None:
