@@ -1,17 +1,30 @@
-"""Wall time of `finescale advise` and `finescale report` on simulated runs, process start included.
+"""How long advice, the report and its page take: 1,000 simulated runs, 100,000, and the runs in examples/.
 
-python benchmarks/advising.py                # 1,000 runs
-python benchmarks/advising.py --runs 100000  # the report's large table
+advise_seconds            finescale advise examples/nano_full.parquet, process start included (median)
+advise_1k_seconds         the same on 1,000 simulated runs
+report_1k_seconds         finescale report on 1,000 simulated runs
+report_100k_seconds       the same on 100,000
+page_interactive_seconds  from the page's load event until its explorer has answered (median)
+page_open_seconds         from the navigation's start until then
+explorer_move_ms          one step of a slider until the numbers and the curves are there (the slowest of
+                          data size, model size and price; median of 40 steps each)
+models_seconds            finescale advise on 30 real models, each with a curve of its own, one task
+
+python benchmarks/advising.py [--large 100000] [--repeat 5] [--shared ../shared] [--no-keep]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,6 +33,8 @@ from report import publish
 LAWS = {"full": (60.0, 0.14, 0.12, 0.9), "lora": (24.0, 0.12, 0.06, 0.9), "prompt": (20.0, 0.12, 0.05, 1.3)}
 """A, alpha, beta, E of the multiplicative law behind each method's runs."""
 SIZES, SEEDS, NOISE = 6, 3, 0.005
+STEPS = 40
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def simulated(runs: int) -> pl.DataFrame:
@@ -33,39 +48,113 @@ def simulated(runs: int) -> pl.DataFrame:
                 loss = A * size**-alpha * examples**-beta + E + NOISE * rng.standard_normal(SEEDS)
                 flops = (6 if method == "full" else 4) * size * examples * 100
                 row = {"task": "simulated", "method": method, "model_params": size, "train_flops": flops}
-                row |= {"finetune_examples": examples, "lr_tuned": True}
+                row |= {"finetune_examples": examples, "lr_tuned": True, "wall_seconds": flops / 1e14}
                 rows += [row | {"seed": seed, "test_loss": float(loss[seed])} for seed in range(SEEDS)]
     return pl.DataFrame(rows)
 
 
-def seconds(*arguments: str) -> float:
+def seconds(*arguments: str | Path) -> float:
     """Wall time of one command."""
+    code = "from finescale.cli import main; main()"
     start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-c", "from finescale.cli import main; main()", *arguments],
-        check=True,
-        capture_output=True,
-    )
+    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, capture_output=True)
     return time.perf_counter() - start
+
+
+def middle(repeat: int, *arguments: str | Path) -> float:
+    """Median wall time of one command."""
+    return float(np.median([seconds(*arguments) for _ in range(repeat)]))
+
+
+MOVE = """
+async (steps) => {
+  const inputs = [...document.querySelectorAll(".explorer input")], slowest = [];
+  for (const input of inputs) {
+    const times = [];
+    for (let k = 1; k <= steps; k++) {
+      input.value = Math.round((k * input.max) / (steps + 1));
+      const start = performance.now();
+      input.dispatchEvent(new Event("input"));
+      document.body.getBoundingClientRect();  // the layout that the change asks for
+      times.push(performance.now() - start);
+      await new Promise(requestAnimationFrame);
+    }
+    slowest.push(times.sort((a, b) => a - b)[steps >> 1]);
+  }
+  return Math.max(...slowest);
+}
+"""
+READY = """
+() => new Promise((done) => {
+  const look = () => {
+    const shown = [...document.querySelectorAll(".explorer")].every((one) => one.querySelector(".plot svg"));
+    if (shown) requestAnimationFrame(() => done(performance.now())); else requestAnimationFrame(look);
+  };
+  look();
+})
+"""
+"""Milliseconds since the navigation's start at which every explorer has answered and was painted."""
+
+
+def browsed(page: Path, repeat: int) -> dict[str, float | None]:
+    """How fast the page is in a browser; None where there is none."""
+    names = ("page_open_seconds", "page_interactive_seconds", "explorer_move_ms")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None or find_spec("playwright") is None:
+        print("advising: no playwright or no Chromium, so the page is not timed", file=sys.stderr)
+        return dict.fromkeys(names)
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - an optional package
+
+    opened, after, moves = [], [], []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        for _ in range(repeat):
+            tab: Any = browser.new_page(viewport={"width": 1200, "height": 900})
+            tab.goto(page.as_uri(), wait_until="commit")
+            ready = tab.evaluate(READY)
+            tab.wait_for_load_state("load")
+            loaded = tab.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+            opened.append(ready / 1e3)
+            after.append(max(0.0, ready - loaded) / 1e3)
+            moves.append(tab.evaluate(MOVE, STEPS))
+            tab.close()
+        browser.close()
+    return dict(zip(names, (float(np.median(found)) for found in (opened, after, moves)), strict=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--repeat", type=int, default=3, help="advise is timed so often; the median counts")
+    parser.add_argument("--large", type=int, default=100_000, help="runs of the large table; 0: none")
+    parser.add_argument("--repeat", type=int, default=5, help="times that all but reports are taken")
+    parser.add_argument("--shared", default=os.environ.get("FINESCALE_SHARED", "../shared"))
     parser.add_argument("--no-keep", dest="keep", action="store_false", help="do not write the results")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / "runs.parquet"
-        frame = simulated(options.runs)
-        frame.write_parquet(table)
-        times = [seconds("advise", str(table), "--json", f"{folder}/x.json") for _ in range(options.repeat)]
-        report = seconds("report", str(table), "--out", f"{folder}/page")
-        size = (Path(folder) / "page" / "index.html").stat().st_size
-    figures = {"runs": frame.height, "advise_seconds": float(np.median(times)), "report_seconds": report}
-    publish("advising", figures | {"page_megabytes": size / 1e6}, keep=options.keep)
+    figures: dict[str, float | None] = {}
+    example = ROOT / "examples" / "nano_full.parquet"
+    figures["advise_seconds"] = middle(options.repeat, "advise", example, "--examples", "50000")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for words, runs in (("1k", 1000), ("100k", options.large)):
+            if not runs:
+                continue
+            table, out = folder / f"{words}.parquet", folder / words
+            frame = simulated(runs)
+            frame.write_parquet(table)
+            figures[f"runs_{words}"] = frame.height
+            if words == "1k":
+                figures["advise_1k_seconds"] = middle(options.repeat, "advise", table)
+            figures[f"report_{words}_seconds"] = seconds("report", table, "--out", out)
+            figures[f"page_{words}_megabytes"] = (out / "index.html").stat().st_size / 1e6
+        seconds("report", example, "--out", folder / "nano")
+        figures |= browsed(folder / "nano" / "index.html", options.repeat)
+    models = Path(options.shared) / "runs" / "full_tuning_30_models.csv"
+    if models.exists():
+        figures["models_seconds"] = seconds("advise", models, "--task", "flan")
+    else:
+        print(f"advising: no {models}, so no table of 30 models", file=sys.stderr)
+    publish("advising", figures, packages=("playwright", "altair", "vl-convert-python"), keep=options.keep)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ design that knows the law. The law is then fitted to the runs, to see that the e
                                (medians over studies)
     planning_cost_ratio_open   models from 0.125B and D_f from 1/16 of the grid's smallest: cost over the
                                grid's, the worst task and method
+    planning_cost_by_error     the same asked of fitted laws: money over the limit at which their mean
+                               absolute held-out error equals the grid's (medians over all studies)
+    planning_limit_by_error    that of the yardstick's own runs: the law's curvature and the kind of mean keep
+                               it from 1; planning_cost_over_limit_by_error: the two divided
     planning_error_over_grid   mean absolute held-out error of the fitted laws at 1.25 x the limit over the
                                grid's (median over all studies); open: at 2 x the limit
     planning_rms_over_grid     the same of root mean squares, which is what the limit is about
@@ -40,9 +44,9 @@ from paper_tables import examples  # pyright: ignore[reportMissingImports] - bes
 from report import publish
 
 import finescale as fs
-from finescale.advice.design_beliefs import PRIORS, Prior, Settings, fit_normal
-from finescale.advice.design_known import Known
-from finescale.advice.design_search import Problem, best_shares
+from finescale.advice.design.beliefs import PRIORS, Prior, Settings, fit_normal
+from finescale.advice.design.known import Known
+from finescale.advice.design.search import Problem, best_shares
 from finescale.laws.formulas import LAWS
 
 Array = np.ndarray[Any, Any]
@@ -114,8 +118,12 @@ def variance(place: Setup, theta: Array, information: Array) -> Array:
     return np.einsum("spq,sqp->s", target, np.linalg.inv(information))
 
 
-def limits(place: Setup, theta: Array) -> tuple[Array, Array]:
-    """Cost of the V-optimal design that knows the law and is as good as the grid; the grid's variance."""
+def limits(place: Setup, theta: Array) -> tuple[Array, Array, Array]:
+    """The V-optimal design that knows the law and is as good as the grid.
+
+    Returns:
+        Its cost [studies], its runs [studies, N] (not whole numbers), the grid's V [studies].
+    """
     slopes = place.held_out.slopes(theta)
     target = np.swapaxes(slopes, -1, -2) @ slopes / slopes.shape[-2]
     n, one = place.cost.size, np.ones(len(theta))
@@ -129,7 +137,8 @@ def limits(place: Setup, theta: Array) -> tuple[Array, Array]:
     )
     runs = best_shares(problem, one, np.full((len(theta), n), np.inf), steps=2000)
     grid = variance(place, theta, told(place.grid, theta, np.full(place.grid.x.size, 3.0)))
-    return problem.variance(runs)[:, 0] / grid, grid
+    cost = problem.variance(runs)[:, 0] / grid
+    return cost, runs * cost[:, None], grid
 
 
 def least_squares(settings: Settings, runs: Array, mean: Array, start: Array) -> Array:
@@ -155,15 +164,18 @@ def simulate(
     Returns:
         By name and study: ``limit`` and ``cost`` (both over the grid's cost; NaN where the last stage was not
         enough), ``error`` at ``tested`` x the limit, ``grid_error``, ``nearest`` (distance of the nearest
-        run from a held-out setting); and ``sample``: runs and means of the first study, with its fit.
+        run from a held-out setting); ``spent`` [stages], ``errors`` and ``yardstick`` [stages, 2, studies]:
+        the money of each stage over the limit, and the errors of laws that were fitted to the planned runs
+        and to the yardstick's runs for that money; ``sample``: runs and means of the first study, its fit.
     """
-    limit, grid = limits(place, theta)
+    limit, best, grid = limits(place, theta)
     studies, n = len(theta), place.cost.size
     known = Known(
         PRIORS["model_params"], place.candidates, place.held_out, place.cost, NOISE, 0.0,
         np.zeros((studies, n)), np.zeros((studies, n)),
     )  # fmt: skip
-    cost, tested_at = np.full(studies, np.nan), known
+    cost, tested_at, found = np.full(studies, np.nan), known, theta
+    errors, yardstick = [], []
     for stage in stages:
         spent = (known.runs * known.cost).sum(-1)
         more = known.next_runs(stage * limit - spent, rng, check_share=SHARE)
@@ -175,8 +187,11 @@ def simulate(
         ratio = variance(place, theta, told(place.candidates, theta, runs) + 1e-9 * np.eye(4)) / grid
         reached = np.isnan(cost) & (ratio <= 1)
         cost[reached] = (spent * ratio)[reached]
-        tested_at = known if stage == tested else tested_at
-    found = least_squares(place.candidates, tested_at.runs, tested_at.mean, theta)
+        fitted = least_squares(place.candidates, runs, mean, theta)
+        errors.append(off(place, fitted, theta))
+        yardstick.append(off(place, _measured(place, stage * best, theta, rng), theta))
+        if stage == tested:
+            tested_at, found = known, fitted
     three = np.full((studies, place.grid.x.size), 3.0)
     drawn = place.grid.loss(theta) + NOISE / np.sqrt(3) * rng.standard_normal(three.shape)
     grid_error = off(place, least_squares(place.grid, three, drawn, theta), theta)
@@ -185,10 +200,20 @@ def simulate(
         "limit": limit / place.grid_cost,
         "cost": cost / place.grid_cost,
         "error": off(place, found, theta),
+        "spent": np.array(stages),
+        "errors": np.stack(errors),
+        "yardstick": np.stack(yardstick),
         "grid_error": grid_error,
         "nearest": nearest,
         "sample": (tested_at.runs[0], tested_at.mean[0], found[0]),
     }
+
+
+def _measured(place: Setup, runs: Array, theta: Array, rng: np.random.Generator) -> Array:
+    """The law fitted to simulated runs of a design, [studies, 4]."""
+    runs = np.where(runs > 1e-6 * runs.max(axis=-1, keepdims=True), runs, 0.0)
+    noise = NOISE / np.sqrt(np.where(runs > 0, runs, 1.0)) * rng.standard_normal(runs.shape)
+    return least_squares(place.candidates, runs, place.candidates.loss(theta) + noise, theta)
 
 
 def checked(place: Setup, sample: tuple[Array, Array, Array]) -> float:
@@ -298,6 +323,8 @@ def main() -> None:
                 "error over grid": error_ratio([found]),
                 "rms over grid": rms_ratio([found]),
                 "nearest": np.median(found["nearest"]),
+                "cost by error": cost_by_error([found], "errors", 0),
+                "yardstick by error": cost_by_error([found], "yardstick", 0),
             }
             kind = "small models" if small else "the grid's settings"
             words = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
@@ -315,6 +342,10 @@ def main() -> None:
         "planning_limit_most": max(limit),
         "planning_limit_open_least": min(limit_open),
         "planning_limit_open_most": max(limit_open),
+        "planning_cost_by_error": cost_by_error(closed, "errors", 0),
+        "planning_limit_by_error": cost_by_error(closed, "yardstick", 0),
+        "planning_cost_by_error_open": cost_by_error(opened, "errors", 0),
+        "planning_limit_by_error_open": cost_by_error(opened, "yardstick", 0),
         "planning_error_over_grid": error_ratio(closed),
         "planning_error_over_grid_open": error_ratio(opened),
         "planning_rms_over_grid": rms_ratio(closed),
@@ -323,6 +354,10 @@ def main() -> None:
         "planning_check_share": SHARE,
         "studies": float(sum(len(found["cost"]) for found in closed + opened)),
     }
+    by_error = [cost_by_error(closed, name, 0) for name in ("errors", "yardstick")]
+    figures["planning_cost_over_limit_by_error"] = by_error[0] / by_error[1]
+    ratios = [cost_by_error([one], "errors", 0) * float(np.median(one["limit"])) for one in opened]
+    figures["planning_cost_ratio_open_by_error"] = max(ratios)
     figures |= replayed(real, options.orders)
     figures["seconds"] = time.perf_counter() - began
     publish("planning", {name: _short(value) for name, value in figures.items()}, keep=not options.no_keep)
@@ -331,6 +366,20 @@ def main() -> None:
 def middle(values: Array) -> float:
     """The median; studies that did not get there count as infinitely dear."""
     return float(np.median(np.where(np.isnan(values), np.inf, values)))
+
+
+def cost_by_error(found: list[dict[str, Any]], name: str, kind: int) -> float:
+    """Money over the limit at which fitted laws are as far off as the grid's, in the median over studies.
+
+    Args:
+        found: Setups.
+        name: ``errors`` (planned) or ``yardstick``.
+        kind: 0: mean absolute, 1: root mean square over the held-out settings of a study.
+    """
+    scaled = [one[name][:, kind] / np.median(one["grid_error"][kind]) for one in found]
+    middle_error = np.median(np.concatenate(scaled, axis=1), axis=1)  # [stages]
+    slope, level = np.polyfit(np.log(found[0]["spent"]), np.log(middle_error), 1)
+    return float(np.exp(-level / slope))
 
 
 def error_ratio(found: list[dict[str, Any]]) -> float:
@@ -351,7 +400,7 @@ def replayed(path: Path, orders: int) -> dict[str, float | None]:
     if not path.exists():
         print(f"planning: no {path}, so no replay", file=sys.stderr)
         return dict.fromkeys(names)
-    from finescale.advice.design import BEND  # noqa: PLC0415
+    from finescale.advice.design.planner import BEND  # noqa: PLC0415
 
     errors = replay(*curves(path), BEND, orders)
     for name, error in errors.items():

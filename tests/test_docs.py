@@ -1,10 +1,13 @@
 """The documentation builds without a warning, and the README names files that exist."""
 
+import copy
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,6 +20,26 @@ def test_the_documentation_builds_without_a_warning(tmp_path):
     )
     assert built.returncode == 0, built.stderr
     assert (tmp_path / "html" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_shows_what_it_is_kept_with():
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    kept = nbformat.read(ROOT / "docs" / "notebook.ipynb", as_version=4)
+    run = copy.deepcopy(kept)
+    where = {"metadata": {"path": str(ROOT / "docs")}}
+    nbclient.NotebookClient(run, timeout=600, kernel_name="python3", resources=where).execute()
+    shown = [cell for cell in run.cells if cell.cell_type == "code"]
+    before = [cell for cell in kept.cells if cell.cell_type == "code"]
+    assert [_tags(cell) for cell in shown] == [_tags(cell) for cell in before]
+    assert sum(any("table" in tags for tags in _tags(cell)) for cell in shown) >= 7
+
+
+def _tags(cell):
+    """The HTML elements of each output, without the numbers in them."""
+    pages = [output.get("data", {}).get("text/html", "") for output in cell.outputs]
+    return [re.findall(r"<(\w+)", page) for page in pages]
 
 
 def test_every_file_that_the_readme_links_to_exists():

@@ -23,6 +23,7 @@ _WHERE = {
     "recommend": "finescale.advice.recommend",
     "crossovers": "finescale.advice.critical",
     "Advice": "finescale.advice.answers",
+    "plan": "finescale.advice.design.plan",
 }
 __all__ = ["__version__", *sorted(_WHERE)]  # noqa: PLE0604 - names that __getattr__ finds
 

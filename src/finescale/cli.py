@@ -242,24 +242,22 @@ def plan(
     """Find the next runs that tell most about a prediction, or a choice of method, for their cost."""
     import shlex
 
-    from finescale.advice.design_commands import Asked, plan_command
+    from finescale.advice.design.commands import plan_command
     from finescale.laws.commands import Table
 
-    command = shlex.join(["finescale", *sys.argv[1:]])
-    asked = Asked(
+    options = {"seeds": seeds, "noise": noise, "bend": bend, "check_share": check_share, "seed": seed}
+    options |= {"task": task, "methods": tuple(method or ()), "tokens_per_example": tokens_per_example}
+    plan_command(
+        Table(source, loss, column or []),
         target,
         budget,
-        task,
-        method or (),
-        values or (),
-        examples or (),
-        tokens_per_example,
-        out,
-        json,
-        command,
+        values=values or (),
+        examples=examples or (),
+        out=out,
+        to=json,
+        command=shlex.join(["finescale", *sys.argv[1:]]),
+        **options,
     )
-    options = {"seeds": seeds, "noise": noise, "bend": bend, "check_share": check_share, "seed": seed}
-    plan_command(Table(source, loss, column or []), asked, **options)
 
 
 @app.command()

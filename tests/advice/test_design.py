@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 import finescale as fs
 from finescale.advice.cost import costs
-from finescale.advice.design import plan
-from finescale.advice.design_commands import Asked, plan_command
-from finescale.advice.design_records import most_seen
-from finescale.advice.design_settings import between, of_runs, of_study
-from finescale.advice.design_study import continued
+from finescale.advice.design.commands import plan_command
+from finescale.advice.design.planner import plan_runs
+from finescale.advice.design.records import most_seen
+from finescale.advice.design.settings import between, of_runs, of_study
+from finescale.advice.design.study import continued
 from finescale.cli import app
 from finescale.errors import DataError, UsageError
 from finescale.laws.commands import Table
@@ -31,7 +31,7 @@ def made(frame: pl.DataFrame, budget: float = 1e17, methods: tuple[str, ...] = (
     task, tuned, base = most_seen(records, None)
     choices = of_runs(tuned, "model_params", base, methods=methods)
     target = options.pop("target", TARGET)
-    return plan(records, target, budget, choices=choices, costs=costs(tuned), task=task, **options)
+    return plan_runs(records, target, budget, choices=choices, costs=costs(tuned), task=task, **options)
 
 
 def few() -> pl.DataFrame:
@@ -158,7 +158,7 @@ def nano_plan(budget: float = 1e13):
     )
     prices = costs(rows, tokens_per_example=246)
     target = {"model_params": 3e6, "finetune_examples": 8192.0}
-    return study, plan(None, target, budget, choices=choices, costs=prices, task="mini-en-de")
+    return study, plan_runs(None, target, budget, choices=choices, costs=prices, task="mini-en-de")
 
 
 def test_a_study_that_has_not_run_is_planned_from_the_prior():
@@ -202,7 +202,7 @@ def test_the_command_writes_a_study_that_run_takes(tmp_path, monkeypatch):
     words = ["plan", "studies/nano.yaml", "--target", "model_params=3e6,finetune_examples=8192"]
     words += ["--budget", "1e13", "--tokens-per-example", "246", "--out", str(out)]
     words += ["--json", str(tmp_path / "plan.json")]
-    monkeypatch.setattr("finescale.advice.design_commands.RESULTS", tmp_path / "none")
+    monkeypatch.setattr("finescale.advice.design.plan.RESULTS", tmp_path / "none")
     shown = CliRunner().invoke(app, words, catch_exceptions=False)
     assert shown.exit_code == 0, shown.output
     written = json.loads((tmp_path / "plan.json").read_text())
@@ -214,9 +214,9 @@ def test_the_command_writes_a_study_that_run_takes(tmp_path, monkeypatch):
 
 def test_a_table_cannot_be_written_as_a_study(tmp_path):
     few().write_csv(tmp_path / "runs.csv")
-    asked = Asked("model_params=1e9,finetune_examples=1e5", 1e17, methods=("lora",), out=tmp_path / "x.yaml")
+    table, target = Table(str(tmp_path / "runs.csv")), "model_params=1e9,finetune_examples=1e5"
     with pytest.raises(UsageError, match="--out continues a study"):
-        plan_command(Table(str(tmp_path / "runs.csv")), asked)
+        plan_command(table, target, 1e17, methods=("lora",), out=tmp_path / "x.yaml")
     assert not (tmp_path / "x.yaml").exists()
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import polars as pl
 import pytest
 from synthetic import base_only, study_frame
@@ -173,4 +175,8 @@ def test_numbers_read_well() -> None:
         "16B",
     ]
     assert [nats(value) for value in (4.00891, 0.0004, 0.00001, None)] == ["4.009", "0.0004", "0.000", "-"]
-    assert slug("<script>alert(1)</script>") == "script-alert-1-script"
+    assert re.fullmatch(r"script-alert-1-script-[0-9a-f]{8}", slug("<script>alert(1)</script>"))
+    names = ["mini-en-de", "a b", "a-b", "A-b", "../../a-b", "翻译", "摘要", "x" * 61, "x" * 62]
+    assert slug(names[0]) == names[0]
+    assert len({slug(name) for name in names}) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9-]{1,70}", slug(name)) for name in names)

@@ -157,10 +157,20 @@ class Crossovers:
         }
 
     def _repr_html_(self) -> str:
-        from html import escape  # noqa: PLC0415 - only in notebooks
+        from finescale.advice.display import crossovers_html  # noqa: PLC0415 - only in notebooks
 
-        items = "".join(f"<li>{escape(point.words)}</li>" for point in self.points)
-        return f"<p><b>{escape(self.sentence)}</b></p><ul>{items}</ul>"
+        return crossovers_html([self])
+
+
+class Pairs(tuple[Crossovers, ...]):
+    """The crossovers of several pairs of methods: a tuple that a notebook shows as one table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from finescale.advice.display import crossovers_html  # noqa: PLC0415 - only in notebooks
+
+        return crossovers_html(self)
 
 
 def crossovers(
@@ -168,7 +178,7 @@ def crossovers(
     values: Sequence[float] | None = None,
     *,
     within: tuple[float, float] | None = None,
-) -> tuple[Crossovers, ...]:
+) -> Pairs:
     """The crossovers of every pair of methods along the factor of their laws.
 
     Args:
@@ -203,7 +213,7 @@ def crossovers(
             with np.errstate(over="ignore"):
                 equal = float(H * np.float64(value) ** gamma) if value is not None else math.nan
             found[one, other].append(_critical_point(scans[one], scans[other], value, equal))
-    return tuple(
+    return Pairs(
         Crossovers(
             {"task": laws[0].by["task"]} if "task" in laws[0].by else {},
             name_of(laws[one]),

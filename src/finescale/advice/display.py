@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from finescale.advice.answers import Advice, Gain, Option
 from finescale.advice.wording import capital, chance, count, hours, method_name, nats, number
+from finescale.laws.display import Cells, bullets
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,28 +66,30 @@ def option_columns(advice: Advice) -> Columns:
 
 def crossover_table(found: Sequence[Crossovers]) -> Table:
     """One row a pair and value of the factor."""
-    from rich.table import Table  # noqa: PLC0415
+    return crossover_cells(found).table()
 
+
+def crossover_cells(found: Sequence[Crossovers]) -> Cells:
+    """One row a pair and value of the factor: who is ahead up to where, and in how many draws they cross."""
     low, high = found[0].within
-    title = f"crossovers from {count(low)} to {count(high)} examples"
-    shown = Table(title=title, title_justify="left", header_style="bold")
-    for heading in ("pair", found[0].factor or "factor"):
-        shown.add_column(heading, overflow="fold")
-    shown.add_column("who is ahead", overflow="fold")
-    shown.add_column("draws that cross", justify="right")
-    equal = any(math.isfinite(pair.H) for pair in found)
-    if equal:
-        shown.add_column("equal reducible loss (not the crossover)", justify="right")
-    for pair in found:
-        for point in pair.points:
-            shown.add_row(
-                _plain(f"{method_name(pair.first)} / {method_name(pair.second)}"),
-                "-" if point.at is None else count(point.at),
-                _plain(point.ahead),
-                chance(point.probability),
-                *([count(point.equal_reducible)] if equal else []),
-            )
-    return shown
+    points = [(pair, point) for pair in found for point in pair.points]
+    words = {"pair": [f"{method_name(pair.first)} / {method_name(pair.second)}" for pair, _ in points]}
+    if found[0].factor:
+        words[found[0].factor] = [count(point.at) for _, point in points]
+    words["who is ahead"] = [point.ahead for _, point in points]
+    numbers = {"draws that cross": [chance(point.probability) for _, point in points]}
+    if any(math.isfinite(pair.H) for pair in found):
+        equal = [count(point.equal_reducible) for _, point in points]
+        numbers["equal reducible loss (not the crossover)"] = equal
+    return Cells(f"crossovers from {count(low)} to {count(high)} examples", words, numbers)
+
+
+def crossovers_html(found: Sequence[Crossovers]) -> str:
+    """Crossovers for a notebook; every text is escaped."""
+    if not found:
+        return "<p>No crossovers.</p>"
+    shown = crossover_cells(found).html()
+    return shown + bullets([pair.sentence for pair in found])
 
 
 def advice_html(advice: Advice) -> str:
@@ -97,13 +100,12 @@ def advice_html(advice: Advice) -> str:
         "<tr>" + "".join(f"<td>{escape(cell(option))}</td>" for _, cell in columns) + "</tr>"
         for option in advice.options
     ]
-    settle = "".join(f"<li>{escape(run.words)}</li>" for run in advice.settle)
-    notes = "".join(f"<li>{escape(note)}</li>" for note in advice.notes)
+    settle = bullets([run.words for run in advice.settle])
     parts = [
         f"<p><b>{escape(advice.sentence)}</b></p>",
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>",
-        f"<p>These runs would settle it:</p><ul>{settle}</ul>" if settle else "",
-        f"<ul>{notes}</ul>" if notes else "",
+        f"<p>These runs would settle it:</p>{settle}" if settle else "",
+        bullets(advice.notes),
     ]
     return "".join(parts)
 

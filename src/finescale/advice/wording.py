@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from zlib import crc32
 
 METHODS = {"full": "full tuning", "lora": "LoRA", "prompt": "prompt tuning", "none": "untuned"}
 FACTOR_NAMES = {
@@ -99,5 +100,9 @@ def capital(sentence: str) -> str:
 
 
 def slug(name: str) -> str:
-    """A file name's part that is safe anywhere, made from any name."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "task"
+    """A file name's part that is safe anywhere and differs for different names.
+
+    A name that is not safe as it stands (letters other than a-z, signs, length) gets a checksum.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60].rstrip("-")
+    return plain if plain == name else f"{plain or 'task'}-{crc32(name.encode()):08x}"

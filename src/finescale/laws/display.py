@@ -16,6 +16,10 @@ from finescale.laws.fitted import FittedLaw, Prediction
 if TYPE_CHECKING:
     import polars as pl
 
+_PREDICTED = "predicted loss, nats per target token"
+_MOST_ROWS = 30
+"""A notebook shows so many rows of predictions."""
+
 
 def number(value: float, digits: int = 3) -> str:
     """A number for a table; a dash where there is none."""
@@ -104,7 +108,7 @@ def prediction_cells(laws: Sequence[FittedLaw], predictions: Sequence[Prediction
         "interval of the mean": [_range(one.low, one.high) for one in predictions],
         "interval of a new run": [_range(one.run_low, one.run_high) for one in predictions],
     }
-    return Cells("predicted loss, nats per target token", words, numbers)
+    return Cells(_PREDICTED, words, numbers)
 
 
 def comparison_cells(table: pl.DataFrame) -> Cells:
@@ -144,9 +148,36 @@ def _cell(value: object) -> str:
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def prediction_html(found: Prediction) -> str:
+    """Predictions for a notebook, the first of them where there are many; every text is escaped."""
+    columns = [np.ravel(np.asarray(values, dtype=float)) for values in found.at.values()]
+    words = {
+        name: [number(value, 6) for value in values[:_MOST_ROWS]]
+        for name, values in zip(found.at, columns, strict=True)
+    }
+    ends = {
+        "interval of the mean": (found.low, found.high),
+        "interval of a new run": (found.run_low, found.run_high),
+    }
+    value = np.ravel(found.value)
+    numbers = {"mean": [number(float(one), 5) for one in value[:_MOST_ROWS]]}
+    for name, (low, high) in ends.items():
+        if np.isfinite(low).any():
+            pairs = zip(np.ravel(low)[:_MOST_ROWS], np.ravel(high)[:_MOST_ROWS], strict=True)
+            numbers[name] = [_range(a, b) for a, b in pairs]
+    lines = [f"look: {status}" for status in found.status]
+    lines += [f"{value.size - _MOST_ROWS:,} more predictions"] if value.size > _MOST_ROWS else []
+    return Cells(_PREDICTED, words, numbers).html() + bullets(lines)
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """An HTML list; nothing without lines."""
+    items = "".join(f"<li>{plain(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul>" if items else ""
+
+
 def notebook(laws: Sequence[FittedLaw], notes: Sequence[str] = ()) -> str:
     """Laws with their troubles and notes, as HTML."""
     found = dict.fromkeys(status for law in laws for status in law.status)
     lines = [f"look: {status}" for status in found] + [f"note: {note}" for note in notes]
-    items = "".join(f"<li>{plain(line)}</li>" for line in lines)
-    return law_cells(laws).html() + (f"<ul>{items}</ul>" if items else "")
+    return law_cells(laws).html() + bullets(lines)

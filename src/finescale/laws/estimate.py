@@ -32,6 +32,8 @@ Array = np.ndarray[Any, Any]
 DELTA = 1e-3
 """Huber's delta, as in the paper (Eq. 2)."""
 _REPROFILED = 3
+_SAME = 1e-6
+"""Minima whose predictions lie closer together, in nats, are one minimum."""
 _TOLERANCE = 1e-4
 """Resamples are solved to this relative decrease: parameters err by 0.002 of their standard deviation."""
 
@@ -173,9 +175,8 @@ def _draws(
             y = y * np.exp(moved) if problem.log else np.maximum(y + moved, 1e-12)
         resampled = replace(problem, y=y, weights=weights)
         steps = 100 if put.law.monomials else 40
-        near = solution.objective <= 1.5 * solution.objective[0] + 1e-15
         z, value = start, np.full(bootstrap, np.inf)
-        for other in solution.z[near][:_REPROFILED]:
+        for other in _near(problem, solution):
             again = refit(resampled, np.where(problem.free, other, start), steps=steps, tolerance=_TOLERANCE)
             better = again.objective < value
             z = np.where(better[:, None], again.z, z)
@@ -186,6 +187,17 @@ def _draws(
     name = "|".join(str(value) for value in put.pieces[0].by.values())
     key = (seed, crc32(f"run|{name}".encode()))
     return put.public(z), run_deviations(first, residuals, free, runs=runs, key=key, draws=bootstrap)
+
+
+def _near(problem: Problem, solution: Solution) -> Array:
+    """The best minima whose predictions differ, where resamples may end too: [at most _REPROFILED, M]."""
+    z = solution.z[solution.objective <= 1.5 * solution.objective[0] + 1e-15]
+    missed = residual(problem, z)
+    apart: list[int] = []
+    for at in range(len(z)):
+        if all(np.abs(missed[at] - missed[other]).max() > _SAME for other in apart):
+            apart.append(at)
+    return z[apart[:_REPROFILED]]
 
 
 def _predicted(made: FittedLaw, put: Assembly) -> pl.DataFrame:

@@ -53,6 +53,11 @@ class Prediction:
     run_high: Array
     status: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        from finescale.laws.display import prediction_html  # noqa: PLC0415 - only in notebooks
+
+        return prediction_html(self)
+
 
 @dataclass(frozen=True)
 class FittedLaw:

@@ -10,6 +10,7 @@ from finescale.laws.assembly import Assembly, assemble
 from finescale.laws.estimate import Settings, apart, estimate, solve_alike
 from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import Law, named
+from finescale.laws.rectified import centred
 from finescale.laws.slices import Choice, Slice, slices, varying_factors
 from finescale.records import Records, read_records
 
@@ -85,9 +86,11 @@ def fit(
     puts: list[Assembly] = []
     for bundle, suffixes in bundles:
         try:
-            puts.append(assemble(chosen, bundle, suffixes, shared))
+            put = assemble(chosen, bundle, suffixes, shared)
         except DataError as error:
             failures.append(error)
+        else:
+            puts.append(put if fixed else centred(put))
     solved = [None] * len(puts) if fixed else solve_alike(puts, settings)
     laws: list[FittedLaw] = []
     for put, solution in zip(puts, solved, strict=True):

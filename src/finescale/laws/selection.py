@@ -42,6 +42,11 @@ class Comparison:
     table: pl.DataFrame
     notes: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        from finescale.laws.display import bullets, comparison_cells  # noqa: PLC0415 - only in notebooks
+
+        return comparison_cells(self.table).html() + bullets(self.notes)
+
 
 @dataclass(frozen=True)
 class Backtest:
@@ -71,6 +76,12 @@ class Backtest:
         line = part.filter(pl.col("law") == BASELINE)
         rival = f", the log-linear baseline by {line['error'][0]:.2g}" if line.height else ""
         return f"{best} predicts hidden sizes of {task} best: off by {row['error']:.2g} nats{rival}"
+
+    def _repr_html_(self) -> str:
+        from finescale.laws.display import backtest_cells, bullets  # noqa: PLC0415 - only in notebooks
+
+        said = [self.verdict(task) for task in self.best]
+        return backtest_cells(self.scores).html() + bullets([*said, *self.notes])
 
 
 def compare(

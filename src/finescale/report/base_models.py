@@ -57,7 +57,7 @@ def figure_10(evidence: Evidence) -> Figure | None:
         )
     else:
         caption += " A law L = A·X^-α + E needs four values of model size or of pretraining tokens."
-    name = f"figure-{NUMBER}-{slug(title)}"
+    name = f"figure-{NUMBER}-{slug(title.lower())}"
     return Figure(
         name,
         NUMBER,

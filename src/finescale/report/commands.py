@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from finescale.errors import UsageError
+from finescale.errors import DataError, UsageError
 from finescale.records import DATA_SIZE, read_records
 
 STUDY_FILES = (".yaml", ".yml")
@@ -58,7 +58,8 @@ def report(
 
     Raises:
         UsageError: A source that cannot be read.
-        DataError: Records without a single run.
+        DataError: Records without a single run (nothing is written), or without a finished one (the page is
+            written, and lists what failed).
     """
     from finescale.laws.commands import pairs  # noqa: PLC0415 - after the checks of the command line
     from finescale.report.content import Source  # noqa: PLC0415
@@ -94,6 +95,15 @@ def report(
     page = write_report(evidence, origin, place.out)
     words = f"{page} ({page.stat().st_size / 1e6:.1f} MB); figures and tables are beside it."
     console.print(words, markup=False, highlight=False, soft_wrap=True)
+    if not evidence.tasks:
+        left = ", ".join(f"{many} with {reason}" for reason, many in records.left_out.items())
+        raise DataError(
+            "no finished run of a tuned model: no law can be fitted",
+            wanted="runs with a loss, and status done",
+            got=f"{records.every_row.height} rows" + (f" ({left})" if left else ""),
+            remedy="see in the page what failed, and why",
+            where=str(page),
+        )
     return page
 
 

@@ -29,6 +29,8 @@ from finescale.report.figures import CROSSOVERS, Figure, Panel, Series
 Array = np.ndarray[Any, Any]
 UNTOLD = "cannot tell"
 _ACROSS, _UP, _ALONG = 30, 48, 25
+_CROSSES = 60
+"""At most so many crosses above one another; settings closer together share one."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,9 @@ def _map(decision: Decision, sizes: tuple[float, float]) -> MapPanel:
     seen = found.runs.select(pl.col(SIZE).alias("x"), pl.col(DATA_SIZE).alias("y")).unique()
     fitted = [law.ranges[SIZE] for law in found.laws]
     frame = {"x": min(r[0] for r in fitted), "x2": max(r[1] for r in fitted), "y": reach[0], "y2": reach[1]}
-    runs = tuple(seen.drop_nulls().to_dicts())
+    place = (pl.col("y").log() * _CROSSES / math.log(reach[1] / reach[0])).round().alias("place")
+    seen = seen.drop_nulls().sort("x", "y").with_columns(place)
+    runs = tuple(seen.unique(["x", "place"], keep="first", maintain_order=True).drop("place").to_dicts())
     return MapPanel("Best method", tuple(series), (), (), (), cells=tuple(cells), runs=runs, frame=(frame,))
 
 

@@ -19,6 +19,8 @@ from finescale.report.evidence import TaskEvidence
 
 MOST = 8
 """A figure shows at most so many panels or levels, evenly picked among all."""
+STEPS = 24
+"""Of more than twice as many points, the lowest and highest in each of so many steps of data are drawn."""
 _GRID = 48
 EXAMPLES = "finetuning examples (log scale)"
 LAWS = (1, 2, 3, 4)
@@ -105,6 +107,7 @@ def figure_1(task: TaskEvidence) -> Figure | None:
     picked = picked_values(values)
     series = method_series(task)
     panels = []
+    heights: list[int] = []
     for value in picked:
         points: list[Mapping[str, Any]] = []
         curve: list[Mapping[str, Any]] = []
@@ -113,6 +116,7 @@ def figure_1(task: TaskEvidence) -> Figure | None:
             if not mine.height:
                 continue
             law = _single_law(task, method, value)
+            heights.append(mine.height)
             points += _points(mine if law is None else _held_out_alone(mine), method_name(method))
             if law is not None:
                 reach = _reach(mine)
@@ -123,6 +127,7 @@ def figure_1(task: TaskEvidence) -> Figure | None:
             Panel(model_title(everything, value), series, tuple(points), tuple(curve), _bare(task, value))
         )
     caption = "Each curve is a law of its own, L = A·D^-β + E, with its 90% band. " + _MARKS
+    caption += _thinning(heights)
     if len(picked) < len(values):
         caption += f" {len(picked)} of {len(values)} model sizes are shown."
     title = "Figure 1. Loss against finetuning data, method by method" + of_task(task)
@@ -141,6 +146,7 @@ def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
     if factor not in task.settings.columns:
         return None
     panels = []
+    heights: list[int] = []
     more = False
     for method in task.methods:
         rows = task.at_base(method, free=factor).filter(pl.col(factor).is_not_null())
@@ -156,6 +162,7 @@ def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
             label = count(value)
             series.append(level_series(label, index, len(picked)))
             mine = rows.filter(pl.col(factor) == value)
+            heights.append(mine.height)
             points += _points(mine, label)
             if factor != "pet_size":
                 bare += _bare(task, value, factor, label)
@@ -173,7 +180,7 @@ def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
     at = NUMBERS[factor]
     title = f"Figure {at}. {capital(factor_name(factor))} and finetuning data together" + of_task(task)
     caption = "Curves are the multiplicative joint law, L = A·X^-α·D^-β + E, with its 90% band. "
-    caption += "Marks as in Figure 1."
+    caption += "Marks as in Figure 1." + _thinning(heights)
     caption += " Not every value is shown." if more else ""
     return Figure(f"figure-{at}-{slug(task.task)}", at, title, caption, tuple(panels), LEGENDS[factor])
 
@@ -205,10 +212,31 @@ def picked_values(values: Sequence[Any]) -> list[Any]:
 
 
 def _points(rows: pl.DataFrame, label: str) -> list[Mapping[str, Any]]:
+    rows = _thinned(rows)
     return [
         {"series": label, "x": x, "y": y, "low": low, "high": high, "held_out": held}
         for x, y, low, high, held in rows.select(DATA_SIZE, "loss", "low", "high", "held_out").iter_rows()
     ]
+
+
+def _thinned(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows, or of many the lowest and the highest, fitted and held out, in each step of log data."""
+    if rows.height <= 2 * STEPS:
+        return rows
+    size = pl.col(DATA_SIZE).log()
+    step = ((size - size.min()) / (size.max() - size.min()) * STEPS).fill_nan(0).floor().clip(0, STEPS - 1)
+    loss, here = pl.col("loss"), [step, "held_out"]
+    return rows.filter((loss == loss.min().over(here)) | (loss == loss.max().over(here)))
+
+
+def _thinning(heights: Sequence[int]) -> str:
+    """What a caption says of points that are not drawn; empty where all are."""
+    if max(heights, default=0) <= 2 * STEPS:
+        return ""
+    return (
+        f" Of more than {2 * STEPS} points the lowest and the highest in each of {STEPS} steps of the data "
+        "size are drawn; the fits see all."
+    )
 
 
 def _held_out_alone(rows: pl.DataFrame) -> pl.DataFrame:

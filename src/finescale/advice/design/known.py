@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from finescale.advice.design_beliefs import Prior, Settings, posterior
-from finescale.advice.design_search import Check, Problem, best_runs
+from finescale.advice.design.beliefs import Prior, Settings, posterior
+from finescale.advice.design.search import Check, Problem, best_runs
 
 Array = np.ndarray[Any, Any]
 DRAWS = 16

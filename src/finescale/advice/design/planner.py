@@ -1,4 +1,4 @@
-"""Which runs to make next: ``plan`` finds the settings that tell most about a target for what they cost.
+"""Which runs to make next: ``plan_runs`` finds the settings that tell most about a target for what they cost.
 
 The target is one prediction (a model size and a data size). With several methods it is the decision between
 them: a method's uncertainty counts by how likely it changes which method is best. What is known comes from
@@ -16,17 +16,17 @@ import numpy as np
 import polars as pl
 
 from finescale.advice.cost import Costs
-from finescale.advice.design_beliefs import PARAMETERS, PRIORS, Settings
-from finescale.advice.design_known import DRAWS, Known, together
-from finescale.advice.design_plan import Outlook, Plan, Planned
-from finescale.advice.design_records import measured_settings, run_noise
-from finescale.advice.design_search import Check, best_runs
+from finescale.advice.design.beliefs import PARAMETERS, PRIORS, Settings
+from finescale.advice.design.known import DRAWS, Known, together
+from finescale.advice.design.outcome import Outlook, Plan, Planned
+from finescale.advice.design.records import measured_settings, run_noise
+from finescale.advice.design.search import Check, best_runs
 from finescale.advice.wording import count, listed, method_name, nats
 from finescale.errors import DataError, UsageError
 from finescale.records import DATA_SIZE, FACTORS, Records
 
 if TYPE_CHECKING:
-    from finescale.advice.design_settings import Choices
+    from finescale.advice.design.settings import Choices
 
 Array = np.ndarray[Any, Any]
 BEND = 0.02
@@ -38,7 +38,7 @@ _SHOWN_DRAWS = 400
 _LEVEL = 1.645
 
 
-def plan(
+def plan_runs(
     records: Records | None,
     target: Mapping[str, float],
     budget: float,
@@ -59,7 +59,7 @@ def plan(
         target: Where the loss is to be predicted: ``finetune_examples`` and a factor, e.g.
             ``{"model_params": 1.6e10, "finetune_examples": 1e6}``.
         budget: FLOPs.
-        choices: The settings that can be run (``design_settings``).
+        choices: The settings that can be run (``design.settings``).
         costs: What a run costs (``cost.costs``).
         task: The task whose runs are read.
         noise: Standard deviation of a run's loss in nats; None: as the records show.
@@ -120,7 +120,8 @@ def plan(
         outlooks.append(_outlook(m, known, shown[m], losses[m], best[m], missed[m], runs[part]))
     made.sort(key=lambda run: (run.cost, run.method))
     notes += _remarks(knowns, weights, missed, target, costs, budget)
-    return Plan(task, dict(target), float(budget), tuple(made), tuple(outlooks), tuple(notes))
+    basis = costs.basis.partition(", hours")[0]
+    return Plan(task, dict(target), float(budget), tuple(made), tuple(outlooks), tuple(notes), basis)
 
 
 def check_question(  # noqa: PLR0917

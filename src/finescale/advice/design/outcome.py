@@ -62,6 +62,7 @@ class Plan:
         runs: The settings, cheapest first: plan again when the cheap ones are there.
         outlooks: What is known of each method, and what is expected after the runs.
         notes: What to know, in sentences.
+        basis: How costs are known, in words.
     """
 
     task: str
@@ -70,6 +71,7 @@ class Plan:
     runs: tuple[Planned, ...]
     outlooks: tuple[Outlook, ...]
     notes: tuple[str, ...]
+    basis: str
 
     @property
     def cost(self) -> float:
@@ -92,3 +94,8 @@ class Plan:
             "outlook": [vars(outlook) for outlook in self.outlooks],
             "notes": list(self.notes),
         }
+
+    def _repr_html_(self) -> str:
+        from finescale.advice.design.display import plan_html  # noqa: PLC0415 - only in notebooks
+
+        return plan_html(self)

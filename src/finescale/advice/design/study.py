@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from finescale.advice.design_plan import Plan, Planned
+from finescale.advice.design.outcome import Plan, Planned
 from finescale.errors import UsageError
 from finescale.records import DATA_SIZE
 from finescale.study_file import parse_study
