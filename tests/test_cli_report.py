@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_report_of_a_study_folder_prints_the_tables_and_writes_the_page(folder: Path) -> None:
     result = call("report", folder, "--bootstrap", "0")
     assert result.exit_code == 0, result.output
-    assert "Table 2. Mean absolute deviation" in result.output
+    assert "Tables 2 and 6. Mean absolute deviation" in result.output
     assert "Table 4. Parameters" in result.output
     page = folder / "report" / "index.html"
     assert str(page) in result.output.replace("\n", "")

@@ -1,4 +1,7 @@
-"""The paper's Table 2 (how well each law predicts) and Table 4 (the laws' parameters) from these records."""
+"""The paper's Tables 2 and 6 (how well each law predicts) and 4 (the laws' parameters) from these records.
+
+Where a task is one of the paper's, its own numbers stand beside.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,18 @@ from typing import Any
 from finescale.advice.setting import PAPER_FACTORS
 from finescale.advice.wording import factor_name, method_name, nats, number
 from finescale.laws.fitted import FittedLaw, Parameter
+from finescale.laws.published import published, published_names
+from finescale.report import paper
 from finescale.report.evidence import Evidence, TaskEvidence
 from finescale.report.sheet import Row, Sheet, Shown, column, named_task
 
 SUFFIX = {"model_params": "m", "pretrain_tokens": "p", "pet_size": "t"}
 """The paper's subscripts: model, pretraining, tuning parameters."""
+_LAWS = ("multiplicative", "additive")
 
 
 def paper_tables(evidence: Evidence) -> list[Sheet]:
-    """Tables 2 and 4 of the paper, for all tasks of the records; empty ones are left out."""
+    """Tables 2 and 6, and 4, for all tasks of the records; empty ones are left out."""
     return [sheet for sheet in (table_2(evidence), table_4(evidence)) if sheet.rows]
 
 
@@ -35,7 +41,7 @@ def table_2(evidence: Evidence) -> Sheet:
         )
     return Sheet(
         "table-2-deviations",
-        "Table 2. Mean absolute deviation of the joint laws, nats per target token",
+        "Tables 2 and 6. Mean absolute deviation of the joint laws, nats per target token",
         rows,
         (
             *named_task(evidence),
@@ -45,6 +51,7 @@ def table_2(evidence: Evidence) -> Sheet:
             column("held out: additive", "additive_held_out", _deviation),
             column("fitted: multiplicative", "multiplicative_fitted", _deviation),
             column("fitted: additive", "additive_fitted", _deviation),
+            *_beside(rows),
             column("settings held out", "n_held_out", str),
             column("settings fitted", "n_fitted", str),
         ),
@@ -52,11 +59,21 @@ def table_2(evidence: Evidence) -> Sheet:
     )
 
 
+def _beside(rows: list[Row]) -> list[Shown]:
+    """The columns of the paper's own numbers, where a row has any."""
+    names = [f"paper_{name}" for name in _LAWS]
+    if not any(name in row for row in rows for name in names):
+        return []
+    return [
+        column(f"held out, paper: {law}", name, _deviation) for law, name in zip(_LAWS, names, strict=True)
+    ]
+
+
 def _deviations(task: TaskEvidence) -> list[Row]:
     rows: list[Row] = []
     for method in task.methods:
         for factor in PAPER_FACTORS:
-            laws = {name: task.law(name, method, factor) for name in ("multiplicative", "additive")}
+            laws = {name: task.law(name, method, factor) for name in _LAWS}
             known = {name: law for name, law in laws.items() if law is not None}
             if not known:
                 continue
@@ -64,6 +81,8 @@ def _deviations(task: TaskEvidence) -> list[Row]:
             for name in laws:
                 row[f"{name}_held_out"] = _finite(known[name].delta_h) if name in known else None
                 row[f"{name}_fitted"] = _finite(known[name].delta_e) if name in known else None
+                printed = paper.held_out_deviation(task.task, method, factor, name)
+                row |= {} if printed is None else {f"paper_{name}": printed}
             first = next(iter(known.values()))
             held = {name: row[f"{name}_held_out"] for name in laws if row[f"{name}_held_out"] is not None}
             better = min(held, key=lambda name: held[name]) if len(held) == 2 else None
@@ -87,17 +106,23 @@ def table_4(evidence: Evidence) -> Sheet:
         notes.append(
             f"X is {meant}. beta and E come from the joint step and are one for all factors of a method."
         )
+    if any(row["source"] == "paper" for row in rows):
+        notes.append("Rows of the paper are its Table 4, two digits as printed.")
     return Sheet(
         "table-4-parameters",
         title,
         rows,
         (
             *named_task(evidence),
-            Shown("method", lambda row: method_name(row["method"]), numeric=False),
+            Shown("method", _who, numeric=False),
             *[_interval(heading, name) for name, heading in headings.items()],
         ),
         tuple(notes),
     )
+
+
+def _who(row: Row) -> str:
+    return method_name(row["method"]) + (" (paper)" if row["source"] == "paper" else "")
 
 
 def _parameters(task: TaskEvidence) -> list[Row]:
@@ -115,8 +140,21 @@ def _parameters(task: TaskEvidence) -> list[Row]:
             if "beta" not in row:
                 row |= _named("beta", law.parameters["beta"]) | _named("E", law.parameters["E"])
         if "beta" in row:
-            rows.append(row)
+            rows.append(row | {"source": "records"})
+            rows += _published(task.task, method)
     return rows
+
+
+def _published(task: str, method: str) -> list[Row]:
+    """The paper's own row of a task and method, where it has one."""
+    row: dict[str, Any] = {"task": task, "method": method, "source": "paper"}
+    for factor in PAPER_FACTORS:
+        if (task, method, factor) not in published_names():
+            continue
+        law = published(task, method, factor=factor)
+        row |= {f"A_{SUFFIX[factor]}": law.value("A"), f"alpha_{SUFFIX[factor]}": law.value("alpha")}
+        row |= {"beta": law.value("beta"), "E": law.value("E")}
+    return [row] if "beta" in row else []
 
 
 def _named(name: str, parameter: Parameter) -> dict[str, float | None]:

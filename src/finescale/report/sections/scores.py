@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from finescale.advice.wording import factor_name
 from finescale.report.content import Content
+from finescale.report.correlation import NAME
 from finescale.report.evidence import TaskEvidence
 from finescale.report.markup import Html, folded, joined, table, tag
 from finescale.report.score_figures import KINDS
 from finescale.report.score_tables import scores_name
-from finescale.report.sections.parts import figure_html, missing
+from finescale.report.sections.parts import figure_html, missing, named
 
 _NEEDS = (
     "Figures 6-9 and 11-14 and Table 7 need scores: an `evaluation:` block in the study file, or a table of "
@@ -26,6 +27,8 @@ def scores(content: Content) -> Html:
             parts.append(tag("h3", task.task))
         parts += _of_task(content, task)
     if content.evidence.scores is not None:
+        made = named(content, NAME)
+        parts += made or [missing("Table 7 needs generation scores at two values of a factor or more.")]
         parts += [tag("p", words, class_="small") for words in content.evidence.scores.notes]
     return joined(*parts)
 

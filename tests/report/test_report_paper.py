@@ -1,0 +1,124 @@
+"""The paper's own numbers beside these, and the correlation of loss and score (Table 7)."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+from synthetic import scores_frame, study_frame
+
+from finescale.laws.published import published_names
+from finescale.records import read_records
+from finescale.report import paper
+from finescale.report.correlation import correlations, p_value, pearson, spearman
+from finescale.report.decisions import Decision, crossover_sheet, decide
+from finescale.report.evidence import Evidence, gather
+from finescale.report.sheet import Sheet
+from finescale.report.tables import table_2, table_4
+
+
+@pytest.fixture(scope="module")
+def of_the_paper(frame: pl.DataFrame) -> Evidence:
+    """The made-up records under the name of one of the paper's tasks."""
+    named = frame.with_columns(pl.lit("wmt14-en-de").alias("task"))
+    return gather(read_records(named), bootstrap=20, scores=scores_frame(named))
+
+
+def headings(sheet: Sheet) -> list[str]:
+    return [column.heading for column in sheet.shown]
+
+
+def test_shipped_numbers_are_those_of_the_shared_tables() -> None:
+    default = Path(__file__).resolve().parents[3] / "shared"
+    folder = Path(os.environ.get("FINESCALE_SHARED", default)) / "paper"
+    if not folder.is_dir():
+        pytest.skip("needs the shared tables (FINESCALE_SHARED)")
+    names = {"model": "model_params", "pretrain": "pretrain_tokens", "pet": "pet_size"}
+
+    def rows(number: int) -> list[dict[str, str]]:
+        return list(csv.DictReader((folder / f"table{number}.csv").read_text().splitlines()))
+
+    for row in rows(5):
+        first, second = row["pair"].split("-")
+        found = paper.equal_reducible(row["task"], second, first, names[row["factor"]])
+        assert found == (float(row["H"]), float(row["gamma"]))
+    for method in ("full", "lora", "prompt"):
+        for row in rows(6):
+            found = paper.held_out_deviation(row["task"], method, names[row["factor"]], row["law"])
+            assert found == (float(row[method]) if row[method] else None)
+        for row in rows(7):
+            found = paper.correlation(row["task"], method, names[row["factor"]])
+            assert found == (float(row[method]) if row[method] else None)
+
+
+def test_papers_numbers_agree_with_one_another() -> None:
+    """Table 6 and Table 7 have a cell for each law of Table 4."""
+    for task, method, factor in published_names():
+        assert paper.held_out_deviation(task, method, factor, "additive") is not None
+        assert -1 <= (paper.correlation(task, method, factor) or 2) < 0
+    assert paper.held_out_deviation("mlsum", "full", "pet_size", "additive") is None
+    assert paper.correlation("another", "full", "model_params") is None
+    assert paper.equal_reducible("mlsum", "full", "dora", "model_params") is None
+
+
+def test_papers_numbers_stand_beside_those_of_its_tasks(of_the_paper: Evidence) -> None:
+    table = table_2(of_the_paper)
+    assert headings(table)[-4:-2] == ["held out, paper: multiplicative", "held out, paper: additive"]
+    row = next(row for row in table.rows if (row["method"], row["factor"]) == ("lora", "pet_size"))
+    assert (row["paper_multiplicative"], row["paper_additive"]) == (0.0031, 0.0032)
+    rows = table_4(of_the_paper).rows
+    assert [(row["method"], row["source"]) for row in rows][:2] == [("full", "records"), ("full", "paper")]
+    assert (rows[1]["A_m"], rows[1]["alpha_p"], rows[1]["beta"]) == (1.2e5, 0.21, 0.15)
+    assert "A_t" not in rows[1]
+    assert "LoRA (paper)" in [cells[0] for cells in table_4(of_the_paper).cells()]
+    made = decide(of_the_paper.records, "wmt14-en-de", bootstrap=20, seed=0)
+    assert isinstance(made, Decision)
+    (first, *_) = crossover_sheet(made).rows
+    assert (first["paper_H"], first["paper_gamma"]) == (2e24, -2.4)
+
+
+def test_other_tasks_have_no_column_of_the_paper(evidence: Evidence) -> None:
+    for sheet in (table_2(evidence), table_4(evidence), correlations(evidence)):
+        assert not [name for name in sheet.frame.columns if name.startswith("paper")]
+        assert not [name for name in headings(sheet) if "paper" in name]
+
+
+def test_correlation_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(3)
+    for points in (4, 9, 40):
+        x = rng.normal(size=points)
+        y = np.round(0.7 * x + rng.normal(size=points), 1)
+        known = stats.pearsonr(x, y)
+        assert pearson(x, y) == pytest.approx(known.statistic, abs=1e-12)
+        assert p_value(pearson(x, y), points) == pytest.approx(known.pvalue, rel=1e-9)
+        assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
+    assert np.isnan(pearson(np.ones(4), np.arange(4.0)))
+
+
+def test_table_7_is_over_the_settings_of_each_factor(of_the_paper: Evidence) -> None:
+    sheet = correlations(of_the_paper)
+    assert sheet.title == "Table 7. Correlation of test loss and chrF"
+    found = {(row["factor"], row["method"]): row for row in sheet.rows}
+    assert len(found) == 8
+    assert found["pet_size", "lora"]["settings"] == 18
+    assert found["model_params", "full"]["r"] < -0.99
+    assert found["model_params", "full"]["paper_r"] == -0.184
+    (task,) = of_the_paper.tasks
+    assert of_the_paper.scores is not None
+    runs = of_the_paper.scores.of_runs(task.task, "test", 0, "chrf")
+    mine = runs.filter(pl.col("method") == "lora", pl.col("pet_size") == 4, pl.col("model") == "nano-0.3m")
+    mine = mine.group_by("pretrain_tokens", "finetune_examples").agg(pl.col("run_loss", "score").mean())
+    known = stats.pearsonr(mine["run_loss"].to_numpy(), mine["score"].to_numpy()).statistic
+    assert found["pretrain_tokens", "lora"]["r"] == pytest.approx(known)
+
+
+def test_table_7_without_scores_is_empty(evidence: Evidence) -> None:
+    assert correlations(replace(evidence, scores=None)).rows == []
+    lonely = gather(read_records(study_frame(methods=("lora",))), bootstrap=0)
+    assert correlations(lonely).rows == []
