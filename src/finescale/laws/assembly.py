@@ -16,7 +16,7 @@ from finescale.laws.problem import Problem
 from finescale.laws.slices import Slice
 
 Array = np.ndarray[Any, Any]
-_AXIS = {1: 40, 2: 12, 3: 8, 4: 5}
+GRID_SIZES = {1: 40, 2: 12, 3: 8, 4: 5}
 """Points of the profile's grid along an axis, by the number of free exponents."""
 _CELLS = 500
 
@@ -123,8 +123,8 @@ class Assembly:
         free = [k for k, name in enumerate(self.nonlinear) if name not in fixed]
         if not free:
             return np.zeros((1, K))
-        if len(free) in _AXIS:
-            axes = [self._axis(self.nonlinear[k], _AXIS[len(free)]) for k in free]
+        if len(free) in GRID_SIZES:
+            axes = [self._axis(self.nonlinear[k], GRID_SIZES[len(free)]) for k in free]
             grid = np.zeros((*(axis.size for axis in axes), K))
             for k, values in zip(free, np.meshgrid(*axes, indexing="ij"), strict=True):
                 grid[..., k] = values

@@ -1,4 +1,4 @@
-"""What a comparison rests on: learning rates, data per trained parameter, noise, failures, cost."""
+"""What a comparison rests on: learning rates, data per trained parameter, failures, cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import polars as pl
 from finescale.advice.wording import capital, count, hours, listed, method_name, nats, number, ratio
 from finescale.records import DATA_SIZE
 from finescale.report.evidence import METHOD_ORDER, Evidence
-from finescale.report.noise import smallest_difference
 from finescale.report.sheet import Row, Sheet, Shown, column, named_task, plain
 
 _METHOD = Shown("method", lambda row: method_name(row["method"]), numeric=False)
@@ -205,44 +204,6 @@ def _left_regime(task: str, method: str, over: list[Row], everywhere: bool) -> s
         "crossovers "
         "over to large models."
     )
-
-
-def seed_noise_table(evidence: Evidence) -> Sheet:
-    """The noise between seeds by method, and the smallest difference that it leaves to be told."""
-    rows: list[Row] = []
-    for task in evidence.tasks:
-        for method in task.methods:
-            noise = task.noise[method]
-            if not noise.known:
-                continue
-            runs = int(task.settings.filter(pl.col("method") == method)["runs"].median() or 1)  # type: ignore[arg-type]
-            row = {
-                "task": task.task,
-                "method": method,
-                "sd": noise.sd,
-                "settings": noise.settings,
-                "runs": runs,
-            }
-            rows.append(row | {"smallest_difference": smallest_difference(noise, runs)})
-    shown = (
-        *named_task(evidence),
-        _METHOD,
-        column("SD of one run (nats)", "sd", lambda value: nats(value, 4)),
-        column("settings with two seeds or more", "settings", str),
-        column("runs a setting (median)", "runs", str),
-        column("smallest difference told (nats)", "smallest_difference", lambda value: nats(value, 4)),
-    )
-    notes = (
-        (
-            "Smallest difference told: of two settings' means with that many runs each, at 90%. Seeds "
-            "change the data "
-            "subset and the initialisation; the test set is the same for all runs, so its own sampling "
-            "is not in here.",
-        )
-        if rows
-        else ()
-    )
-    return Sheet("seed-noise", "Noise between seeds", rows, shown, notes)
 
 
 def troubles(evidence: Evidence) -> Sheet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 from collections.abc import Sequence
@@ -91,7 +92,8 @@ def report(
     lines = (f"finescale run {place.study_file.name}", again) if place.study_file else (again,)
     names = records.every_row["study"].drop_nulls().unique() if "study" in records.every_row.columns else []
     name = str(names[0]) if len(names) == 1 else place.name
-    origin = Source(name, lines, text, hold_out or _hold_out(place.study_file))
+    inputs = tuple(_stamp(file) for file in (place.records, found) if file)
+    origin = Source(name, lines, text, hold_out or _hold_out(place.study_file), inputs=inputs)
     page = write_report(evidence, origin, place.out)
     words = f"{page} ({page.stat().st_size / 1e6:.1f} MB); figures and tables are beside it."
     console.print(words, markup=False, highlight=False, soft_wrap=True)
@@ -147,6 +149,11 @@ def _study_folder(folder: Path, out: Path | None) -> _Place:
         study_file if study_file.exists() else None,
         scores if scores.exists() else None,
     )
+
+
+def _stamp(file: Path) -> str:
+    """A file's name and check sum, so that a reader knows whether theirs is the same."""
+    return f"{file.name} (SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()})"
 
 
 def _console() -> Console:

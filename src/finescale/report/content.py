@@ -12,10 +12,12 @@ from finescale.report.decisions import Decision, crossover_sheet
 from finescale.report.evidence import Evidence
 from finescale.report.figures import Figure
 from finescale.report.findings import Answer, answer
+from finescale.report.fits import fits_sheet
 from finescale.report.paper_findings import Outcome, findings_sheet, paper_findings
 from finescale.report.score_tables import scores_at_base
 from finescale.report.shape import curve_laws
 from finescale.report.sheet import Sheet
+from finescale.report.stability import stability
 from finescale.report.tables import paper_tables
 from finescale.report.verdicts import verdict_sheet
 
@@ -30,6 +32,7 @@ class Source:
         study_file: The study file's text, where there is one.
         hold_out: The rule for held-out runs, where it is known.
         created: When the page was made.
+        inputs: The files that were read, with check sums.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Source:
     study_file: str = ""
     hold_out: str = ""
     created: datetime = field(default_factory=datetime.now)
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,9 @@ def sheets(
         *[scores_at_base(evidence, task) for task in evidence.tasks],
         audit.learning_rates(evidence),
         audit.tokens_per_parameter(evidence),
-        audit.seed_noise_table(evidence),
+        stability(evidence),
         audit.troubles(evidence),
         audit.costs(evidence),
+        fits_sheet(evidence),
     ]
     return tuple(sheet for sheet in made if sheet.rows)

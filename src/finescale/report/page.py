@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 from finescale.report import audit, explorer, palette
+from finescale.report.checklist import version
 from finescale.report.content import Content
 from finescale.report.markup import Html, tag
 from finescale.report.sections import answer, laws, runs, scores
@@ -23,7 +24,7 @@ def html(content: Content) -> str:
         ("scores", "Generation, zero-shot, few-shot, forgetting", scores.scores(content)),
         ("rates", "Learning rates", runs.rates(content)),
         ("regime", "Data per trained parameter", runs.regime(content)),
-        ("noise", "Noise between seeds", runs.noise(content)),
+        ("noise", "Stability", runs.noise(content)),
         ("runs", "Runs, failures and cost", runs.runs(content)),
         ("method", "How this was made", runs.method(content)),
     ]
@@ -41,7 +42,7 @@ def html(content: Content) -> str:
     )
     links = [tag("li", tag("a", words, href=f"#{name}")) for name, words, _ in parts]
     frame = content.evidence.records.frame
-    line = f"{audit.summary_words(content.evidence)} Made by finescale {runs.version('finescale')} on "
+    line = f"{audit.summary_words(content.evidence)} Made by finescale {version('finescale')} on "
     header = tag(
         "header",
         tag("h1", title),

@@ -1,0 +1,118 @@
+"""Stability of the methods: how far seeds scatter, and how many runs diverge."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+
+from finescale.advice.wording import method_name, nats
+from finescale.records import untuned
+from finescale.report.evidence import Evidence
+from finescale.report.noise import LEVEL, Noise, smallest_difference
+from finescale.report.sheet import Row, Sheet, Shown, column, named_task
+
+NAME = "stability"
+
+
+def stability(evidence: Evidence) -> Sheet:
+    """By task and method: the noise between seeds with its interval, and the share of runs that diverged."""
+    rows: list[Row] = []
+    counted = _outcomes(evidence)
+    noise = {(task.task, method): task.noise[method] for task in evidence.tasks for method in task.methods}
+    runs = {
+        (task.task, method): _usual_runs(task.settings, method)
+        for task in evidence.tasks
+        for method in task.methods
+    }
+    for (task, method), (study, diverged, swept, swept_diverged) in counted.items():
+        known = noise.get((task, method), Noise(math.nan, 0, 0))
+        row: dict[str, object] = {"task": task, "method": method}
+        row |= {"sd": None, "sd_low": None, "sd_high": None, "settings": known.settings}
+        if known.known:
+            low, high = sd_interval(known)
+            row |= {"sd": known.sd, "sd_low": low, "sd_high": high}
+            row |= {"smallest_difference": smallest_difference(known, runs[task, method])}
+        low, high = share_interval(diverged, study)
+        row |= {"study_runs": study, "diverged": diverged, "diverged_low": low, "diverged_high": high}
+        rows.append(row | {"sweep_runs": swept, "sweep_diverged": swept_diverged})
+    shown = (
+        *named_task(evidence),
+        Shown("method", lambda row: method_name(row["method"]), numeric=False),
+        Shown("SD of one run (nats)", _noise_words),
+        column("settings with two seeds or more", "settings", str),
+        column("smallest difference told (nats)", "smallest_difference", lambda value: nats(value, 4)),
+        Shown("diverged study runs", _diverged_words),
+        Shown("diverged in the sweep", lambda row: f"{row['sweep_diverged']} of {row['sweep_runs']}"),
+    )
+    notes = [f"In brackets: {LEVEL:.0%} intervals."]
+    if any(row["sd"] is not None for row in rows):
+        notes.append(
+            "Smallest difference told: of two settings' means with the usual number of runs each, at 90%. "
+            "Seeds change the data subset and the initialisation; the test set is the same for all runs, so "
+            "its own sampling is not in here."
+        )
+    else:
+        notes.append("One run a setting: two seeds or more would show the noise.")
+    title = "Stability: noise between seeds, and runs that diverged"
+    return Sheet(NAME, title, rows, shown, tuple(notes) if rows else ())
+
+
+def sd_interval(noise: Noise) -> tuple[float, float]:
+    """The interval of a standard deviation (chi-squared)."""
+    from scipy.special import chdtri  # noqa: PLC0415 - scipy only where an interval is asked for
+
+    squares = noise.sd**2 * noise.freedom
+    tail = (1 - LEVEL) / 2
+    low, high = (math.sqrt(squares / chdtri(noise.freedom, share)) for share in (tail, 1 - tail))
+    return low, high
+
+
+def share_interval(hits: int, total: int) -> tuple[float | None, float | None]:
+    """Jeffreys' interval of a share; its end is 0 or 1 where none or all are hits."""
+    from scipy.special import betaincinv  # noqa: PLC0415 - scipy only where an interval is asked for
+
+    if not total:
+        return None, None
+    tail = (1 - LEVEL) / 2
+    a, b = hits + 0.5, total - hits + 0.5
+    low = 0.0 if hits == 0 else float(betaincinv(a, b, tail))
+    return low, 1.0 if hits == total else float(betaincinv(a, b, 1 - tail))
+
+
+def _outcomes(evidence: Evidence) -> dict[tuple[str, str], tuple[int, int, int, int]]:
+    """Finished and diverged runs of the study, and of the sweep, by task and method."""
+    frame = evidence.records.every_row.filter(~untuned())
+    status = pl.col("status").fill_null("done") if "status" in frame.columns else pl.lit("done")
+    purpose = pl.col("purpose").fill_null("study") if "purpose" in frame.columns else pl.lit("study")
+    ended = frame.filter(status.is_in(["done", "diverged"])).with_columns(
+        (status == "diverged").alias("diverged"), (purpose == "sweep").alias("swept")
+    )
+    counts = ended.group_by("task", "method", maintain_order=True).agg(
+        (~pl.col("swept")).sum(),
+        (pl.col("diverged") & ~pl.col("swept")).sum().alias("study_diverged"),
+        pl.col("swept").sum().alias("sweep"),
+        (pl.col("diverged") & pl.col("swept")).sum().alias("sweep_diverged"),
+    )
+    places = {m: at for task in evidence.tasks for at, m in enumerate(task.methods)}
+    found = {(task, method): tuple(numbers) for task, method, *numbers in counts.iter_rows()}
+    order = sorted(found, key=lambda key: (key[0], places.get(key[1], len(places))))
+    return {key: found[key] for key in order}
+
+
+def _usual_runs(settings: pl.DataFrame, method: str) -> int:
+    runs = settings.filter(pl.col("method") == method)["runs"].median()
+    return int(runs or 1)  # type: ignore[arg-type]
+
+
+def _noise_words(row: Row) -> str:
+    if row["sd"] is None:
+        return "-"
+    return f"{nats(row['sd'], 4)} [{nats(row['sd_low'], 4)}, {nats(row['sd_high'], 4)}]"
+
+
+def _diverged_words(row: Row) -> str:
+    if not row["study_runs"]:
+        return "-"
+    words = f"{row['diverged']} of {row['study_runs']}"
+    return f"{words} [{row['diverged_low']:.1%}, {row['diverged_high']:.1%}]"
