@@ -17,8 +17,8 @@ from finescale.laws.published import published_names
 from finescale.records import read_records
 from finescale.report import paper
 from finescale.report.correlation import correlations, p_value, pearson, spearman
-from finescale.report.decisions import Decision, crossover_sheet, decide
 from finescale.report.evidence import Evidence, gather
+from finescale.report.reducible import table_5
 from finescale.report.sheet import Sheet
 from finescale.report.tables import table_2, table_4
 
@@ -77,14 +77,14 @@ def test_papers_numbers_stand_beside_those_of_its_tasks(of_the_paper: Evidence) 
     assert (rows[1]["A_m"], rows[1]["alpha_p"], rows[1]["beta"]) == (1.2e5, 0.21, 0.15)
     assert "A_t" not in rows[1]
     assert "LoRA (paper)" in [cells[0] for cells in table_4(of_the_paper).cells()]
-    made = decide(of_the_paper.records, "wmt14-en-de", bootstrap=20, seed=0)
-    assert isinstance(made, Decision)
-    (first, *_) = crossover_sheet(made).rows
+    found = {(row["factor"], row["first"], row["second"]): row for row in table_5(of_the_paper).rows}
+    assert len(found) == 6
+    first = found["model_params", "full", "lora"]
     assert (first["paper_H"], first["paper_gamma"]) == (2e24, -2.4)
 
 
 def test_other_tasks_have_no_column_of_the_paper(evidence: Evidence) -> None:
-    for sheet in (table_2(evidence), table_4(evidence), correlations(evidence)):
+    for sheet in (table_2(evidence), table_4(evidence), table_5(evidence), correlations(evidence)):
         assert not [name for name in sheet.frame.columns if name.startswith("paper")]
         assert not [name for name in headings(sheet) if "paper" in name]
 
@@ -122,3 +122,16 @@ def test_table_7_without_scores_is_empty(evidence: Evidence) -> None:
     assert correlations(replace(evidence, scores=None)).rows == []
     lonely = gather(read_records(study_frame(methods=("lora",))), bootstrap=0)
     assert correlations(lonely).rows == []
+
+
+def test_table_5_holds_eq_3_of_the_laws_and_its_intervals(evidence: Evidence) -> None:
+    (task,) = evidence.tasks
+    for row in table_5(evidence).rows:
+        one, two = (task.law("multiplicative", row[name], row["factor"]) for name in ("first", "second"))
+        assert one is not None
+        assert two is not None
+        gap = one.value("beta") - two.value("beta")
+        assert row["gamma"] == pytest.approx((two.value("alpha") - one.value("alpha")) / gap)
+        assert np.log(row["H"]) == pytest.approx(np.log(one.value("A") / two.value("A")) / gap)
+        draws = (two.draws["alpha"] - one.draws["alpha"]) / (one.draws["beta"] - two.draws["beta"])
+        assert [row["gamma_low"], row["gamma_high"]] == pytest.approx(np.percentile(draws, [5, 95]))

@@ -53,7 +53,7 @@ def figure_10(evidence: Evidence) -> Figure | None:
     caption = f"The loss is {what}. Points are the models before finetuning."
     if laws:
         caption += (
-            " Curves are laws of one variable, L = A·X^-α + E, with their 90% bands, through all points."
+            " Curves are laws of one variable, L = A·X^-α + E, with their 90% bands, fitted to all points."
         )
     else:
         caption += " A law L = A·X^-α + E needs four values of model size or of pretraining tokens."

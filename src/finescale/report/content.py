@@ -14,6 +14,7 @@ from finescale.report.figures import Figure
 from finescale.report.findings import Answer, answer
 from finescale.report.fits import fits_sheet
 from finescale.report.paper_findings import Outcome, findings_sheet, paper_findings
+from finescale.report.reducible import table_5
 from finescale.report.score_tables import scores_at_base
 from finescale.report.shape import curve_laws
 from finescale.report.sheet import Sheet
@@ -83,6 +84,7 @@ def sheets(
     made = [
         *[verdict_sheet(item, task) for item, task in zip(found, evidence.tasks, strict=True)],
         *[crossover_sheet(made) for made in decisions.values() if isinstance(made, Decision)],
+        table_5(evidence),
         findings_sheet(tested(evidence, decisions), evidence),
         *paper_tables(evidence),
         *[curve_laws(task) for task in evidence.tasks],

@@ -14,7 +14,6 @@ from finescale.advice.recommend import advise
 from finescale.advice.wording import count, factor_name, method_name, number, slug
 from finescale.errors import FinescaleError
 from finescale.records import Records
-from finescale.report import paper
 from finescale.report.sheet import Row, Sheet, Shown, column, plain
 
 
@@ -57,18 +56,13 @@ def decide(records: Records, task: str, *, bootstrap: int, seed: int) -> Decisio
 
 
 def crossover_sheet(decision: Decision) -> Sheet:
-    """The critical points (the paper's Table 5): the crossovers of every pair, with their intervals."""
+    """The critical points (Figure 5 in numbers): the crossovers of every pair, with their intervals."""
     rows: list[Row] = []
     for pair in decision.pairs:
         for point in pair.points:
             row = {"task": decision.task, "first": pair.first, "second": pair.second, "factor": pair.factor}
             row |= {"at": point.at, "ahead": point.ahead, "probability": point.probability}
             row |= {"H": pair.H, "gamma": pair.gamma, "equal_reducible_loss": point.equal_reducible}
-            printed = paper.equal_reducible(decision.task, pair.first, pair.second, pair.factor or "")
-            row |= {
-                "paper_H": printed[0] if printed else None,
-                "paper_gamma": printed[1] if printed else None,
-            }
             first = point.crossings[0] if point.crossings else None
             row |= {"crossings": len(point.crossings), "examples": first.examples if first else None}
             row |= {"low": first.low if first else None, "high": first.high if first else None}
@@ -88,15 +82,13 @@ def crossover_sheet(decision: Decision) -> Sheet:
         notes.append(
             "Equal reducible loss is H X^gamma (Eq. 3): the crossover only if both floors E were equal."
         )
-    if any("paper_H" in row for row in rows):
-        shown += [column("paper: H", "paper_H", number), column("paper: gamma", "paper_gamma", number)]
-    title = f"Table 5. Crossovers: at which data size the better method changes ({decision.found.law} law)"
+    title = f"Crossovers: at which data size the better method changes ({decision.found.law} law)"
     return Sheet(crossover_name(decision.task), title, rows, shown, tuple(notes))
 
 
 def crossover_name(task: str) -> str:
     """The name of a task's table of crossovers."""
-    return f"table-5-crossovers-{slug(task)}"
+    return f"crossovers-{slug(task)}"
 
 
 def _percent(value: float) -> str:

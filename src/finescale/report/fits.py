@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
-from finescale.advice.wording import factor_name, method_name, nats, number
+from finescale.advice.wording import count, factor_name, method_name, number
 from finescale.laws.fitted import FittedLaw
 from finescale.report.evidence import Evidence
-from finescale.report.sheet import Row, Sheet, column, named_task, plain
+from finescale.report.sheet import Row, Sheet, Shown, column, named_task, plain
 
 FITS = "fits"
+_PARAMETERS = ("A", "B", "D_l", "alpha", "beta", "E")
 
 
 def fits_sheet(evidence: Evidence) -> Sheet:
@@ -20,23 +21,29 @@ def fits_sheet(evidence: Evidence) -> Sheet:
         row |= {"factor": law.factors[0] if law.factors else None, "model_params": law.by.get("model_params")}
         row |= {"settings": law.n_fitted, "held_out": law.n_held_out, "objective": law.objective}
         row |= {"delta_e": law.delta_e, "delta_h": None if math.isnan(law.delta_h) else law.delta_h}
-        row |= {name: parameter.value for name, parameter in law.parameters.items()}
+        row |= {name: law.value(name) for name in law.parameters}
         rows.append(row | {"draws": law.run_deviation.size, "status": "; ".join(law.status)})
-    names = [name for name in ("A", "B", "alpha", "beta", "E") if any(name in row for row in rows)]
     shown = (
         *named_task(evidence),
-        column("method", "method", method_name),
+        Shown("method", lambda row: method_name(row["method"]), numeric=False),
         plain("law", "law"),
-        column("factor", "factor", factor_name),
-        column("model", "model_params", number),
-        column("settings", "settings", str),
-        column("held out", "held_out", str),
+        Shown("over, or model", _over, numeric=False),
+        Shown("settings + held out", lambda row: f"{row['settings']} + {row['held_out']}"),
         column("Huber sum", "objective", lambda value: number(value, 6)),
-        column("off on fitted (nats)", "delta_e", lambda value: nats(value, 4)),
-        *[column(name, name, lambda value: number(value, 6)) for name in names],
+        Shown("parameters", _parameters, numeric=False),
     )
     notes = ("The CSV file has every parameter at full precision.",) if rows else ()
     return Sheet(FITS, "Every fit, to compare a repetition with", rows, shown, notes)
+
+
+def _over(row: Row) -> str:
+    """The law's factor; for a law of the data size alone, the model's size."""
+    return factor_name(row["factor"]) if row["factor"] else count(row["model_params"])
+
+
+def _parameters(row: Row) -> str:
+    names = [name for name in _PARAMETERS if row.get(name) is not None]
+    return ", ".join(f"{name} {number(row[name], 6)}" for name in names)
 
 
 def all_laws(evidence: Evidence) -> list[tuple[str, FittedLaw]]:

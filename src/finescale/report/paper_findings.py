@@ -207,7 +207,7 @@ def _stability(task: TaskEvidence, seed: int) -> Iterator[Outcome]:
     rng = np.random.default_rng((seed, 3))
     lora, prompt = (part.sd**2 * part.freedom / rng.chisquare(part.freedom, _DRAWS) for part in noise)
     here = f"between seeds {nats(noise[0].sd, 4)} nats, prompt tuning {nats(noise[1].sd, 4)}"
-    yield Outcome(task.task, 3, who, here, _share(prompt - lora), "seed noise (inverse chi-squared)")
+    yield Outcome(task.task, 3, who, here, _share(prompt - lora), "runs that differ by their seed alone")
 
 
 def _data_hunger(task: TaskEvidence) -> Iterator[Outcome]:
@@ -281,7 +281,7 @@ def _keeps(evidence: Evidence, task: TaskEvidence) -> Iterator[Outcome]:
         yield from _pairs(task, pets, rows, "score", f"{words} {name}", evidence.seed)
     if not any_score:
         yield Outcome(
-            task.task, 6, "PET", "needs zero-shot or few-shot scores of both (evaluation: in the study)"
+            task.task, 6, "PET", "needs zero-shot or few-shot scores (evaluation: in the study file)"
         )
     forgotten = forgetting_rows(task, evidence.records).with_columns(-pl.col("forgotten"))
     if forgotten.height:

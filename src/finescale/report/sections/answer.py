@@ -10,7 +10,8 @@ from finescale.report.content import Content
 from finescale.report.decisions import Decision, crossover_name
 from finescale.report.figures import CROSSOVERS
 from finescale.report.markup import Html, bullets, folded, joined, table, tag
-from finescale.report.sections.parts import figure_html, missing
+from finescale.report.reducible import NAME as TABLE_5
+from finescale.report.sections.parts import figure_html, missing, named
 
 
 def answer(content: Content) -> Html:
@@ -79,8 +80,12 @@ def crossings(content: Content) -> Html:
         if not drawn:
             parts.append(missing("Figure 5 needs runs at two model sizes or more, and bootstrap draws."))
         tables = [table(sheet) for sheet in content.sheets if sheet.name == crossover_name(task)]
-        parts.append(folded("Table 5: every pair at every model size", *tables))
-    return joined(*parts) if parts else missing("Crossovers need the laws of two methods or more.")
+        parts.append(folded("Every pair at every model size", *tables))
+    if not parts:
+        return missing("Crossovers need the laws of two methods or more.")
+    eq3 = named(content, TABLE_5)
+    needs = "Table 5 needs multiplicative laws of two methods over model size or pretraining tokens."
+    return joined(*parts, *(eq3 or [missing(needs)]))
 
 
 def _at_base(made: Decision) -> list[str]:
