@@ -92,7 +92,7 @@ def _left_out(evidence: Evidence) -> str:
     records = evidence.records
     bare = int(records.frame.select(untuned().sum()).item())
     words = list(records.notes)
-    words += [f"{bare} runs of untuned models stand in figures, not in fits."] if bare else []
+    words += [f"{bare} runs of untuned models are not in the fits of finetuning."] if bare else []
     return " ".join(words) or "nothing"
 
 

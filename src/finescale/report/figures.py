@@ -127,7 +127,7 @@ def figure_1(task: TaskEvidence) -> Figure | None:
             Panel(model_title(everything, value), series, tuple(points), tuple(curve), _bare(task, value))
         )
     caption = "Each curve is a law of its own, L = A·D^-β + E, with its 90% band. " + _MARKS
-    caption += _thinning(heights)
+    caption += thinning(heights)
     if len(picked) < len(values):
         caption += f" {len(picked)} of {len(values)} model sizes are shown."
     title = "Figure 1. Loss against finetuning data, method by method" + of_task(task)
@@ -136,8 +136,8 @@ def figure_1(task: TaskEvidence) -> Figure | None:
 
 _MARKS = (
     "Points are means over seeds, bars reach from the lowest to the highest seed; filled points were "
-    "fitted, hollow "
-    "ones held out; a curve is dashed where it leaves the fitted data; the dotted line is the untuned model."
+    "fitted, hollow ones held out; a curve is dashed where it leaves the fitted data; the dotted line is the "
+    "untuned model."
 )
 
 
@@ -180,7 +180,7 @@ def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
     at = NUMBERS[factor]
     title = f"Figure {at}. {capital(factor_name(factor))} and finetuning data together" + of_task(task)
     caption = "Curves are the multiplicative joint law, L = A·X^-α·D^-β + E, with its 90% band. "
-    caption += "Marks as in Figure 1." + _thinning(heights)
+    caption += "Marks as in Figure 1." + thinning(heights)
     caption += " Not every value is shown." if more else ""
     return Figure(f"figure-{at}-{slug(task.task)}", at, title, caption, tuple(panels), LEGENDS[factor])
 
@@ -212,14 +212,14 @@ def picked_values(values: Sequence[Any]) -> list[Any]:
 
 
 def _points(rows: pl.DataFrame, label: str) -> list[Mapping[str, Any]]:
-    rows = _thinned(rows)
+    rows = thinned(rows)
     return [
         {"series": label, "x": x, "y": y, "low": low, "high": high, "held_out": held}
         for x, y, low, high, held in rows.select(DATA_SIZE, "loss", "low", "high", "held_out").iter_rows()
     ]
 
 
-def _thinned(rows: pl.DataFrame) -> pl.DataFrame:
+def thinned(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows, or of many the lowest and the highest, fitted and held out, in each step of log data."""
     if rows.height <= 2 * STEPS:
         return rows
@@ -229,7 +229,7 @@ def _thinned(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter((loss == loss.min().over(here)) | (loss == loss.max().over(here)))
 
 
-def _thinning(heights: Sequence[int]) -> str:
+def thinning(heights: Sequence[int]) -> str:
     """What a caption says of points that are not drawn; empty where all are."""
     if max(heights, default=0) <= 2 * STEPS:
         return ""

@@ -74,9 +74,10 @@ class Outcome:
         """Whether these records agree."""
         if math.isnan(self.probability):
             return "not tested"
-        if self.probability >= CLEAR:
+        shown = round(self.probability, 2)
+        if shown >= CLEAR:
             return "agrees"
-        return "disagrees" if self.probability <= 1 - CLEAR else "cannot tell"
+        return "disagrees" if shown <= round(1 - CLEAR, 2) else "cannot tell"
 
 
 def paper_findings(evidence: Evidence, task: TaskEvidence, decision: Decision | str) -> list[Outcome]:

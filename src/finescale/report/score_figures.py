@@ -25,6 +25,7 @@ from finescale.report.figures import (
     model_title,
     of_task,
     picked_values,
+    thinned,
     untuned_at,
 )
 from finescale.report.scores import METRICS, Scores
@@ -125,7 +126,7 @@ def _panel(  # noqa: PLR0917
         series.append(level_series(label, index, len(picked)))
         mine = rows.filter(pl.col(factor) == value)
         columns = (DATA_SIZE, "loss", "low", "high")
-        points += [_point(label, *row) for row in mine.select(columns).iter_rows()]
+        points += [_point(label, *row) for row in thinned(mine).select(columns).iter_rows()]
         if factor != "pet_size":
             found = untuned_at(bare, task.base, {factor: value})["loss"]
             rules += [{"series": label, "y": float(score)} for score in found[:1]]
@@ -190,7 +191,7 @@ def forgetting_figure(task: TaskEvidence, records: Records) -> Figure | None:
         points: list[Mapping[str, Any]] = []
         for method, part in zip(task.methods, at, strict=True):
             mine = part if size is None else part.filter(pl.col("model_params") == size)
-            ordered = mine.sort(DATA_SIZE).select("gain", "loss", "low", "high").rows()
+            ordered = thinned(mine).sort(DATA_SIZE).select("gain", "loss", "low", "high").rows()
             made = [_point(method_name(method), *row) for row in ordered]
             points += [{**point, "held_out": index == 0} for index, point in enumerate(made)]
         if points:

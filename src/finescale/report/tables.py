@@ -47,26 +47,19 @@ def table_2(evidence: Evidence) -> Sheet:
             *named_task(evidence),
             Shown("method", lambda row: method_name(row["method"]), numeric=False),
             Shown("factor", lambda row: factor_name(row["factor"]), numeric=False),
-            column("held out: multiplicative", "multiplicative_held_out", _deviation),
-            column("held out: additive", "additive_held_out", _deviation),
-            column("fitted: multiplicative", "multiplicative_fitted", _deviation),
-            column("fitted: additive", "additive_fitted", _deviation),
-            *_beside(rows),
-            column("settings held out", "n_held_out", str),
-            column("settings fitted", "n_fitted", str),
+            *[shown for law in _LAWS for shown in _held_out(law, rows)],
+            *[column(f"fitted: {law}", f"{law}_fitted", _deviation) for law in _LAWS],
+            Shown("settings: held out + fitted", lambda row: f"{row['n_held_out']} + {row['n_fitted']}"),
         ),
         tuple(notes),
     )
 
 
-def _beside(rows: list[Row]) -> list[Shown]:
-    """The columns of the paper's own numbers, where a row has any."""
-    names = [f"paper_{name}" for name in _LAWS]
-    if not any(name in row for row in rows for name in names):
-        return []
-    return [
-        column(f"held out, paper: {law}", name, _deviation) for law, name in zip(_LAWS, names, strict=True)
-    ]
+def _held_out(law: str, rows: list[Row]) -> list[Shown]:
+    """A law's deviation on held-out settings, and the paper's own beside it where a row has one."""
+    mine = column(f"held out: {law}", f"{law}_held_out", _deviation)
+    beside = any(f"paper_{law}" in row for row in rows)
+    return [mine, *([column("paper", f"paper_{law}", _deviation)] if beside else [])]
 
 
 def _deviations(task: TaskEvidence) -> list[Row]:

@@ -17,7 +17,9 @@ from finescale.report.sections.parts import figure_html, missing, named
 def answer(content: Content) -> Html:
     """The answer of every task: what the observed means say, what the laws advise, and their evidence."""
     if not content.answers:
-        return missing("No finished run of a tuned model: nothing can be said yet. See what failed below.")
+        failed = any(sheet.name == "troubles" for sheet in content.sheets)
+        where = " See what failed below." if failed else " What is known of the base models is in Figure 10."
+        return missing("No finished run of a tuned model: nothing can be said yet." + where)
     parts: list[Html] = []
     for item in content.answers:
         if len(content.answers) > 1:

@@ -61,9 +61,9 @@ def _test(row: Row, with_task: bool) -> Html:
     chances = "" if row["probability"] is None else f", {chance(row['probability'])}"
     told = row["verdict"] in ("agrees", "disagrees")
     verdict = tag("span", f"{row['verdict']}{chances}", class_="told" if told else "soft")
-    who = f"{row['task']}: {row['who']}" if with_task else row["who"]
+    who = f"{row['task']}: {row['who']}" if with_task else capital(row["who"])
     source = tag("span", f" ({row['evidence']})", class_="soft") if row["evidence"] else ""
-    return tag("li", verdict, tag("span", f"{capital(who)}: {row['here']}", source))
+    return tag("li", verdict, tag("span", f"{who}: {row['here']}", source))
 
 
 def law_tables(content: Content) -> Html:
