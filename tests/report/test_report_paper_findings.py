@@ -109,7 +109,21 @@ def test_scores_that_full_tuning_loses_are_kept_by_pet(tested: dict[tuple[int, s
     for who in ("LoRA, zero-shot chrF", "prompt tuning, five-shot chrF"):
         assert tested[6, who].verdict == "agrees"
         assert "36 settings" in tested[6, who].evidence
-    assert tested[6, "LoRA, nats kept on pretraining text"].verdict == "agrees"
+    assert tested[6, "LoRA, nats forgotten of pretraining text"].verdict == "agrees"
+
+
+def test_zero_shot_loss_counts_the_other_way_round(evidence: Evidence, decision: Decision) -> None:
+    assert evidence.scores is not None
+    frame = evidence.scores.frame
+    lower = pl.when(pl.col("method") == "full").then(2.0).otherwise(3.0)
+    losses = frame.filter(split="zero_shot", metric="chrf").with_columns(
+        pl.lit("loss").alias("metric"), lower.alias("value")
+    )
+    both = replace(evidence, scores=Scores(pl.concat([frame, losses])))
+    found = {item.who: item for item in paper_findings(both, both.tasks[0], decision)}
+    assert found["LoRA, zero-shot chrF"].verdict == "agrees"
+    assert found["LoRA, zero-shot loss"].verdict == "disagrees"
+    assert found["LoRA, zero-shot loss"].here == "1 above full tuning on average"
 
 
 def test_scores_that_do_not_differ_tell_nothing(evidence: Evidence, decision: Decision) -> None:

@@ -95,6 +95,33 @@ def test_the_metric_that_most_runs_have_is_drawn(evidence: Evidence, table: pl.D
     assert found.main_metric("nano-en-de", "test", 3) is None
 
 
+def test_zero_shot_loss_is_drawn_where_nothing_was_generated(evidence: Evidence, table: pl.DataFrame) -> None:
+    losses = table.filter(metric="chrf").with_columns(pl.lit("loss").alias("metric"), value=3.0)
+    found = read_scores(losses, evidence.records)
+    assert found.main_metric("nano-en-de", "zero_shot", 0) == "loss"
+    assert found.main_metric("nano-en-de", "test", 0) is None
+    (figure,) = score_figures(evidence.tasks[0], found)
+    assert (figure.number, figure.up) == (6, "loss (nats per token)")
+
+
+def test_caption_says_how_far_one_score_is_off_by_itself(evidence: Evidence, table: pl.DataFrame) -> None:
+    (figure, *_) = score_figures(evidence.tasks[0], scored(evidence))
+    assert "One score's own 90% interval, over its 500 texts, is ±1." in figure.caption
+    bare = read_scores(table.drop("low", "high"), evidence.records)
+    (figure, *_) = score_figures(evidence.tasks[0], bare)
+    assert "own 90% interval" not in figure.caption
+
+
+def test_test_sets_with_a_slash_in_their_name_are_all_averaged(
+    evidence: Evidence, table: pl.DataFrame
+) -> None:
+    more = table.filter(dataset="test").with_columns(pl.lit("test/a").alias("dataset"), pl.col("value") + 2)
+    found = read_scores(pl.concat([table, more]), evidence.records)
+    one = scored(evidence).of_runs("nano-en-de", "test", 0, "chrf").sort("run")["score"]
+    both = found.of_runs("nano-en-de", "test", 0, "chrf").sort("run")["score"]
+    assert both.to_list() == pytest.approx((one + 1).to_list())
+
+
 def test_sweep_and_unknown_runs_are_counted_and_left_out(evidence: Evidence) -> None:
     assert any("9 runs" in words for words in scored(evidence).notes)
     assert set(scored(evidence).frame["run"]) <= set(evidence.records.frame["run"])

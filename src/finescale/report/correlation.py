@@ -13,7 +13,7 @@ from finescale.advice.wording import factor_name, method_name, number
 from finescale.records import DATA_SIZE, untuned
 from finescale.report import paper
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of
-from finescale.report.scores import METRICS
+from finescale.report.scores import metric_name
 from finescale.report.sheet import Row, Sheet, Shown, column, named_task
 
 Array = np.ndarray[Any, Any]
@@ -28,7 +28,7 @@ def correlations(evidence: Evidence) -> Sheet:
     setting, as in Figures 7-9. The score is the one of those figures.
     """
     rows = [row for task in evidence.tasks for row in _of_task(evidence, task)]
-    metrics = list(dict.fromkeys(METRICS.get(row["metric"], row["metric"]) for row in rows))
+    metrics = list(dict.fromkeys(metric_name(row["metric"]) for row in rows))
     shown = [
         *named_task(evidence),
         Shown("factor", lambda row: factor_name(row["factor"]), numeric=False),

@@ -23,7 +23,7 @@ from finescale.records import DATA_SIZE, FACTORS, untuned
 from finescale.report.decisions import Decision
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of
 from finescale.report.score_figures import forgetting_rows
-from finescale.report.scores import METRICS
+from finescale.report.scores import LOSS, metric_name
 from finescale.report.sheet import Row, Sheet, Shown, column, named_task, plain
 
 Array = np.ndarray[Any, Any]
@@ -268,43 +268,34 @@ def _keeps(evidence: Evidence, task: TaskEvidence) -> Iterator[Outcome]:
         return
     scores = evidence.scores
     any_score = False
-    for split, shots, words in (
-        ("zero_shot", 0, "zero-shot"),
-        ("test", 1, "one-shot"),
-        ("test", 5, "five-shot"),
-    ):
-        metric = scores.main_metric(task.task, split, shots) if scores is not None else None
-        if scores is None or metric is None:
+    for (split, shots), words in _ABILITIES.items():
+        if scores is None:
             continue
-        any_score = True
-        rows = scores.of_runs(task.task, split, shots, metric)
-        name = METRICS.get(metric, metric)
-        yield from _pairs(task, pets, rows, "score", f"{words} {name}", evidence.seed)
+        best = scores.main_metric(task.task, split, shots)
+        lossy = LOSS if split == "zero_shot" and scores.has(task.task, split, shots, LOSS) else None
+        for metric in dict.fromkeys(name for name in (best, lossy) if name is not None):
+            any_score = True
+            rows = scores.of_runs(task.task, split, shots, metric)
+            what = f"{words} {metric_name(metric)}"
+            yield from _pairs(task, pets, rows, what, evidence.seed, higher=metric != LOSS)
     if not any_score:
-        yield Outcome(
-            task.task, 6, "PET", "needs zero-shot or few-shot scores (evaluation: in the study file)"
-        )
-    forgotten = forgetting_rows(task, evidence.records).with_columns(-pl.col("forgotten"))
+        yield Outcome(task.task, 6, "PET", "needs zero-shot or few-shot scores (`evaluation:` in the study)")
+    forgotten = forgetting_rows(task, evidence.records)
     if forgotten.height:
-        yield from _pairs(task, pets, forgotten, "forgotten", "nats kept on pretraining text", evidence.seed)
+        lost = forgotten.rename({"forgotten": "score"})
+        yield from _pairs(task, pets, lost, "nats forgotten of pretraining text", evidence.seed, higher=False)
 
 
-def _pairs(  # noqa: PLR0917
-    task: TaskEvidence, pets: Sequence[str], rows: pl.DataFrame, value: str, words: str, seed: int
+def _pairs(
+    task: TaskEvidence, pets: Sequence[str], rows: pl.DataFrame, words: str, seed: int, *, higher: bool
 ) -> Iterator[Outcome]:
-    """A PET method's values minus full tuning's at the same model, checkpoint and data size."""
-    settings = settings_of(rows.filter(~untuned() & (pl.col(DATA_SIZE) > 0)), value)
-    keys = [
-        name for name in ("model", "model_params", "pretrain_tokens", DATA_SIZE) if name in settings.columns
-    ]
+    """A PET method's scores against full tuning's at the same model, checkpoint and data size."""
+    settings = settings_of(rows.filter(~untuned() & (pl.col(DATA_SIZE) > 0)), "score")
+    keys = [name for name in (*_ONE_MODEL, DATA_SIZE) if name in settings.columns]
     full = settings.filter(pl.col("method") == "full").select(*keys, pl.col("loss").alias("full"))
     for method in pets:
-        at = (
-            {f"pet_size.{method}": task.base[f"pet_size.{method}"]}
-            if f"pet_size.{method}" in task.base
-            else {}
-        )
-        mine = at_base(settings, at, method)
+        size = f"pet_size.{method}"
+        mine = at_base(settings, {size: task.base[size]} if size in task.base else {}, method)
         both = mine.join(full, on=keys, nulls_equal=True)
         who = f"{method_name(method)}, {words}"
         if not both.height:
@@ -312,7 +303,7 @@ def _pairs(  # noqa: PLR0917
             continue
         gap = (both["loss"] - both["full"]).to_numpy()
         here = f"{number(abs(gap.mean()))} {'above' if gap.mean() >= 0 else 'below'} full tuning on average"
-        yield Outcome(task.task, 6, who, here, *_paired(gap, seed, "settings"))
+        yield Outcome(task.task, 6, who, here, *_paired(gap if higher else -gap, seed, "settings"))
 
 
 def _paired(gaps: Array, seed: int, what: str) -> tuple[float, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from finescale.advice.setting import at_base
-from finescale.advice.wording import capital, count, factor_name, method_name, pet_word, slug
+from finescale.advice.wording import capital, count, factor_name, method_name, number, pet_word, slug
 from finescale.records import DATA_SIZE, Records, untuned
 from finescale.report.evidence import TaskEvidence, settings_of
 from finescale.report.figures import (
@@ -28,7 +28,7 @@ from finescale.report.figures import (
     thinned,
     untuned_at,
 )
-from finescale.report.scores import METRICS, Scores
+from finescale.report.scores import LOSS, Scores, metric_name
 
 BEFORE, AFTER = "pretrain_loss_before", "pretrain_loss_after"
 
@@ -89,13 +89,16 @@ def score_figure(task: TaskEvidence, scores: Scores, kind: Kind) -> Figure | Non
         panels.append(_panel(task, method, kind.factor, mine, bare, picked))
     if not panels:
         return None
-    name = METRICS.get(metric, metric)
+    name = metric_name(metric)
     title = f"Figure {kind.number}. {kind.what}: {factor_name(kind.factor)} and finetuning data"
     sets = "the languages' average" if kind.split == "zero_shot" else "the mean over the test sets"
     caption = (
         f"{name}, {sets}. Points are means over seeds, bars reach from the lowest to the highest seed; lines "
         "join the points, no law is fitted; the dotted line is the untuned model."
     )
+    own = scores.half_interval(task.task, kind.split, kind.shots, metric)
+    if own is not None:
+        caption += f" One score's own 90% interval, over its {count(own[1])} texts, is ±{number(own[0], 2)}."
     caption += " Not every value is shown." if more else ""
     return Figure(
         f"figure-{kind.number}-{slug(task.task)}",
@@ -104,7 +107,7 @@ def score_figure(task: TaskEvidence, scores: Scores, kind: Kind) -> Figure | Non
         caption,
         tuple(panels),
         LEGENDS[kind.factor],
-        up=f"{name} (higher is better)",
+        up="loss (nats per token)" if metric == LOSS else f"{name} (higher is better)",
         log=(True, False),
         law=False,
     )

@@ -12,7 +12,7 @@ from finescale.records import DATA_SIZE, untuned
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of
 from finescale.report.figures import untuned_at
 from finescale.report.score_figures import forgetting_rows
-from finescale.report.scores import METRICS, SPLITS
+from finescale.report.scores import SPLITS, metric_name
 from finescale.report.sheet import Sheet, Shown, column
 
 
@@ -60,7 +60,7 @@ def _kinds(evidence: Evidence, task: TaskEvidence) -> list[tuple[str, str, pl.Da
                 rows = scores.of_runs(task.task, split, shots, metric)
                 words = "zero-shot" if split == "zero_shot" else f"{shots}-shot" if shots else "generation"
                 key = f"{split}_{shots}_{metric}"
-                found.append((key, f"{words}: {METRICS.get(metric, metric)}", settings_of(rows, "score")))
+                found.append((key, f"{words}: {metric_name(metric)}", settings_of(rows, "score")))
     forgotten = forgetting_rows(task, evidence.records)
     if forgotten.height:
         found.append(("forgotten", "forgotten (nats)", settings_of(forgotten, "forgotten")))

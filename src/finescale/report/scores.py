@@ -33,7 +33,7 @@ METRICS: Mapping[str, str] = {
 }
 """Names of the metrics; figures show the first one that most runs have (the paper: BLEURT, ROUGE-L)."""
 LOSS = "loss"
-"""The metric of a data set's own loss: lower is better, and no figure shows it."""
+"""The metric of a data set's own loss, in nats per token: figures show it where nothing else was measured."""
 _OF_THE_RUN = ("task", "method", "model", *FACTORS, DATA_SIZE, "seed", "held_out", "trainable_params")
 
 
@@ -50,12 +50,29 @@ class Scores:
     notes: tuple[str, ...] = ()
 
     def main_metric(self, task: str, split: str, shots: int) -> str | None:
-        """The metric that figures show: the first of ``METRICS`` that most runs have."""
-        here = self._of(task, split, shots).filter(pl.col("metric") != LOSS)
+        """What figures show: the first of ``METRICS`` that most runs have; zero-shot at least the loss."""
+        here = self._of(task, split, shots)
         runs = dict(here.group_by("metric").agg(pl.col("run").n_unique()).iter_rows())
+        loss = runs.pop(LOSS, 0)
         order = [*METRICS, *sorted(set(runs) - set(METRICS))]
         most = max(runs.values(), default=0)
-        return next((name for name in order if 2 * runs.get(name, 0) >= most > 0), None)
+        found = next((name for name in order if 2 * runs.get(name, 0) >= most > 0), None)
+        return LOSS if found is None and loss and split == "zero_shot" else found
+
+    def has(self, task: str, split: str, shots: int, metric: str) -> bool:
+        """Whether any run has that score."""
+        return self._of(task, split, shots).filter(metric=metric).height > 0
+
+    def half_interval(self, task: str, split: str, shots: int, metric: str) -> tuple[float, float] | None:
+        """Half the width of one score's own interval over examples, and how many: medians over runs."""
+        rows = self._of(task, split, shots).filter(metric=metric)
+        if not {"low", "high", "examples"} <= set(rows.columns):
+            return None
+        half, many = rows.select(
+            ((pl.col("high") - pl.col("low")) / 2).cast(pl.Float64).median().alias("half"),
+            pl.col("examples").cast(pl.Float64).median(),
+        ).row(0)
+        return (half, many) if half is not None and many is not None else None
 
     def of_runs(self, task: str, split: str, shots: int, metric: str) -> pl.DataFrame:
         """One score a run: the mean over the data sets of a split.
@@ -74,7 +91,7 @@ class Scores:
         """
         rows = self._of(task, split, shots).filter(pl.col("metric") == metric, pl.col("value").is_not_null())
         whole = rows.filter(~pl.col("dataset").str.contains("/", literal=True))
-        rows = whole if whole.height else rows
+        rows = whole if whole.height and split == "zero_shot" else rows
         sets = rows["dataset"].n_unique()
         about = [name for name in (*_OF_THE_RUN, "run_loss") if name in rows.columns]
         means = rows.group_by("run", maintain_order=True).agg(
@@ -86,6 +103,11 @@ class Scores:
 
     def _of(self, task: str, split: str, shots: int) -> pl.DataFrame:
         return self.frame.filter(pl.col("task") == task, pl.col("split") == split, pl.col("shots") == shots)
+
+
+def metric_name(metric: str) -> str:
+    """A metric as prose calls it."""
+    return "loss" if metric == LOSS else METRICS.get(metric, metric)
 
 
 def read_scores(source: str | Path | Any, records: Records) -> Scores:
