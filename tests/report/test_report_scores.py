@@ -227,6 +227,18 @@ def test_page_without_scores_says_what_would_fill_their_section(tmp_path: Path) 
     assert "Figure 10 needs untuned models of two sizes" in text
 
 
+def test_figures_without_scores_of_their_kind_say_what_would_fill_them(
+    frame: pl.DataFrame, table: pl.DataFrame, tmp_path: Path
+) -> None:
+    generated = table.filter(split="test", shots=0)
+    few = base_only(frame)
+    evidence = gather(read_records(few), bootstrap=0, scores=generated)
+    text = write_report(evidence, Source("x"), tmp_path).read_text()
+    assert "Figure 6 needs zero-shot scores at two values of model size." in text
+    assert "Figures 11 and 13 need one-shot scores at two values of model size or pretraining tokens." in text
+    assert "Figures 7 and 8 need generation scores at two values of model size" in text
+
+
 def test_page_with_scores_has_every_kind_of_figure(evidence: Evidence, tmp_path: Path) -> None:
     page = write_report(evidence, Source("x"), tmp_path)
     names = {path.name for path in (tmp_path / "figures").iterdir()}

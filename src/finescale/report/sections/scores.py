@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from finescale.advice.wording import factor_name
+from finescale.advice.wording import factor_name, listed
 from finescale.report.content import Content
 from finescale.report.correlation import NAME
 from finescale.report.evidence import TaskEvidence
 from finescale.report.markup import Html, folded, joined, table, tag
-from finescale.report.score_figures import KINDS
+from finescale.report.score_figures import KINDS, Kind
 from finescale.report.score_tables import scores_name
 from finescale.report.sections.parts import figure_html, missing, named
 
@@ -38,16 +38,7 @@ def _of_task(content: Content, task: TaskEvidence) -> list[Html]:
     parts: list[Html] = []
     if content.evidence.scores is not None:
         parts += [figure_html(*drawn[kind.number]) for kind in KINDS if kind.number in drawn]
-        absent: dict[str, list[int]] = {}
-        for kind in KINDS:
-            if kind.number not in drawn:
-                what = {"zero_shot": "zero-shot scores"}.get(kind.split, _shots(kind.shots))
-                absent.setdefault(f"{what} at two values of {factor_name(kind.factor)}", []).append(
-                    kind.number
-                )
-        for what, numbers in absent.items():
-            many = f"s {', '.join(map(str, numbers))} need" if len(numbers) > 1 else f" {numbers[0]} needs"
-            parts.append(missing(f"Figure{many} {what}."))
+        parts += [missing(words) for words in _absent([kind for kind in KINDS if kind.number not in drawn])]
         own = [sheet for sheet in content.sheets if sheet.name == scores_name(task.task)]
         parts += [folded("Scores at the base setting", *map(table, own))] if own else []
     if 0 in drawn:
@@ -62,5 +53,18 @@ def _of_task(content: Content, task: TaskEvidence) -> list[Html]:
     return parts
 
 
-def _shots(shots: int) -> str:
-    return {1: "one-shot scores", 5: "five-shot scores"}.get(shots, "generation scores")
+def _absent(kinds: list[Kind]) -> list[str]:
+    """What would fill the figures that are not there, one sentence a kind of score."""
+    sentences = []
+    for what in dict.fromkeys(map(_what, kinds)):
+        mine = [kind for kind in kinds if _what(kind) == what]
+        numbers = listed([str(kind.number) for kind in mine])
+        figures = f"Figures {numbers} need" if len(mine) > 1 else f"Figure {numbers} needs"
+        factors = listed([factor_name(kind.factor) for kind in mine], "or")
+        sentences.append(f"{figures} {what} scores at two values of {factors}.")
+    return sentences
+
+
+def _what(kind: Kind) -> str:
+    shots = {0: "generation", 1: "one-shot", 5: "five-shot"}
+    return "zero-shot" if kind.split == "zero_shot" else shots[kind.shots]
