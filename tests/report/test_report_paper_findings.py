@@ -168,5 +168,9 @@ def test_the_table_has_every_test_and_the_opening_counts_them(
 ) -> None:
     sheet = findings_sheet(list(tested.values()), evidence)
     assert sheet.frame.height == len(tested)
+    assert not any("not tuned" in words for words in sheet.notes)
+    rates = evidence.records.frame.with_columns(pl.lit(False).alias("lr_tuned"))
+    careless = replace(evidence, records=replace(evidence.records, frame=rates))
+    assert any("not tuned" in words for words in findings_sheet(list(tested.values()), careless).notes)
     words = opening(["agrees", "agrees", "disagrees", "not tested"])
     assert "agree in 2, disagree in 1 and do not test 1" in words

@@ -27,7 +27,14 @@ def panel_svgs(figure: Figure) -> list[str]:
     for panel in figure.panels:
         axes.setdefault(panel.across, []).append(panel)
     x = {title: _x_axis(panels, title, log=figure.log[0]) for title, panels in axes.items()}
-    return [_drawn_panel(panel, figure, x[panel.across], y) for panel in figure.panels]
+    made: dict[tuple[Any, ...], dict[str, Any]] = {}
+    pictures = []
+    for panel in figure.panels:
+        look = (panel.series, panel.across)  # panels that look alike differ by title and rows alone
+        if look not in made:
+            made[look] = specification(_layers(panel, figure, x[panel.across], y))
+        pictures.append(picture(made[look], panel.title, _rows(panel)))
+    return pictures
 
 
 def sheet_svg(figure: Figure, panels: list[str]) -> str:
@@ -141,7 +148,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(index * step, 10) for index in range(first, math.floor(high / step) + 1)]
 
 
-def _drawn_panel(panel: Panel, figure: Figure, x: alt.X, y: Callable[[str], alt.Y]) -> str:
+def _layers(panel: Panel, figure: Figure, x: alt.X, y: Callable[[str], alt.Y]) -> Any:
     labels = [series.label for series in panel.series]
     key = alt.Legend(title=figure.legend, columns=4, symbolSize=60, symbolOpacity=1)
     colour = alt.Color(
@@ -156,17 +163,6 @@ def _drawn_panel(panel: Panel, figure: Figure, x: alt.X, y: Callable[[str], alt.
         legend=key,
         sort=labels,
     )
-    lines = _runs_of(panel.curve)
-    data = {
-        "plain": [rule for rule in panel.untuned if rule["series"] not in labels],
-        "bare": [rule for rule in panel.untuned if rule["series"] in labels],
-        "curve": panel.curve,
-        "solid": lines[False],
-        "dashed": lines[True],
-        "points": panel.points,
-        "fitted": [point for point in panel.points if not point["held_out"]],
-        "hidden": [point for point in panel.points if point["held_out"]],
-    }
     mean = y("y:Q")
     width, opacity = (1.6, 1.0) if figure.law else (1.0, 0.6)
     layers: list[alt.Chart] = [
@@ -191,7 +187,23 @@ def _drawn_panel(panel: Panel, figure: Figure, x: alt.X, y: Callable[[str], alt.
         .mark_point(filled=False, size=34, opacity=1, fill=palette.CARD, strokeWidth=1.5)
         .encode(x=x, y=mean, color=colour, shape=shape),
     ]
-    return drawn(alt.layer(*layers), panel.title, data)
+    return alt.layer(*layers)
+
+
+def _rows(panel: Panel) -> dict[str, Sequence[Mapping[str, Any]]]:
+    """The rows of each layer, by name."""
+    labels = [series.label for series in panel.series]
+    lines = _runs_of(panel.curve)
+    return {
+        "plain": [rule for rule in panel.untuned if rule["series"] not in labels],
+        "bare": [rule for rule in panel.untuned if rule["series"] in labels],
+        "curve": panel.curve,
+        "solid": lines[False],
+        "dashed": lines[True],
+        "points": panel.points,
+        "fitted": [point for point in panel.points if not point["held_out"]],
+        "hidden": [point for point in panel.points if point["held_out"]],
+    }
 
 
 def drawn(chart: Any, title: str, data: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -202,9 +214,21 @@ def drawn(chart: Any, title: str, data: Mapping[str, Sequence[Mapping[str, Any]]
         title: Its title.
         data: The rows, by name.
     """
-    words = alt.TitleParams(title, anchor="start", fontSize=13, fontWeight=600, color=palette.INK, offset=8)
+    return picture(specification(chart), title, data)
+
+
+def picture(spec: Mapping[str, Any], title: str, data: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """A chart's specification with a title and rows, as SVG."""
+    words = {"text": title, "anchor": "start", "fontSize": 13, "fontWeight": 600}
+    words |= {"color": palette.INK, "offset": 8}
+    datasets = {name: [dict(row) for row in rows] for name, rows in data.items()}
+    return vl_convert.vegalite_to_svg({**spec, "title": words, "datasets": datasets})
+
+
+def specification(chart: Any) -> dict[str, Any]:
+    """The chart's Vega-Lite specification, at its size and in the report's look."""
     made = (
-        chart.properties(width=WIDTH, height=HEIGHT, title=words)
+        chart.properties(width=WIDTH, height=HEIGHT)
         .configure(background="transparent", font=FONT, padding=4)
         .configure_view(stroke=None)
         .configure_axis(
@@ -230,9 +254,7 @@ def drawn(chart: Any, title: str, data: Mapping[str, Sequence[Mapping[str, Any]]
             columnPadding=12,
         )
     )
-    spec = made.to_dict(validate=False)
-    spec["datasets"] = {name: [dict(row) for row in rows] for name, rows in data.items()}
-    return vl_convert.vegalite_to_svg(spec)
+    return made.to_dict(validate=False)
 
 
 def rows_of(name: str) -> alt.Chart:

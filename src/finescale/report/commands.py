@@ -153,7 +153,8 @@ def _study_folder(folder: Path, out: Path | None) -> _Place:
 
 def _stamp(file: Path) -> str:
     """A file's name and check sum, so that a reader knows whether theirs is the same."""
-    return f"{file.name} (SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()})"
+    with file.open("rb") as data:
+        return f"{file.name} (SHA-256 {hashlib.file_digest(data, 'sha256').hexdigest()})"
 
 
 def _console() -> Console:

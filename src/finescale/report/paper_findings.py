@@ -20,6 +20,7 @@ from finescale.advice.setting import PAPER_FACTORS, at_base
 from finescale.advice.wording import chance, count, listed, method_name, nats, number
 from finescale.laws.fitted import FittedLaw
 from finescale.records import DATA_SIZE, FACTORS, untuned
+from finescale.report.audit import untuned_rates
 from finescale.report.decisions import Decision
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of
 from finescale.report.score_figures import forgetting_rows
@@ -116,12 +117,16 @@ def findings_sheet(tested: Sequence[Outcome], evidence: Evidence) -> Sheet:
         plain("verdict", "verdict"),
         plain("from", "evidence"),
     )
-    notes = (
+    notes = [
         f"Agrees: a probability of {CLEAR:.0%} or more; disagrees: {1 - CLEAR:.0%} or less. Probabilities "
         "are shares of bootstrap draws of the fitted laws, or of resampled settings; where a law misses, "
         "they are surer than they should be.",
-    )
-    return Sheet(FINDINGS, "The paper's findings on these records", rows, shown, notes)
+    ]
+    untuned_methods = untuned_rates(evidence)
+    if untuned_methods:
+        who = listed([method_name(method) for method in untuned_methods])
+        notes.append(f"The learning rate of {who} was not tuned: no comparison with it is evidence.")
+    return Sheet(FINDINGS, "The paper's findings on these records", rows, shown, tuple(notes) if rows else ())
 
 
 def _forms(task: TaskEvidence, seed: int) -> Iterator[Outcome]:
