@@ -148,6 +148,17 @@ def test_what_cannot_be_tested_says_which_data_would(frame: pl.DataFrame) -> Non
     assert "zero-shot or few-shot scores" in words[6]
 
 
+def test_data_hunger_of_one_model_is_read_from_its_own_curves(frame: pl.DataFrame) -> None:
+    one = base_only(frame).drop("model_params", "model_params_nonembedding", "pretrain_tokens", "pet_size")
+    evidence = gather(read_records(one), bootstrap=50)
+    found = {item.who: item for item in paper_findings(evidence, evidence.tasks[0], "") if item.finding == 4}
+    betas = {}
+    for law in evidence.tasks[0].curves["power"]:
+        betas[law.by["method"]] = law.draws["beta"]
+    share = np.mean(betas["full"] > betas["lora"])
+    assert found["full tuning > LoRA"].probability == pytest.approx(share)
+
+
 def test_two_settings_are_too_few_for_a_probability(frame: pl.DataFrame) -> None:
     two = base_only(frame).filter(pl.col("finetune_examples") <= 256)
     evidence = gather(read_records(two), bootstrap=0, scores=scores_frame(two))

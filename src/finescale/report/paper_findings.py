@@ -18,11 +18,11 @@ import polars as pl
 from finescale.advice.candidates import SIZE
 from finescale.advice.setting import PAPER_FACTORS, at_base
 from finescale.advice.wording import chance, count, listed, method_name, nats, number
-from finescale.laws.fitted import FittedLaw
 from finescale.records import DATA_SIZE, FACTORS, untuned
 from finescale.report.audit import untuned_rates
 from finescale.report.decisions import Decision
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of
+from finescale.report.findings import law_at_base
 from finescale.report.score_figures import forgetting_rows
 from finescale.report.scores import LOSS, metric_name
 from finescale.report.sheet import Row, Sheet, Shown, column, named_task, plain
@@ -218,7 +218,8 @@ def _stability(task: TaskEvidence, seed: int) -> Iterator[Outcome]:
 
 def _data_hunger(task: TaskEvidence) -> Iterator[Outcome]:
     """Finding 4: the methods' betas, draw by draw."""
-    laws = {method: _any_law(task, method) for method in ("full", "lora", "prompt")}
+    found = {method: law_at_base(task, method) for method in ("full", "lora", "prompt")}
+    laws = {method: pair[0] if pair is not None else None for method, pair in found.items()}
     for first, second in (("full", "lora"), ("lora", "prompt")):
         sign = ">" if first == "full" else ">="
         who = f"{method_name(first)} {sign} {method_name(second)}"
@@ -231,12 +232,6 @@ def _data_hunger(task: TaskEvidence) -> Iterator[Outcome]:
             yield Outcome(task.task, 4, who, f"{here}; needs bootstrap draws")
             continue
         yield Outcome(task.task, 4, who, here, _share(one.draws["beta"] - two.draws["beta"]), "joint draws")
-
-
-def _any_law(task: TaskEvidence, method: str) -> FittedLaw | None:
-    """A multiplicative law of the method; beta is one for all its factors."""
-    laws = (task.law("multiplicative", method, factor) for factor in PAPER_FACTORS)
-    return next((law for law in laws if law is not None), None)
 
 
 def _changes(task: TaskEvidence, decision: Decision | str) -> Iterator[Outcome]:

@@ -21,6 +21,7 @@ from finescale.tables import read_table
 
 KEYS = ("run", "dataset", "split", "shots", "metric")
 SPLITS = ("test", "zero_shot")
+_NUMBERS = ("value", "shots", "low", "high", "examples")
 METRICS: Mapping[str, str] = {
     "bleurt": "BLEURT",
     "comet": "COMET",
@@ -69,8 +70,8 @@ class Scores:
         if not {"low", "high", "examples"} <= set(rows.columns):
             return None
         half, many = rows.select(
-            ((pl.col("high") - pl.col("low")) / 2).cast(pl.Float64).median().alias("half"),
-            pl.col("examples").cast(pl.Float64).median(),
+            ((pl.col("high") - pl.col("low")) / 2).median().alias("half"),
+            pl.col("examples").median(),
         ).row(0)
         return (half, many) if half is not None and many is not None else None
 
@@ -141,18 +142,21 @@ def read_scores(source: str | Path | Any, records: Records) -> Scores:
             remedy="add it, or map it: --column run=THEIRS",
             where=records.source,
         )
-    typed = table.with_row_index("row", offset=first).with_columns(
+    written = table.with_row_index("row", offset=first)
+    typed = written.with_columns(
         pl.col("run").cast(pl.String),
         *[pl.col(name).cast(pl.String).str.strip_chars() for name in ("dataset", "split", "metric")],
-        *[pl.col(name).cast(pl.Float64, strict=False) for name in ("value", "shots")],
+        *[pl.col(name).cast(pl.Float64, strict=False) for name in _NUMBERS if name in table.columns],
     )
     empty = table["value"].is_null() | (table["value"].cast(pl.String) == "")
-    _refuse(typed, typed["value"].is_finite().fill_null(value=False) | empty, "value", "a number", origin)
+    _refuse(written, typed["value"].is_finite().fill_null(value=False) | empty, "value", "a number", origin)
     shots = typed["shots"]
-    _refuse(typed, ((shots >= 0) & (shots % 1 == 0)).fill_null(value=False), "shots", "0, 1, 5 ...", origin)
-    _refuse(typed, typed["split"].is_in(SPLITS).fill_null(value=False), "split", " or ".join(SPLITS), origin)
+    _refuse(written, ((shots >= 0) & (shots % 1 == 0)).fill_null(value=False), "shots", "0, 1, 5 ...", origin)
+    _refuse(
+        written, typed["split"].is_in(SPLITS).fill_null(value=False), "split", " or ".join(SPLITS), origin
+    )
     twice = typed.select(pl.struct(KEYS).is_duplicated()).to_series()
-    _refuse(typed, ~twice, "metric", "one row for each run, dataset, split, shots and metric", origin)
+    _refuse(written, ~twice, "metric", "one row for each run, dataset, split, shots and metric", origin)
     about = [name for name in _OF_THE_RUN if name in records.frame.columns]
     runs = records.frame.select(pl.col("run").cast(pl.String), *about, pl.col(records.loss).alias("run_loss"))
     known = typed.drop("row", *[name for name in about if name in typed.columns])
