@@ -26,6 +26,7 @@ from finescale.report.figures import (
     of_task,
     picked_values,
     thinned,
+    thinning,
     untuned_at,
 )
 from finescale.report.scores import LOSS, Scores, metric_name
@@ -77,7 +78,7 @@ def score_figure(task: TaskEvidence, scores: Scores, kind: Kind) -> Figure | Non
     rows = scores.of_runs(task.task, kind.split, kind.shots, metric)
     tuned = settings_of(rows.filter(~untuned() & (pl.col(DATA_SIZE) > 0)), "score")
     bare = settings_of(rows.filter(untuned()), "score")
-    panels, more = [], False
+    panels, heights, more = [], [0], False
     for method in task.methods:
         mine = at_base(tuned, task.base, method, free=kind.factor)
         mine = mine.filter(pl.col(kind.factor) > 0).sort(DATA_SIZE)
@@ -86,6 +87,7 @@ def score_figure(task: TaskEvidence, scores: Scores, kind: Kind) -> Figure | Non
             continue
         picked = picked_values(values)
         more = more or len(picked) < len(values)
+        heights += mine.group_by(kind.factor).len()["len"].to_list()
         panels.append(_panel(task, method, kind.factor, mine, bare, picked))
     if not panels:
         return None
@@ -99,7 +101,7 @@ def score_figure(task: TaskEvidence, scores: Scores, kind: Kind) -> Figure | Non
     own = scores.half_interval(task.task, kind.split, kind.shots, metric)
     if own is not None:
         caption += f" One score's own 90% interval, over its {count(own[1])} texts, is ±{number(own[0], 2)}."
-    caption += " Not every value is shown." if more else ""
+    caption += (" Not every value is shown." if more else "") + thinning(heights)
     return Figure(
         f"figure-{kind.number}-{slug(task.task)}",
         kind.number,
