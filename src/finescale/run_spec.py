@@ -87,6 +87,17 @@ class TrainSpec(Hashed):
     """Compute activations again in the backward pass: less memory, about a third more time."""
 
 
+class ResumeSpec(Strict):
+    """Which checkpoints a run keeps while it trains, to go on from after an interruption."""
+
+    every_seconds: float | None = Field(default=60.0, gt=0)
+    """Seconds of training between two; they take at most a twentieth of the time. None: not by time."""
+    every_steps: Count | None = None
+    """Also after so many steps."""
+    url: Annotated[str, Field(pattern=r"^(s3|gs|az|abfs)://\w[\w./-]*$", max_length=1000)] | None = None
+    """A folder of an object store; each run has its own in it. None: the run's folder in the study's."""
+
+
 class ModelSpec(Strict):
     """A base model and which checkpoint of it; of these only `pretrain_tokens` enters the fingerprint."""
 
@@ -225,10 +236,12 @@ class PretrainRunSpec(Strict):
     held_out_rows: Count
     seed: int
     content: dict[str, str]
+    resume: ResumeSpec = ResumeSpec()
+    """Not in the fingerprint."""
 
     def fingerprint(self) -> str:
         """Twenty hex digits that name the run."""
-        return _digest({"kind": "pretrain", **self.model_dump(mode="json")})
+        return _digest({"kind": "pretrain", **self.model_dump(mode="json", exclude={"resume"})})
 
 
 def _digest(value: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from finescale.run_spec import (
     Objective,
     OptimizerSpec,
     PretrainRunSpec,
+    ResumeSpec,
     RunSpec,
     Strict,
     TaskSpec,
@@ -49,7 +50,7 @@ __all__ = [
     "FINGERPRINT_VERSION", "METHODS", "PET_METHODS", "BasePetSize", "BaseSetting", "Candidates", "Choice",
     "DataSizes", "LearningRates", "MethodSpec", "ModelSpec", "ModelStar", "Objective", "OptimizerSpec",
     "PerMethod", "PetSizes", "PetStar", "PlannedRun", "PretrainRunSpec", "PretrainSpec", "PretrainStar",
-    "PretrainTrain", "Resolve", "RunSpec", "Strict", "StudySpec", "SweepSetting", "TaskSpec",
+    "PretrainTrain", "Resolve", "ResumeSpec", "RunSpec", "Strict", "StudySpec", "SweepSetting", "TaskSpec",
     "TokenizerSpec", "TrainSettings", "TrainSpec", "expand", "nearest", "sweep_runs", "unknown",
     "untuned_runs",
 ]  # fmt: skip
@@ -62,6 +63,7 @@ class PlannedRun(Strict):
     purpose: Literal["sweep", "study"]
     lr_tuned: bool
     keep: Literal["nothing", "adapters", "weights"] = "nothing"
+    resume: ResumeSpec = ResumeSpec()
 
 
 Resolve = Callable[[str, str, int | str], tuple[ModelSpec, dict[str, str]]]
@@ -169,7 +171,7 @@ def _planned(  # noqa: PLR0917 - one call, in the order of the setting
         train=study.train.resolve(method, choice),
         content=content,
     )
-    return PlannedRun(run=run, purpose=purpose, lr_tuned=tuned, keep=study.keep)
+    return PlannedRun(run=run, purpose=purpose, lr_tuned=tuned, keep=study.keep, resume=study.resume)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from finescale.run_spec import (
     Objective,
     OptimizerSpec,
     Rate,
+    ResumeSpec,
     Strict,
     TaskSpec,
     TrainSpec,
@@ -292,6 +293,7 @@ class StudySpec(Strict):
     train: TrainSettings = TrainSettings()
     keep: Literal["nothing", "adapters", "weights"] = "adapters"
     """What a run's folder keeps of what was trained: PET adapters, or full tuning's weights too."""
+    resume: ResumeSpec = ResumeSpec()
     resources: ResourcesOrEach = Resources()
 
     @property
@@ -432,3 +434,4 @@ class PretrainSpec(Strict):
     """Model name to the shares of the epoch after which an intermediate checkpoint is kept."""
     held_out_rows: Count = 64
     seed: Seed = 0
+    resume: ResumeSpec = ResumeSpec()

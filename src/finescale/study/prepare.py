@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +17,15 @@ from finescale.models.bundled import find_checkpoint
 from finescale.models.decoder import open_model
 from finescale.models.sizes import Sizes, sizes_of
 from finescale.models.tokenizer import open_tokenizer
-from finescale.spec import ModelSpec, PlannedRun, RunSpec, TaskSpec
+from finescale.spec import ModelSpec, PlannedRun, ResumeSpec, RunSpec, TaskSpec
 from finescale.tasks.catalog import open_task
 from finescale.tasks.task import Task
 from finescale.training.batching import subset
+from finescale.training.checkpoint_store import sync_folder
+from finescale.training.checkpoints import Checkpoints
 from finescale.training.encoding import EncodedSet, encode, fit, frequent_tokens
+from finescale.training.sharding import is_first
+from finescale.training.state import Progress
 from finescale.training.token_store import TokenStore
 from finescale.tuning.configured import wrap_configured
 from finescale.tuning.full import wrap_full
@@ -150,6 +157,32 @@ def wrap(spec: RunSpec, base: Base) -> Tuned:
     return wrap_full(base.model)
 
 
+def checkpoints_of(resume: ResumeSpec, run: str, folder: Path) -> Checkpoints:
+    """A run's checkpoints, in its folder or at the study's URL.
+
+    Args:
+        resume: What the study says of them.
+        run: The run's fingerprint.
+        folder: The run's folder.
+
+    Raises:
+        UsageError: The package for the URL is not installed.
+    """
+    url = str(folder.absolute() / "checkpoints") if resume.url is None else f"{resume.url.rstrip('/')}/{run}"
+    return Checkpoints(url, run, every_seconds=resume.every_seconds, every_steps=resume.every_steps)
+
+
+def write_curve(folder: Path, progress: Progress, notes: Mapping[str, object]) -> None:
+    """Writes a run's `curve.json`: dev curve and gradient norms, and whatever is to be said of the run."""
+    if not is_first():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    curve = {"dev_loss": progress.dev_curve, "gradient_norm": progress.gradient_norms, **notes}
+    aside = folder / "curve.partial"
+    aside.write_text(json.dumps(curve), encoding="utf-8")
+    aside.replace(folder / "curve.json")
+
+
 def keep_trained(planned: PlannedRun, tuned: Tuned, base: Base, folder: Path) -> None:
     """Saves what was trained in the run's folder, as far as the study keeps it; the last use of `tuned`.
 
@@ -162,8 +195,17 @@ def keep_trained(planned: PlannedRun, tuned: Tuned, base: Base, folder: Path) ->
     target = folder / ("weights" if full else "adapter")
     aside = target.with_suffix(".partial")
     shutil.rmtree(aside, ignore_errors=True)
-    shutil.rmtree(target, ignore_errors=True)
     tuned.save(aside)
     if full:
         base.tokenizer.save_pretrained(str(aside))
+    replace_folder(aside, target)
+
+
+def replace_folder(aside: Path, target: Path) -> None:
+    """Renames a folder of files that is written to its place, safe against a power cut."""
+    for file in aside.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
+    sync_folder(target.parent)

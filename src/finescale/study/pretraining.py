@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,10 +17,12 @@ from finescale.ladder import LADDER, train_flops
 from finescale.models.decoder import build, config
 from finescale.models.tokenizer import MODES, SENTINELS, sentinel, train_tokenizer
 from finescale.spec import PretrainRunSpec
+from finescale.study.prepare import checkpoints_of, replace_folder, write_curve
 from finescale.study.resolve import read_texts
 from finescale.training.batching import Batch, whole_rows
-from finescale.training.loop import Progress, train
+from finescale.training.loop import train
 from finescale.training.objectives import ReservedIds, mixture_rows
+from finescale.training.state import Progress
 from finescale.tuning.full import wrap_full
 
 
@@ -57,8 +59,10 @@ def execute_pretraining(
 
     Returns:
         A record for each checkpoint (method `none`); `test_loss` is the causal loss on held-out text.
+        `wall_seconds` is that of the run until then, over all its attempts.
     """
-    began = time.monotonic()
+    run_folder = folder / "runs" / spec.fingerprint()
+    resumable = checkpoints_of(spec.resume, spec.fingerprint(), run_folder)
     documents = read_documents(text, spec.languages, spec.seed)
     vocabulary = json.loads(spec.content["tokenizer"])["vocabulary"]
     tokenizer = AutoTokenizer.from_pretrained(prepare_tokenizer(folder, documents, vocabulary, spec.context))
@@ -87,7 +91,6 @@ def execute_pretraining(
     )
     tuned = wrap_full(model)
     at = sorted({*(max(1, round(steps * share)) for share in spec.checkpoints), steps})
-    records: list[dict[str, object]] = []
 
     def batches_at(step: int) -> list[Batch]:
         chosen = rows[step * spec.batch_rows : (step + 1) * spec.batch_rows]
@@ -97,9 +100,12 @@ def execute_pretraining(
     def checkpoint(state: Progress) -> float:
         loss = evaluate(tuned, held_batches).mean
         target = folder / "models" / spec.model / f"tokens-{state.tokens}"
-        model.save_pretrained(str(target))
-        tokenizer.save_pretrained(str(target))
-        records.append(
+        aside = target.with_suffix(".partial")
+        shutil.rmtree(aside, ignore_errors=True)
+        model.save_pretrained(str(aside))
+        tokenizer.save_pretrained(str(aside))
+        replace_folder(aside, target)
+        state.records.append(
             {
                 "task": "text-" + "-".join(spec.languages),
                 "method": "none",
@@ -124,13 +130,13 @@ def execute_pretraining(
                     state.tokens,
                     state.target_tokens,
                 ),
-                "wall_seconds": time.monotonic() - began,
+                "wall_seconds": resumable.wall_seconds(),
                 "status": "done",
             }
         )
         return loss
 
-    train(
+    done = train(
         tuned,
         batches_at,
         steps,
@@ -140,5 +146,8 @@ def execute_pretraining(
         evaluate_at=at,
         evaluate=checkpoint,
         keep_best=False,
+        checkpoints=resumable,
     )
-    return records
+    write_curve(run_folder, done, {"checkpoints": resumable.history})
+    resumable.clear()
+    return done.records

@@ -169,6 +169,7 @@ def pretrain_runs(spec: PretrainSpec, text: Path) -> list[PretrainRunSpec]:
                 held_out_rows=spec.held_out_rows,
                 seed=spec.seed,
                 content=content,
+                resume=spec.resume,
             )
         )
     return runs

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,19 @@ from finescale.spec import PlannedRun, RunSpec
 from finescale.study.distributed import keep, shared_out
 from finescale.study.expected import describe
 from finescale.study.memory import SAVE_MEMORY, out_of_memory, peak_memory
-from finescale.study.prepare import encoded_split, encoded_subset, open_base, task_of, wrap
+from finescale.study.prepare import (
+    checkpoints_of,
+    encoded_split,
+    encoded_subset,
+    open_base,
+    task_of,
+    wrap,
+    write_curve,
+)
 from finescale.training.batching import Batch, collate, epoch_order
-from finescale.training.loop import Diverged, FrozenParameters, Progress, evaluation_steps, train
-from finescale.training.sharding import is_first, ranks
+from finescale.training.checkpoints import Checkpoints
+from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps, train
+from finescale.training.sharding import ranks
 from finescale.tuning.full import wrap_full
 
 CHECKED = 16
@@ -35,16 +42,25 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
 
     Args:
         planned: The run.
-        folder: The run's own folder; its curve (`curve.json`) and the trained adapter go there.
+        folder: The run's own folder; its curve (`curve.json`), the trained adapter and, while it trains, its
+            checkpoints go there. Called again after an interruption, the run goes on from the newest.
 
     Returns:
-        Columns of the records table, and `scores` for the second table.
+        Columns of the records table, and `scores` for the second table. `wall_seconds` adds up over the
+        attempts (of an interrupted one, up to the checkpoint that the next began with).
+
+    Raises:
+        UsageError: The package for the study's `resume.url` is not installed.
     """
-    began = time.monotonic()
     spec = planned.run
     record = describe(planned)
+    checkpoints = checkpoints_of(planned.resume, spec.fingerprint(), folder)
+    finished = True
     try:
-        record |= _finetune(planned, folder) if spec.finetune_examples else _evaluate_untuned(spec)
+        if spec.finetune_examples:
+            record |= _finetune(planned, folder, checkpoints)
+        else:
+            record |= _evaluate_untuned(spec)
         record["status"] = "done"
     except Diverged as reason:
         record |= {"status": "diverged", "error": str(reason)}
@@ -54,7 +70,10 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
         if not out_of_memory(reason) or ranks() > 1:  # the other processes of the run wait for this one
             raise
         record |= {"status": "failed", "error": _out_of_memory(spec)}
-    record["wall_seconds"] = time.monotonic() - began
+        finished = False  # tried again with less memory, it goes on
+    record["wall_seconds"] = checkpoints.wall_seconds()
+    if finished and ranks() == 1:
+        checkpoints.clear()
     return record
 
 
@@ -94,7 +113,7 @@ def _evaluate_untuned(spec: RunSpec) -> dict[str, object]:
     return {"dev_loss": losses["dev"], "test_loss": losses["test"], "trainable_params": 0}
 
 
-def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
+def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> dict[str, object]:
     spec = planned.run
     torch.manual_seed(spec.seed)  # dropout, where a model has it
     base, task, settings = open_base(spec), task_of(spec), spec.train
@@ -131,12 +150,13 @@ def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
         keep_best=True,
         patience=settings.patience,
         bf16=settings.precision == "bf16",
+        checkpoints=checkpoints if ranks() == 1 else None,
     )
     uniform = math.log(tuned.model.config.vocab_size)
     if progress.best_loss > uniform:
         what = f"best dev loss {progress.best_loss:.1f} is above a uniform guess ({uniform:.1f} nats)"
         raise Diverged(progress.best_step, what)
-    _write_curve(
+    write_curve(
         folder,
         progress,
         {
@@ -146,6 +166,7 @@ def _finetune(planned: PlannedRun, folder: Path) -> dict[str, object]:
             "cut_targets": encoded.cut_targets,
             "cut_examples": encoded.cut_examples,
             "notes": task.notes,
+            "checkpoints": checkpoints.history,
         },
     )
     loss = evaluate(tuned, evaluation_batches(test.examples, pad, length, packed))
@@ -187,12 +208,3 @@ def _to_device(model: PreTrainedModel) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if model.device.type != device.type:
         model.to(device)  # pyright: ignore[reportArgumentType]
-
-
-def _write_curve(folder: Path, progress: Progress, notes: Mapping[str, object]) -> None:
-    """The dev curve and gradient norms of a run, beside its record."""
-    if not is_first():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    curve = {"dev_loss": progress.dev_curve, "gradient_norm": progress.gradient_norms, **notes}
-    (folder / "curve.json").write_text(json.dumps(curve), encoding="utf-8")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 
 import torch
 
 from finescale.spec import OptimizerSpec
 from finescale.training.batching import Batch
+from finescale.training.checkpoints import Checkpoints
 from finescale.training.optimizers import build_optimizer, cosine
 from finescale.training.sharding import whole
+from finescale.training.state import Progress, Training
 from finescale.tuning.tuned import Tuned
 
 MOVED_AFTER = 4
@@ -36,37 +37,6 @@ class FrozenParameters(Exception):
     """Tensors that should be trained did not move in the first steps."""
 
 
-@dataclass
-class Progress:
-    """What a training has done so far.
-
-    Attributes:
-        step: Steps taken.
-        tokens: Tokens processed (prompt, source and target, every pass).
-        target_tokens: Tokens with a loss processed.
-        seconds: Time in steps; evaluations and checkpoints do not count.
-        evaluation_seconds: Time in evaluations and checkpoints.
-        train_loss: Mean loss of the steps since the last evaluation, nats per target token.
-        dev_curve: (step, dev loss) of each evaluation.
-        gradient_norms: (step, global gradient norm) at each evaluation.
-        best_step: Step of the lowest dev loss.
-        best_loss: That dev loss, nats per target token.
-        best_state: The trained tensors at that step.
-    """
-
-    step: int = 0
-    tokens: int = 0
-    target_tokens: int = 0
-    seconds: float = 0.0
-    evaluation_seconds: float = 0.0
-    train_loss: float = math.nan
-    dev_curve: list[tuple[int, float]] = field(default_factory=list)
-    gradient_norms: list[tuple[int, float]] = field(default_factory=list)
-    best_step: int = 0
-    best_loss: float = math.inf
-    best_state: dict[str, torch.Tensor] | None = None
-
-
 def evaluation_steps(steps: int, evaluations: int) -> set[int]:
     """Steps after which dev is evaluated: `evaluations` of them, evenly spaced, the last step included."""
     return {max(1, round(steps * (i + 1) / evaluations)) for i in range(evaluations)}
@@ -85,8 +55,12 @@ def train(
     keep_best: bool,
     patience: int | None = None,
     bf16: bool = False,
+    checkpoints: Checkpoints | None = None,
 ) -> Progress:
     """Trains for a number of steps, or until the dev loss has stopped falling.
+
+    Cut anywhere and called again with the same arguments and checkpoints, it ends with the same bits as if it
+    had never been cut: everything that a step depends on is in `Training` or follows from the step's number.
 
     Args:
         tuned: The wrapped model; it is changed in place.
@@ -100,6 +74,7 @@ def train(
         keep_best: Put back the trained tensors of the lowest dev loss at the end.
         patience: Stop after so many evaluations in a row without a new lowest dev loss; None: never.
         bf16: Autocast the forward pass to bfloat16; weights, gradients and the optimiser stay float32.
+        checkpoints: Where the training is saved now and then, and continued from; None: nowhere.
 
     Returns:
         What was done; the model holds the best (or last) weights.
@@ -111,13 +86,16 @@ def train(
     parameters = list(tuned.trainable.values())
     optimiser = build_optimizer(optimizer, parameters, learning_rate)
     progress = Progress()
+    training = Training(tuned, optimiser, progress)
+    moved_at = max(2, min(MOVED_AFTER, steps))
     start = tuned.state()
-    summed, counted, waited = 0.0, 0, 0
-    for step in range(steps):
+    if checkpoints is not None:
+        checkpoints.resume(training)
+    while progress.step < steps and (patience is None or progress.waited < patience):
         for group in optimiser.param_groups:
-            group["lr"] = cosine(step, steps, learning_rate, floor)
+            group["lr"] = cosine(progress.step, steps, learning_rate, floor)
         began = time.monotonic()
-        batches = batches_at(step)
+        batches = batches_at(progress.step)
         targets = sum(len(batch.targets) for batch in batches)
         tuned.model.train()
         nats = 0.0
@@ -129,37 +107,45 @@ def train(
         norm = _gradient_norm(parameters)
         if not math.isfinite(nats) or not math.isfinite(norm):
             what = "gradient" if math.isfinite(nats) else "loss"
-            raise Diverged(step + 1, f"{what} was not finite")
+            raise Diverged(progress.step + 1, f"{what} was not finite")
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        progress.step = step + 1
+        progress.step += 1
         progress.tokens += sum(batch.tokens for batch in batches)
         progress.target_tokens += targets
         progress.seconds += time.monotonic() - began
-        summed, counted = summed + nats, counted + targets
-        if progress.step == max(2, min(MOVED_AFTER, steps)):
+        progress.nats += nats
+        progress.nats_targets += targets
+        if start and progress.step >= moved_at:
             _check_moved(tuned, start, progress.step)
             start = {}
         if progress.step in evaluate_at:
-            progress.train_loss, summed, counted = summed / counted, 0.0, 0
             progress.gradient_norms.append((progress.step, norm))
-            began = time.monotonic()
-            loss = evaluate(progress)
-            progress.evaluation_seconds += time.monotonic() - began
-            if not math.isfinite(loss):
-                raise Diverged(progress.step, "dev loss was not finite")
-            progress.dev_curve.append((progress.step, loss))
-            if loss < progress.best_loss:
-                progress.best_loss, progress.best_step = loss, progress.step
-                progress.best_state = tuned.state() if keep_best else None
-                waited = 0
-            else:
-                waited += 1
-                if waited == patience:
-                    break
+            _evaluate(training, evaluate, keep_best)
+        if checkpoints is not None:
+            checkpoints.offer(training)
     if progress.best_state is not None:
         tuned.restore(progress.best_state)
     return progress
+
+
+def _evaluate(training: Training, evaluate: Callable[[Progress], float], keep_best: bool) -> None:
+    """Takes the dev loss, and the trained tensors if it is the lowest so far."""
+    progress = training.progress
+    progress.train_loss = progress.nats / progress.nats_targets
+    progress.nats, progress.nats_targets = 0.0, 0
+    began = time.monotonic()
+    loss = evaluate(progress)
+    progress.evaluation_seconds += time.monotonic() - began
+    if not math.isfinite(loss):
+        raise Diverged(progress.step, "dev loss was not finite")
+    progress.dev_curve.append((progress.step, loss))
+    if loss < progress.best_loss:
+        progress.best_loss, progress.best_step = loss, progress.step
+        progress.best_state = training.tuned.state() if keep_best else None
+        progress.waited = 0
+    else:
+        progress.waited += 1
 
 
 def _gradient_norm(parameters: list[torch.nn.Parameter]) -> float:
