@@ -22,7 +22,7 @@ from finescale.run_spec import (
     TrainSpec,
 )
 from finescale.study_own import FieldError, OwnMethod, OwnModel, UnknownKey
-from finescale.study_resources import Resources
+from finescale.study_resources import Resources, Retries, broken
 
 Value = TypeVar("Value")
 Model = Annotated[str, Field(min_length=1, max_length=200)]
@@ -293,6 +293,7 @@ class StudySpec(Strict):
     keep: Literal["nothing", "adapters", "weights"] = "adapters"
     """What a run's folder keeps of what was trained: PET adapters, or full tuning's weights too."""
     resources: ResourcesOrEach = Resources()
+    retries: Annotated[Retries, BeforeValidator(broken)] = Retries()
 
     @property
     def task_name(self) -> str:
@@ -432,3 +433,4 @@ class PretrainSpec(Strict):
     """Model name to the shares of the epoch after which an intermediate checkpoint is kept."""
     held_out_rows: Count = 64
     seed: Seed = 0
+    retries: Annotated[Retries, BeforeValidator(broken)] = Retries()
