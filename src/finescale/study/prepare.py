@@ -18,7 +18,7 @@ from finescale.spec import ModelSpec, PlannedRun, RunSpec, TaskSpec
 from finescale.tasks.catalog import open_task
 from finescale.tasks.task import Task
 from finescale.training.batching import subset
-from finescale.training.encoding import EncodedSet, encode, fit, frequent_tokens
+from finescale.training.encoding import EncodedSet, encode, encode_rows, fit, frequent_tokens
 from finescale.training.token_store import TokenStore
 from finescale.tuning.configured import wrap_configured
 from finescale.tuning.full import wrap_full
@@ -111,8 +111,8 @@ def encoded_subset(spec: RunSpec, base: Base, folder: Path) -> EncodedSet:
     task = task_of(spec)
 
     def make() -> EncodedSet:
-        chosen = subset(len(task.train), spec.finetune_examples, spec.seed)
-        return encode(task, [task.train[i] for i in chosen], base.tokenizer)
+        chosen = subset(len(task.train), spec.finetune_examples, spec.seed, task.strata())
+        return encode_rows(task, task.train, chosen, base.tokenizer)
 
     contents = {name: spec.content.get(name) for name in ("data", "tokenizer")}
     if folder.parent.name != "runs" or None in contents.values():  # no run of a study: a probe
