@@ -43,6 +43,15 @@ def telling(progress: Callable[[float], None]) -> None:
     time.sleep(2)
 
 
+def telling_until(release: str, progress: Callable[[float], None]) -> None:
+    """Tells its share, then waits for a file, so that no share can come too late."""
+    progress(0.5)
+    for _ in range(1200):
+        if Path(release).exists():
+            return
+        time.sleep(0.05)
+
+
 def allocating(megabytes: int) -> int:
     return len(bytearray(os.urandom(1)) * (megabytes * 1_000_000))
 

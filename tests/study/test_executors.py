@@ -83,6 +83,21 @@ def test_a_killed_worker_fails_its_job_and_is_replaced(executor: LocalExecutor) 
     assert results(executor, 1)[0].value != process
 
 
+def test_a_killed_worker_does_not_answer_for_the_memory_of_its_driver() -> None:
+    large = b"1" * 1_300_000_000
+    executor = LocalExecutor(1)
+    try:
+        executor.submit(job("a", "process"))
+        process = results(executor, 1)[0].value
+        executor.submit(job("b", "process_after", 60))
+        os.kill(process, signal.SIGKILL)
+        (result,) = results(executor, 1)
+    finally:
+        executor.close()
+    assert result.peak_memory_bytes is not None
+    assert 1e6 < result.peak_memory_bytes < 1e9 < len(large)
+
+
 def test_the_last_words_of_a_dying_worker_are_kept(executor: LocalExecutor) -> None:
     executor.submit(job("a", "dying"))
     (result,) = results(executor, 1)

@@ -162,12 +162,10 @@ def test_what_a_job_says_comes_back(cluster, tmp_path: Path) -> None:
             assert result.value == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "torch": False}
             assert "finescale" in result.environment["packages"]
             assert (result.peak_memory_bytes or 0) > 1e6
-        executor.submit(Job("telling", "calls:telling", ()))
-        shares = []
-        wait_for(
-            lambda: executor.wait(0.1) or shares.append(executor.progress().get("telling")) or any(shares)
-        )
-        assert shares[-1] == 0.5
+        executor.submit(Job("telling", "calls:telling_until", (str(tmp_path / "release"),)))
+        wait_for(lambda: executor.wait(0.1) or executor.progress().get("telling") == 0.5)
+        (tmp_path / "release").touch()
+        assert results(executor, 1)[0].error is None
     finally:
         executor.close()
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from finescale.errors import FinescaleError
-from finescale.study.memory import SAVE_MEMORY, largest_resident
+from finescale.study.memory import SAVE_MEMORY, largest_resident, resident_peak
 from finescale.study_resources import Resources
 
 STOP_SECONDS = 2.0
@@ -152,6 +152,8 @@ class LocalExecutor:
         if not busy:
             time.sleep(seconds)
             return []
+        for worker in busy.values():
+            worker.look()
         results: list[Result] = []
         for connection in wait(list(busy), seconds):
             worker = busy[connection]  # pyright: ignore[reportArgumentType]
@@ -191,6 +193,7 @@ class _Worker:
         ours, theirs = socket.socketpair()
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         paths = [item for item in sys.path if item]
+        self.inherited = resident_peak("self") or 0
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "finescale.study.worker", str(theirs.fileno())],
@@ -206,10 +209,16 @@ class _Worker:
         self.share = 0.0
         self.ready = False
         self.dead = False
+        self.peak = 0
         self.began = 0.0
+
+    def look(self) -> None:
+        """Notes the worker's peak memory while it lives."""
+        self.peak = resident_peak(self.process.pid) or self.peak
 
     def give(self, job: Job) -> None:
         self.job, self.share, self.began = job, 0.0, time.monotonic()
+        self.look()
         with contextlib.suppress(OSError):  # a worker that died meanwhile is found by the next `hear`
             self.connection.send((job.function, job.arguments))
 
@@ -234,7 +243,10 @@ class _Worker:
         self.stop(signal.SIGKILL)
         _, ended, usage = os.wait4(self.process.pid, 0)  # like process.wait(), with the memory it took
         code = self.process.returncode = os.waitstatus_to_exitcode(ended)
+        # a process begins with the peak of the one that started it: below that, what was seen is its own
         peak = largest_resident(usage.ru_maxrss)
+        if peak <= self.inherited:
+            peak = self.peak
         self.errors.seek(0)
         said = self.errors.read()[-2000:].decode(errors="replace").strip()
         self.dead = True

@@ -29,13 +29,21 @@ def peak_memory() -> int | None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    with contextlib.suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
+    resident = resident_peak("self")
+    if resident is not None:
+        return resident
     with contextlib.suppress(ImportError):
         import resource  # noqa: PLC0415 - Unix only
 
         return largest_resident(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return None
+
+
+def resident_peak(process: int | str) -> int | None:
+    """A living process's largest resident memory in bytes, since its start or `forget_peak` (Linux only)."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
     return None
 
 
