@@ -37,7 +37,7 @@ def run(
     study: Annotated[Path, typer.Argument(help="Study file (YAML).")],
     out: Annotated[Path | None, typer.Option(help="The study's folder (default: results/NAME).")] = None,
     workers: Annotated[int | None, typer.Option(help="Runs at a time. (default: one a core)")] = None,
-    executor: Annotated[str, typer.Option(help="local (this machine), or ray (a cluster).")] = "local",
+    executor: Annotated[str, typer.Option(help="local (this machine), ray or slurm.")] = "local",
     address: Annotated[
         str | None, typer.Option(help="HOST:PORT of a Ray cluster. (default: this machine's, or a new one)")
     ] = None,

@@ -21,6 +21,9 @@ class Resources(Strict):
     workers: int = Field(default=1, gt=0, le=4096)
     """Processes that share one run (its weights are sharded); each gets cpus, gpus and memory."""
 
+    hours: float = Field(default=24.0, gt=0, le=8760)
+    """Time limit of a job; only SLURM asks for one."""
+
     def of(self, nodes: Sequence[Mapping[str, float]]) -> Resources:
         """With the GPUs that these nodes make of None."""
         if self.gpus is not None:

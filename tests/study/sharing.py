@@ -1,4 +1,4 @@
-"""Runs shared by two processes, for the tests: `run_together(folder, planned runs)`."""
+"""Real runs, and two processes that share them, for the tests: `run_together(folder, planned runs)`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,29 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from finescale.spec import PlannedRun
+from finescale.models.bundled import find_checkpoint
+from finescale.spec import MethodSpec, ModelSpec, OptimizerSpec, PlannedRun, RunSpec, TrainSpec
 from finescale.study.run import execute
 
 RANKS = 2
+ADAMW = OptimizerSpec(name="adamw", weight_decay=0.01)
+
+
+def planned(method: str, size: int | None, rate: float, optimizer: OptimizerSpec, **train) -> PlannedRun:
+    """49 examples in batches of 16: the last batch of an epoch has one, the second process nothing to do."""
+    checkpoint = find_checkpoint("nano-0.1m", "last")
+    settings = {"epochs": 2, "evaluations": 2, "dev_examples": 33} | train
+    run = RunSpec(
+        task="mini-en-de",
+        model=ModelSpec(name="nano-0.1m", pretrain_tokens=checkpoint.pretrain_tokens, revision="r"),
+        method=MethodSpec(name=method, pet_size=size),
+        finetune_examples=49,
+        test_examples=64,
+        seed=0,
+        train=TrainSpec(optimizer=optimizer, learning_rate=rate, **settings),
+        content={"weights": checkpoint.weights},
+    )
+    return PlannedRun(run=run, purpose="study", lr_tuned=False, keep="weights")
 
 
 def run_together(folder: Path, runs: Sequence[PlannedRun]) -> list[list[dict]]:

@@ -7,33 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from sharing import run_together
+from sharing import ADAMW, planned, run_together
 
-from finescale.models.bundled import find_checkpoint
-from finescale.spec import MethodSpec, ModelSpec, OptimizerSpec, PlannedRun, RunSpec, TrainSpec
+from finescale.spec import OptimizerSpec
 from finescale.study.run import execute
 
-ADAMW = OptimizerSpec(name="adamw", weight_decay=0.01)
 SCALED = OptimizerSpec(parameter_scaling=True)
-
-
-def planned(method: str, size: int | None, rate: float, optimizer: OptimizerSpec, **train) -> PlannedRun:
-    """49 examples in batches of 16: the last batch of an epoch has one, the second process nothing to do."""
-    checkpoint = find_checkpoint("nano-0.1m", "last")
-    settings = {"epochs": 2, "evaluations": 2, "dev_examples": 33} | train
-    run = RunSpec(
-        task="mini-en-de",
-        model=ModelSpec(name="nano-0.1m", pretrain_tokens=checkpoint.pretrain_tokens, revision="r"),
-        method=MethodSpec(name=method, pet_size=size),
-        finetune_examples=49,
-        test_examples=64,
-        seed=0,
-        train=TrainSpec(optimizer=optimizer, learning_rate=rate, **settings),
-        content={"weights": checkpoint.weights},
-    )
-    return PlannedRun(run=run, purpose="study", lr_tuned=False, keep="weights")
-
-
 RUNS = {
     "full": planned("full", None, 1e-3, ADAMW),
     "full, Adafactor": planned("full", None, 1e-2, SCALED),

@@ -13,11 +13,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 from example import RUNS, TEXT, plan
+from sharing import ADAMW, planned
 
 from finescale.errors import FinescaleError, UsageError
 from finescale.study import backends
 from finescale.study.executors import Job, LocalExecutor, Result
 from finescale.study.ray_executor import RayExecutor
+from finescale.study.run import execute
 from finescale.study.runner import Summary, run_study
 from finescale.study.store import Ledger
 from finescale.study_resources import Resources
@@ -220,6 +222,30 @@ def test_the_runs_of_a_dead_node_move_to_another_one(
 
 
 @pytest.mark.slow
+def test_a_run_over_two_workers_is_the_run_of_one(cluster, tmp_path: Path) -> None:
+    shared = planned("full", None, 1e-3, ADAMW)
+    executor = join(cluster.address, tmp_path)
+    try:
+        needed = Resources(workers=2)
+        executor.submit(Job("raising", "calls:raising", (), needed))
+        assert executor.free() == 0
+        (raising,) = results(executor, 1)
+        assert raising.error == "ZeroDivisionError: division by zero"
+        assert "in raising" in (raising.traceback or "")
+        executor.submit(Job("a", "finescale.study.run:execute", (shared, tmp_path / "together"), needed))
+        (result,) = results(executor, 1)
+    finally:
+        executor.close()
+    assert result.error is None
+    alone = execute(shared, tmp_path / "alone")
+    assert result.value["status"] == "done"
+    assert result.value["test_loss"] == pytest.approx(alone["test_loss"], abs=1e-5)
+    assert result.value["tokens_processed"] == alone["tokens_processed"]
+    assert (tmp_path / "together" / "weights" / "model.safetensors").exists()
+    assert not (tmp_path / "ray").exists()
+
+
+@pytest.mark.slow
 def test_ctrl_c_cancels_what_runs_and_the_cluster_stays(cluster, tmp_path: Path) -> None:
     folder = tmp_path / "stopped"
     process = driver(folder, "forever", cluster.address)
@@ -304,5 +330,5 @@ def test_options_that_do_not_fit_together_are_told() -> None:
 
 def test_a_run_over_several_workers_needs_a_cluster(tmp_path: Path) -> None:
     made = plan(tmp_path, "instant", TEXT + "resources: {full: {workers: 2}}\n")
-    with pytest.raises(FinescaleError, match=r"a run over several workers needs a cluster"):
+    with pytest.raises(FinescaleError, match=r"a run over several workers needs Ray"):
         backends.open_executor("local", made, tmp_path)

@@ -9,7 +9,7 @@ from finescale.spec import nearest
 from finescale.study.executors import Executor, LocalExecutor, usable_cores
 from finescale.study.plan import Plan
 
-EXECUTORS = ("local", "ray")
+EXECUTORS = ("local", "ray", "slurm")
 
 
 def check(executor: str, address: str | None) -> None:
@@ -58,10 +58,15 @@ def open_executor(
     many = max(needed.workers for needed in plan.needs())
     if many > 1:
         raise UsageError(
-            "a run over several workers needs a cluster",
+            "a run over several workers needs Ray",
             wanted="--executor ray",
-            got=f"workers: {many} and --executor local",
+            got=f"workers: {many} and --executor {executor}",
             where="resources",
         )
+    if executor == "slurm":
+        from finescale.study.slurm_executor import SlurmExecutor  # noqa: PLC0415
+
+        queue = SlurmExecutor(folder.resolve(), workers=workers)
+        return queue, queue.size, [f"SLURM, at most {queue.size} jobs at a time."]
     size = workers or usable_cores()
     return LocalExecutor(size), size, []

@@ -55,7 +55,7 @@ def run(
         probe: Only show what would run and how long, measured on 20 steps of each kind of run.
         text: Folder with the pretraining text (`kind: pretrain`).
         retry_failed: Run failed runs again.
-        executor: Where runs are executed: `local` or `ray`.
+        executor: Where runs are executed: `local`, `ray` or `slurm`.
         address: The Ray cluster's address (default: this machine's, or a new one).
         execute: `module:function` that executes a finetuning run.
         console: Where to print.

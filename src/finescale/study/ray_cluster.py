@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import pickle
+import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from ray.exceptions import (
     NodeDiedError,
     OutOfMemoryError,
     RayError,
+    RayTaskError,
     TaskUnschedulableError,
     WorkerCrashedError,
 )
@@ -41,10 +43,11 @@ OBJECT_STORE_BYTES = 100_000_000
 
 
 class _Board:
-    """Where runs tell how far they are; it lives in the cluster, and losing it loses no more than that."""
+    """Where runs tell how far they are, and where the workers of one run leave its outcome."""
 
     def __init__(self) -> None:
         self.shares: dict[str, float] = {}
+        self.outcomes: dict[str, dict[str, Any]] = {}
 
     def tell(self, run: str, share: float) -> None:
         self.shares[run] = share
@@ -52,6 +55,13 @@ class _Board:
     def take(self) -> dict[str, float]:
         shares, self.shares = self.shares, {}
         return shares
+
+    def leave(self, run: str, outcome: dict[str, Any]) -> None:
+        if "error" not in self.outcomes.get(run, {}):  # the first error is the reason of the others
+            self.outcomes[run] = outcome
+
+    def fetch(self, run: str) -> dict[str, Any] | None:
+        return self.outcomes.pop(run, None)
 
 
 def _execute(run: str, function: str, arguments: tuple[Any, ...], board: Any) -> dict[str, Any]:
@@ -67,6 +77,60 @@ def _execute(run: str, function: str, arguments: tuple[Any, ...], board: Any) ->
             forget_peak()  # the process stays, and the GPU may be another one's next
 
 
+def _execute_together(
+    job: tuple[str, str, tuple[Any, ...]], board: Any, needed: Resources, folder: Path
+) -> dict[str, Any]:
+    """A run over several workers, which Ray Train starts and connects; rank 0's outcome is the run's."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig  # noqa: PLC0415 - slow to import
+    from ray.train.torch import TorchConfig, TorchTrainer  # noqa: PLC0415
+
+    each = {"CPU": needed.cpus} | ({"GPU": needed.gpus} if needed.gpus else {})
+    each |= {"memory": float(needed.memory)} if needed.memory else {}
+    run, began, kept = job[0], time.monotonic(), folder / "ray"
+    ray.get(board.fetch.remote(run))  # what an attempt before may have left
+    trainer = TorchTrainer(
+        _rank,
+        train_loop_config={"job": job, "board": board},
+        torch_config=TorchConfig(backend="nccl" if needed.gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=needed.workers, use_gpu=bool(needed.gpus), resources_per_worker=each
+        ),
+        run_config=RunConfig(
+            name=f"{run}-{time.time_ns()}",
+            storage_path=str(kept),
+            failure_config=FailureConfig(max_failures=0),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:  # Ray Train's own, around whatever a worker raised
+        outcome = ray.get(board.fetch.remote(run)) or {}
+        said = str(error).strip()
+        broken = {"error": f"a worker of the run died: {said.splitlines()[0] if said else 'no message'}"}
+        return {"traceback": said, "seconds": time.monotonic() - began, **broken, **outcome}
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
+    return ray.get(board.fetch.remote(run))
+
+
+def _rank(config: dict[str, Any]) -> None:
+    """One worker of a run; one that fails ends all of them."""
+    from ray.train import get_context  # noqa: PLC0415 - slow to import
+
+    run, function, arguments = config["job"]
+    board, first = config["board"], get_context().get_world_rank() == 0
+
+    def tell(share: float) -> None:
+        if first:
+            board.tell.remote(run, share)
+
+    outcome = call(function, arguments, tell)
+    if first or "error" in outcome:
+        ray.get(board.leave.remote(run, outcome))
+    if "error" in outcome:
+        raise RuntimeError(outcome["error"])
+
+
 def _missing(paths: Sequence[Path]) -> list[Path]:
     """Which paths a node does not see."""
     return [path for path in paths if not path.exists()]
@@ -75,8 +139,11 @@ def _missing(paths: Sequence[Path]) -> list[Path]:
 class _Cluster:
     """A joined cluster and the study's tasks in it."""
 
-    def __init__(self, connection: Connection, address: str | None, workers: int | None, path: str) -> None:
+    def __init__(
+        self, connection: Connection, folder: Path, address: str | None, workers: int | None, path: str
+    ) -> None:
         self.connection = connection
+        self.folder = folder
         self.path = path
         self.sending = threading.Lock()
         self.running: dict[str, ray.ObjectRef[Any]] = {}
@@ -96,6 +163,7 @@ class _Cluster:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         self.board: Any = ray.remote(_Board).options(num_cpus=0, scheduling_strategy=here).remote()
         self.task = ray.remote(max_retries=0, max_calls=0)(_execute)
+        self.together = ray.remote(max_retries=0, num_cpus=0)(_execute_together)
 
     def send(self, kind: str, body: Any) -> None:
         with self.sending, contextlib.suppress(BrokenPipeError):
@@ -129,11 +197,15 @@ class _Cluster:
         return missing
 
     def submit(self, run: str, function: str, arguments: tuple[Any, ...], needed: Resources) -> None:
-        options: dict[str, Any] = {"num_cpus": needed.cpus, "num_gpus": needed.gpus or 0}
-        if needed.memory:
-            options["memory"] = needed.memory
-        task = self.task.options(**options, runtime_env=self.environment(needed.cpus), name=run)
-        ref = self.running[run] = task.remote(run, function, arguments, self.board)
+        options: dict[str, Any] = {"runtime_env": self.environment(needed.cpus), "name": run}
+        if needed.workers > 1:
+            job = (run, function, arguments)
+            ref = self.together.options(**options).remote(job, self.board, needed, self.folder)
+        else:
+            options |= {"num_cpus": needed.cpus, "num_gpus": needed.gpus or 0}
+            options |= {"memory": needed.memory} if needed.memory else {}
+            ref = self.task.options(**options).remote(run, function, arguments, self.board)
+        self.running[run] = ref
         ref.future().add_done_callback(partial(self.finished, run, time.monotonic()))
 
     def finished(self, run: str, began: float, future: Any) -> None:
@@ -185,7 +257,8 @@ def _broken(error: BaseException, seconds: float) -> dict[str, Any]:
         name = said.rpartition("No module named ")[2].splitlines()[0]
         how = f"a node of the cluster has no module named {name}: install finescale[train] on every node"
     else:
-        how = f"{type(error).__name__}: {said.splitlines()[0] if said else 'no message'}"
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        how = f"{type(cause).__name__}: {str(cause).strip() or 'no message'}"
     return {"error": how, "traceback": said or None, "seconds": seconds}
 
 
@@ -196,9 +269,9 @@ def main(descriptor: int) -> None:
         descriptor: The connection's file descriptor.
     """
     connection = Connection(descriptor)
-    address, workers, path, paths = connection.recv()
+    folder, address, workers, path, paths = connection.recv()
     try:
-        cluster = _Cluster(connection, address, workers, path)
+        cluster = _Cluster(connection, folder, address, workers, path)
         nodes = cluster.nodes()
         missing = cluster.unseen(paths) if len(nodes) > 1 else {}
     except Exception as error:  # whatever Ray says, the user is told

@@ -166,7 +166,7 @@ class RayExecutor:
         marker.touch()
         try:
             path = os.environ.get("PYTHONPATH", "")
-            self._connection.send((address, self._limit, path, [marker, *files]))
+            self._connection.send((folder, address, self._limit, path, [marker, *files]))
             if not self._connection.poll(START_SECONDS):
                 raise UsageError(
                     "no Ray cluster answers",
