@@ -104,7 +104,7 @@ def _execute_together(
     try:
         trainer.fit()
     except Exception as error:  # Ray Train's own, around whatever a worker raised
-        outcome = ray.get(board.fetch.remote(run)) or {}
+        outcome: dict[str, Any] = ray.get(board.fetch.remote(run)) or {}
         said = str(error).strip()
         broken = {"error": f"a worker of the run died: {said.splitlines()[0] if said else 'no message'}"}
         return {"traceback": said, "seconds": time.monotonic() - began, **broken, **outcome}
