@@ -9,6 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
+from finescale.tuning.low_rank import fuse
 from finescale.tuning.tuned import Tuned
 
 
@@ -35,6 +36,7 @@ def wrap_lora(model: PreTrainedModel, rank: int, seed: int, alpha: float | None 
     torch.manual_seed(seed)
     adapted = get_peft_model(model, settings)
     torch.set_rng_state(state)
+    fuse(model)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
     def save(folder: Path) -> None:
