@@ -181,8 +181,8 @@ def test_a_study_survives_json() -> None:
 def test_an_unknown_key_names_file_line_field_and_nearest() -> None:
     assert refused("seeds: [0, 1]", "seed: [0, 1]").splitlines() == [
         "s.yaml, line 3, seed: unknown key 'seed'",
-        "  wanted: one of base, batch_sizes, grids, hold_out, keep, kind, learning_rates, methods, models, "
-        "name, resources, resume, seeds, sweep, task, test_examples, train",
+        "  wanted: one of base, batch_sizes, evaluation, grids, hold_out, keep, kind, learning_rates, "
+        "methods, models, name, resources, resume, seeds, sweep, task, test_examples, train",
         "  got: 'seed'",
         "  remedy: did you mean 'seeds'?",
     ]

@@ -85,6 +85,10 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("train_flops", "count", "FLOP", "training compute"),
     Column("wall_seconds", "count", "seconds", "wall-clock time of the run"),
+    Column("generation_seconds", "count", "seconds", "of it, generating and scoring texts of the test sets"),
+    Column("few_shot_seconds", "count", "seconds", "of it, the same after demonstrations"),
+    Column("zero_shot_seconds", "count", "seconds", "of it, the zero-shot sets"),
+    Column("forgetting_seconds", "count", "seconds", "of it, the loss on pretraining text"),
     Column("peak_memory_bytes", "count", "bytes", "largest memory in use"),
     Column("tokens_per_second", "count", "tokens per second", "training speed"),
 )

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 FINGERPRINT_VERSION = 1
 METHODS = ("full", "lora", "prompt")
@@ -24,6 +24,19 @@ File = Annotated[str, Field(min_length=1, max_length=1000)]
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(gt=0, le=10**15)]
 Rate = Annotated[float, Field(gt=0, le=10)]
+Metric = Literal["bleu", "chrf", "rouge1", "rouge2", "rougeL", "exact_match", "bleurt", "comet"]
+Shots = Annotated[int, Field(ge=0, le=32)]
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("each value once")
+    return values
+
+
+def _switched(value: Any) -> Any:
+    """`true` is short for the default settings, `false` for none."""
+    return {} if value is True else None if value is False else value
 
 
 class Strict(BaseModel):
@@ -174,6 +187,66 @@ class TaskSpec(Strict):
         return self.model_copy(update=found)
 
 
+class ForgettingSpec(Hashed):
+    """Loss on a sample of the pretraining text, before and after finetuning."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"rows"})
+    ignored: ClassVar[frozenset[str]] = frozenset({"text"})
+
+    rows: Count = 16
+    """Rows of up to 1,024 tokens."""
+    text: File | None = None
+    """A text file, relative to the study file; the bundled models have a sample of their own. What is in it
+    enters the fingerprint by `content`."""
+
+
+EVALUATION_CONTENT = ("zero_shot", "pretraining_text", "bleurt", "comet")
+"""Content hashes that only an evaluation needs."""
+
+
+class EvaluationSpec(Hashed):
+    """What is measured beside the loss; nothing by default."""
+
+    added: ClassVar[frozenset[str]] = frozenset(
+        {"metrics", "examples", "max_new_tokens", "shots", "zero_shot", "forgetting"}
+    )
+    ignored: ClassVar[frozenset[str]] = frozenset({"checkpoints"})
+
+    metrics: Annotated[tuple[Metric, ...], AfterValidator(_distinct)] = ()
+    """Scores of generated text; nothing is generated without any."""
+    examples: Count = 100
+    """Examples of each test set that are generated, from the first; fewer where it has fewer."""
+    max_new_tokens: Count = 128
+    """Longest generated text."""
+    shots: Annotated[tuple[Shots, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
+    """Numbers of demonstrations before each test example."""
+    zero_shot: bool = False
+    """Also the task's zero-shot sets: language pairs that finetuning never saw."""
+    forgetting: Annotated[ForgettingSpec | None, BeforeValidator(_switched)] = None
+    """`true`, or its settings."""
+    checkpoints: dict[Literal["bleurt", "comet"], File] = Field(default_factory=dict)
+    """Folder (or hub name) of a learned metric, where it is not the usual one; its content is hashed."""
+
+    def science(self) -> dict[str, Any]:
+        """What of it changes a record; empty where nothing is measured."""
+        if not (self.metrics or self.zero_shot or self.forgetting):
+            return {}
+        plain = super().science()
+        if self.forgetting is not None:
+            plain["forgetting"] = self.forgetting.science()
+        return plain
+
+    def rooted(self, folder: Path) -> EvaluationSpec:
+        """The settings with files relative to `folder` made absolute; a hub's names stay."""
+        changes: dict[str, Any] = {}
+        if self.forgetting is not None and self.forgetting.text is not None:
+            text = str((folder / Path(self.forgetting.text).expanduser()).resolve())
+            changes["forgetting"] = self.forgetting.model_copy(update={"text": text})
+        paths = {name: folder / Path(stated).expanduser() for name, stated in self.checkpoints.items()}
+        local = {name: str(path.resolve()) for name, path in paths.items() if path.exists()}
+        return self.model_copy(update={**changes, "checkpoints": {**self.checkpoints, **local}})
+
+
 class RunSpec(Strict):
     """One finetuning run: (base model, method, PET size, data subset, seed), fully resolved."""
 
@@ -188,7 +261,8 @@ class RunSpec(Strict):
     seed: int = Field(ge=0)
     train: TrainSpec
     content: dict[str, str]
-    """Content hashes of `weights`, `tokenizer` and `data`."""
+    """Content hashes of `weights`, `tokenizer` and `data`, and of what else the evaluation reads."""
+    evaluation: EvaluationSpec = EvaluationSpec()
 
     def fingerprint(self) -> str:
         """Twenty hex digits that name the run: equal science gives an equal name, on any machine."""
@@ -196,12 +270,15 @@ class RunSpec(Strict):
 
     @cached_property
     def _fingerprint(self) -> str:
-        science = self.model_dump(mode="json", exclude={"data", "model", "method", "train"})
+        science = self.model_dump(mode="json", exclude={"data", "model", "method", "train", "evaluation"})
         science["model"] = {"pretrain_tokens": self.model.pretrain_tokens}
         science |= {"method": self.method.science(), "train": self.train.science()}
         if self.finetune_examples == 0:  # nothing is trained: only the evaluation counts
             science = {name: science[name] for name in ("task", "model", "test_examples", "content")}
             science["dev_examples"] = self.train.dev_examples
+        evaluation = self.evaluation.science()
+        if evaluation:
+            science["evaluation"] = evaluation
         return _digest({"kind": "finetune", **science})
 
 

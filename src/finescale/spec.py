@@ -12,9 +12,11 @@ from typing import Any, Literal
 
 from finescale.errors import UsageError
 from finescale.run_spec import (
+    EVALUATION_CONTENT,
     FINGERPRINT_VERSION,
     METHODS,
     PET_METHODS,
+    EvaluationSpec,
     MethodSpec,
     ModelSpec,
     Objective,
@@ -48,9 +50,10 @@ from finescale.study_spec import (
 
 __all__ = [
     "FINGERPRINT_VERSION", "METHODS", "PET_METHODS", "BasePetSize", "BaseSetting", "Candidates", "Choice",
-    "DataSizes", "LearningRates", "MethodSpec", "ModelSpec", "ModelStar", "Objective", "OptimizerSpec",
-    "PerMethod", "PetSizes", "PetStar", "PlannedRun", "PretrainRunSpec", "PretrainSpec", "PretrainStar",
-    "PretrainTrain", "Resolve", "ResumeSpec", "RunSpec", "Strict", "StudySpec", "SweepSetting", "TaskSpec",
+    "DataSizes", "EvaluationSpec", "LearningRates", "MethodSpec", "ModelSpec", "ModelStar", "Objective",
+    "OptimizerSpec", "PerMethod", "PetSizes", "PetStar", "PlannedRun", "PretrainRunSpec", "PretrainSpec",
+    "PretrainStar", "PretrainTrain", "Resolve", "ResumeSpec", "RunSpec", "Strict", "StudySpec",
+    "SweepSetting", "TaskSpec",
     "TokenizerSpec", "TrainSettings", "TrainSpec", "expand", "nearest", "sweep_runs", "unknown",
     "untuned_runs",
 ]  # fmt: skip
@@ -160,6 +163,10 @@ def _planned(  # noqa: PLR0917 - one call, in the order of the setting
 ) -> PlannedRun:
     name, tokens, method, pet_size, examples, seed = setting
     model, content = resolve(study.task_name, name, tokens)
+    evaluation = study.evaluation
+    if purpose == "sweep":  # the dev loss chooses; nothing else is measured
+        evaluation = EvaluationSpec()
+        content = {name: value for name, value in content.items() if name not in EVALUATION_CONTENT}
     run = RunSpec(
         task=study.task_name,
         data=None if isinstance(study.task, str) else study.task,
@@ -170,6 +177,7 @@ def _planned(  # noqa: PLR0917 - one call, in the order of the setting
         seed=seed,
         train=study.train.resolve(method, choice),
         content=content,
+        evaluation=evaluation,
     )
     return PlannedRun(run=run, purpose=purpose, lr_tuned=tuned, keep=study.keep, resume=study.resume)
 

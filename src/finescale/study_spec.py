@@ -12,6 +12,7 @@ from finescale.run_spec import (
     METHODS,
     PET_METHODS,
     Count,
+    EvaluationSpec,
     MethodSpec,
     Name,
     Objective,
@@ -291,6 +292,8 @@ class StudySpec(Strict):
     batch_sizes: BatchSizes = BatchSizes()
     sweep: SweepSetting | None = None
     train: TrainSettings = TrainSettings()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    """What is measured beside the loss, of every run but the sweep's."""
     keep: Literal["nothing", "adapters", "weights"] = "adapters"
     """What a run's folder keeps of what was trained: PET adapters, or full tuning's weights too."""
     resume: ResumeSpec = ResumeSpec()
@@ -307,6 +310,7 @@ class StudySpec(Strict):
         if isinstance(self.task, TaskSpec):
             changes["task"] = self.task.rooted(folder)
         changes["models"] = {name: model.rooted(folder) for name, model in self.models.items()}
+        changes["evaluation"] = self.evaluation.rooted(folder)
         return self.model_copy(update=changes)
 
     def known_methods(self) -> tuple[str, ...]:
@@ -400,6 +404,22 @@ class StudySpec(Strict):
                     field,
                     method,
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _evaluation_has_metrics(self) -> StudySpec:
+        stated = {
+            name
+            for name, field in EvaluationSpec.model_fields.items()
+            if getattr(self.evaluation, name) != field.get_default(call_default_factory=True)
+        }
+        for name in ("examples", "max_new_tokens", "shots", "checkpoints"):
+            needed = name in stated and not (name == "examples" and self.evaluation.zero_shot)
+            if needed and not self.evaluation.metrics:
+                raise FieldError("with it evaluation.metrics, e.g. [chrf]", "evaluation", name)
+        for name in self.evaluation.checkpoints:
+            if name not in self.evaluation.metrics:
+                raise FieldError(f"with it {name} in evaluation.metrics", "evaluation", "checkpoints", name)
         return self
 
 

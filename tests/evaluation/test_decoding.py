@@ -12,6 +12,7 @@ from finescale.tuning.full import wrap_full
 from finescale.tuning.lora import wrap_lora
 from finescale.tuning.prompt import wrap_prompt
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LIMIT = 24
 PAD = 0
 
@@ -21,12 +22,18 @@ def prompts(count=11, seed=0):
     return [rng.integers(1, VOCABULARY, rng.integers(1, 30)) for _ in range(count)]
 
 
-def wrapped(architecture, method):
+def loud(architecture):
+    """Fresh weights are so small that the prompt hardly matters: make it matter."""
     model = tiny(architecture)
-    with torch.no_grad():  # fresh weights are so small that the prompt hardly matters: make it matter
+    with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:
                 parameter.mul_(8)
+    return model
+
+
+def wrapped(architecture, method):
+    model = loud(architecture)
     if method == "full":
         return wrap_full(model)
     if method == "prompt":
@@ -78,9 +85,36 @@ def test_nothing_in_gives_nothing_out():
     assert decode(wrapped("llama", "full"), [], pad=PAD, eos=1, limit=5) == []
 
 
-def test_what_cannot_decode_is_refused_in_words():
+def test_a_prompt_without_tokens_is_refused_in_words():
     with pytest.raises(UsageError, match="at least one token"):
         decode(wrapped("llama", "full"), [[]], pad=PAD, eos=1, limit=5)
-    prefix = MethodSpec(name="prefix", peft="PrefixTuningConfig", settings={"num_virtual_tokens": 3})
-    with pytest.raises(UsageError, match="PrefixTuningConfig"):
-        decode(wrap_configured(tiny("llama"), prefix, seed=0), [[1, 2]], pad=PAD, eos=1, limit=5)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("kind", ["PrefixTuningConfig", "PromptEncoderConfig", "PromptTuningConfig"])
+def test_peft_s_own_prompts_decode_as_its_generate_does(architecture, kind):
+    method = MethodSpec(name="own", peft=kind, settings={"num_virtual_tokens": 3})
+    tuned, given = wrap_configured(loud(architecture), method, seed=0), prompts(5)
+    with torch.no_grad():
+        for parameter in tuned.trainable.values():
+            parameter.mul_(4)
+    made = decode(tuned, given, pad=PAD, eos=-1, limit=8)
+    for prompt, tokens in zip(given, made, strict=True):
+        ids = torch.as_tensor(prompt)[None]
+        settings = GenerationConfig(max_new_tokens=8, do_sample=False, eos_token_id=-1, pad_token_id=PAD)
+        theirs = tuned.model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings
+        )
+        assert tokens == theirs[0, len(prompt) :].tolist()
+
+
+def test_a_last_token_ends_its_continuation_and_is_part_of_it():
+    tuned, given = wrapped("llama", "full"), prompts()
+    free = decode(tuned, given, pad=PAD, eos=-1, limit=LIMIT)
+    last = {free[3][10], free[5][4]}
+    stopped = decode(tuned, given, pad=PAD, eos=-1, limit=LIMIT, last=last)
+    for whole, made in zip(free, stopped, strict=True):
+        ends = [index for index, token in enumerate(whole) if token in last]
+        assert made == whole[: ends[0] + 1] if ends else whole
+    assert min(map(len, stopped)) < LIMIT

@@ -1,3 +1,4 @@
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
+from finescale.evaluation.loss import evaluate, evaluation_batches, example_losses, packing_agrees
 from finescale.training.batching import Encoded, collate
 from finescale.tuning.full import wrap_full
 
@@ -116,3 +117,28 @@ def test_evaluation_batches_cover_every_example_once():
     batches = evaluation_batches(given, pad=0)
     assert sum(len(batch.targets) for batch in batches) == sum(e.target_tokens for e in given)
     assert max(batch.tokens for batch in batches) <= 4096
+
+
+def test_example_losses_are_those_of_each_example_alone():
+    tuned, given = wrap_full(model(CONFIGS["llama"])), examples(30)
+    nats, tokens = example_losses(tuned, given, pad=0)
+    for example, loss, count in zip(given, nats, tokens, strict=True):
+        alone = evaluate(tuned, evaluation_batches([example], pad=0))
+        assert (loss, count) == (pytest.approx(alone.nats, abs=1e-4), alone.target_tokens)
+
+
+def test_an_evaluation_holds_one_batch_at_a_time_whatever_the_size_of_the_set(monkeypatch):
+    tuned, given = wrap_full(model(CONFIGS["llama"])), examples(300)
+    made, alive = [], []
+
+    def watched(*arguments):
+        batch = collate(*arguments)
+        made.append(weakref.ref(batch))
+        alive.append(sum(reference() is not None for reference in made))
+        return batch
+
+    monkeypatch.setattr("finescale.evaluation.loss.collate", watched)
+    evaluate(tuned, evaluation_batches(given, pad=0))
+    example_losses(tuned, given, pad=0)
+    assert len(made) >= 6
+    assert max(alive) <= 2  # the next one is made before the last one is let go

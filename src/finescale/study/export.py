@@ -13,7 +13,10 @@ from finescale.study.store import Ledger
 if TYPE_CHECKING:
     import polars as pl
 
-FRACTIONS = ("learning_rate", "lora_alpha", "train_flops", "wall_seconds", "tokens_per_second")
+FRACTIONS = (
+    "learning_rate", "lora_alpha", "train_flops", "wall_seconds", "generation_seconds", "few_shot_seconds",
+    "zero_shot_seconds", "forgetting_seconds", "tokens_per_second",
+)  # fmt: skip
 
 
 def records_frame(ledger: Ledger) -> pl.DataFrame:

@@ -59,10 +59,15 @@ class Base:
         pad = self.tokenizer.pad_token_id
         return pad if isinstance(pad, int) else int(self.tokenizer.eos_token_id)  # pyright: ignore[reportArgumentType]
 
+    @property
+    def context(self) -> int | None:
+        """Tokens that the model reads at most; None: any number."""
+        context = getattr(self.model.config, "max_position_embeddings", None)
+        return context if isinstance(context, int) and context > 0 else None
+
     def fit(self, encoded: EncodedSet, prompt_length: int = 0) -> EncodedSet:
         """Examples cut to what the model reads beside a soft prompt."""
-        context = getattr(self.model.config, "max_position_embeddings", None)
-        room = context - prompt_length if isinstance(context, int) and context > 0 else None
+        room = None if self.context is None else self.context - prompt_length
         return fit(encoded, room, self.model.get_input_embeddings().num_embeddings)  # pyright: ignore[reportArgumentType]
 
 

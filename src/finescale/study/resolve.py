@@ -12,6 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from finescale.errors import UsageError
+from finescale.evaluation.learned import LEARNED, checkpoint_hash, open_learned
+from finescale.evaluation.metrics import check_metrics
 from finescale.ladder import LADDER
 from finescale.models.bundled import checkpoints, find_checkpoint
 from finescale.models.hub import find_own
@@ -19,6 +21,8 @@ from finescale.spec import ModelSpec, PretrainRunSpec, PretrainSpec, Resolve, St
 from finescale.study_own import OwnModel
 from finescale.study_spec import ModelStar, PretrainStar
 from finescale.tasks.catalog import open_task
+from finescale.tasks.pretraining import read_sample, sample_hash
+from finescale.tasks.task import Task
 
 REMEDY = "rebuild the text with `make corpus` (docs/corpus.md), then give its folder with --text"
 
@@ -48,19 +52,54 @@ def resolver(study: StudySpec, contents: bool = True) -> Resolve:
         task.check_sizes(study.sweep.finetune_examples, study.test_examples, "sweep.finetune_examples")
     _check_models(study)
     _check_methods(study)
-    data = task.content_hash()
+    content = {"data": task.content_hash(), **_evaluation_content(study, task, contents)}
 
     @cache
     def resolve(_: str, model: str, pretrain_tokens: int | str) -> tuple[ModelSpec, dict[str, str]]:
         if model in study.models:
             own = study.models[model]
             spec, hashes = find_own(model, own, _tokens(model, own, pretrain_tokens, "models"), contents)
-            return spec, {**hashes, "data": data}
+            return spec, {**hashes, **content}
         found = find_checkpoint(model, pretrain_tokens)
         spec = ModelSpec(name=model, pretrain_tokens=found.pretrain_tokens, revision=found.revision)
-        return spec, {"weights": found.weights, "tokenizer": found.tokenizer, "data": data}
+        return spec, {"weights": found.weights, "tokenizer": found.tokenizer, **content}
 
     return resolve
+
+
+def _evaluation_content(study: StudySpec, task: Task, contents: bool) -> dict[str, str]:
+    """Hashes of what the evaluation reads besides; refuses what it cannot measure, before anything runs."""
+    evaluation, found = study.evaluation, {}
+    if evaluation.zero_shot:
+        if not task.zero_shot:
+            raise UsageError(
+                f"the task {study.task_name!r} has no zero-shot sets",
+                wanted="a task with language pairs that finetuning never sees, e.g. mini-en-de",
+                got=study.task_name,
+                remedy="leave out zero_shot",
+                where="evaluation.zero_shot",
+            )
+        found["zero_shot"] = task.zero_shot_hash()
+    if evaluation.forgetting is not None:
+        text = evaluation.forgetting.text
+        if text is None and study.models:
+            raise UsageError(
+                "the bundled sample is of the bundled models' pretraining text",
+                wanted="a file of text like the one that your models were pretrained on",
+                got="none",
+                remedy="evaluation: {forgetting: {text: sample.txt}}",
+                where="evaluation.forgetting",
+            )
+        found["pretraining_text"] = sample_hash(read_sample(text))
+    if contents:
+        check_metrics(evaluation.metrics)
+    for metric in evaluation.metrics:
+        if metric in LEARNED:
+            stated = evaluation.checkpoints.get(metric)  # pyright: ignore[reportArgumentType]
+            if contents:
+                open_learned(metric, stated)
+            found[metric] = checkpoint_hash(stated or LEARNED[metric].checkpoint)
+    return found
 
 
 def _check_models(study: StudySpec) -> None:

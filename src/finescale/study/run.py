@@ -17,6 +17,7 @@ from finescale.ladder import train_flops
 from finescale.spec import PlannedRun, RunSpec
 from finescale.study.distributed import keep, shared_out
 from finescale.study.expected import describe
+from finescale.study.measure import measure, pretraining_loss_before
 from finescale.study.memory import SAVE_MEMORY, out_of_memory, peak_memory
 from finescale.study.prepare import (
     checkpoints_of,
@@ -60,7 +61,7 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
         if spec.finetune_examples:
             record |= _finetune(planned, folder, checkpoints)
         else:
-            record |= _evaluate_untuned(spec)
+            record |= _evaluate_untuned(spec, folder)
         record["status"] = "done"
     except Diverged as reason:
         record |= {"status": "diverged", "error": str(reason)}
@@ -89,7 +90,7 @@ def probe(planned: PlannedRun) -> dict[str, Any]:
             return {"error": record["error"]}
         parts = json.loads((Path(folder) / "curve.json").read_text(encoding="utf-8"))["seconds"]
     example = parts["evaluations"] / planned.run.train.dev_examples
-    setup = record["wall_seconds"] - sum(parts.values()) - example * planned.run.test_examples
+    setup = record["wall_seconds"] - parts["steps"] - parts["evaluations"] - parts["test"]
     return {"step": parts["steps"] / record["steps"], "example": example, "setup": max(setup, 0.0)}
 
 
@@ -101,16 +102,16 @@ def _out_of_memory(spec: RunSpec) -> str:
     )
 
 
-def _evaluate_untuned(spec: RunSpec) -> dict[str, object]:
+def _evaluate_untuned(spec: RunSpec, folder: Path) -> dict[str, object]:
     base = open_base(spec)
     _to_device(base.model)
+    before = pretraining_loss_before(spec, base)
     tuned = shared_out(spec, wrap_full(base.model))
-    losses = {}
-    for split, count in (("dev", spec.train.dev_examples), ("test", spec.test_examples)):
-        examples = base.fit(encoded_split(spec, base, split, count)).examples
-        packed = packing_agrees(tuned, examples[:CHECKED], base.pad)
-        losses[split] = evaluate(tuned, evaluation_batches(examples, base.pad, packed=packed)).mean
-    return {"dev_loss": losses["dev"], "test_loss": losses["test"], "trainable_params": 0}
+    dev = base.fit(encoded_split(spec, base, "dev", spec.train.dev_examples)).examples
+    packed = packing_agrees(tuned, dev[:CHECKED], base.pad)
+    loss = evaluate(tuned, evaluation_batches(dev, base.pad, packed=packed))
+    measured = measure(spec, base, tuned, folder, packed, before)
+    return {"dev_loss": loss.mean, "trainable_params": 0, **measured.fields()}
 
 
 def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> dict[str, object]:
@@ -118,13 +119,13 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
     torch.manual_seed(spec.seed)  # dropout, where a model has it
     base, task, settings = open_base(spec), task_of(spec), spec.train
     _to_device(base.model)
+    before = pretraining_loss_before(spec, base)
     tuned = shared_out(spec, wrap(spec, base))
     if settings.gradient_checkpointing:
         tuned.model.gradient_checkpointing_enable({"use_reentrant": False})
     pad, length = base.pad, tuned.prompt_length
     encoded = base.fit(encoded_subset(spec, base, folder), length)
     dev = base.fit(encoded_split(spec, base, "dev", settings.dev_examples), length)
-    test = base.fit(encoded_split(spec, base, "test", spec.test_examples), length)
     micro = settings.micro_batch_size or settings.batch_size
     packed = packing_agrees(tuned, encoded.examples[:micro], pad)
     dev_batches = evaluation_batches(dev.examples, pad, length, packed)
@@ -156,25 +157,26 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
     if progress.best_loss > uniform:
         what = f"best dev loss {progress.best_loss:.1f} is above a uniform guess ({uniform:.1f} nats)"
         raise Diverged(progress.best_step, what)
+    measured = measure(spec, base, tuned, folder, packed, before)
+    seconds = {"steps": progress.seconds, "evaluations": progress.evaluation_seconds, **measured.seconds}
     write_curve(
         folder,
         progress,
         {
             "packed": packed,
-            "seconds": {"steps": progress.seconds, "evaluations": progress.evaluation_seconds},
+            "seconds": seconds,
             "cut_sources": encoded.cut_sources,
             "cut_targets": encoded.cut_targets,
             "cut_examples": encoded.cut_examples,
+            "dropped_demonstrations": measured.dropped,
             "notes": task.notes,
             "checkpoints": checkpoints.history,
         },
     )
-    loss = evaluate(tuned, evaluation_batches(test.examples, pad, length, packed))
     trainable = tuned.trainable_params
     keep(planned, tuned, base, folder)
     return {
         "dev_loss": progress.best_loss,
-        "test_loss": loss.mean,
         "trainable_params": trainable,
         "finetune_tokens": encoded.target_tokens,
         "steps": progress.step,
@@ -188,16 +190,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
             progress.tokens,
             progress.target_tokens,
         ),
-        "scores": [
-            {
-                "dataset": "/".join(sorted(task.test)),
-                "split": "test",
-                "shots": 0,
-                "metric": "loss",
-                "value": loss.mean,
-                "examples": spec.test_examples,
-            }
-        ],
+        **measured.fields(),
     }
 
 

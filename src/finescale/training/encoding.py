@@ -62,18 +62,11 @@ def encode(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokeniz
     """
     if not examples:
         return EncodedSet((), np.zeros(0, dtype=bool), np.zeros(0, dtype=bool))
-    sources = [example.source for example in examples]
-    encoded = tokenizer(sources, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    source_cut = np.array([len(offsets) > task.max_source_tokens for offsets in encoded["offset_mapping"]])
-    prompts: list[str] = []
-    for example, offsets, cut in zip(examples, encoded["offset_mapping"], source_cut, strict=True):
-        if cut:
-            prompts.append(task.prompt(example, example.source[: offsets[task.max_source_tokens - 1][1]]))
-        else:
-            prompts.append(task.prompt(example))
-    prompt_ids = tokenizer(prompts, verbose=False)["input_ids"]
-    if _ends_prompts(tokenizer):
-        prompt_ids = [ids[:-1] for ids in prompt_ids]
+    offsets = _offsets(examples, tokenizer)
+    source_cut = np.array([len(found) > task.max_source_tokens for found in offsets])
+    sources = _cut(task, examples, offsets)
+    prompts = [task.prompt(example, source) for example, source in zip(examples, sources, strict=True)]
+    prompted = prompt_ids(prompts, tokenizer)
     target_ids = tokenizer(
         [" " + example.target for example in examples], add_special_tokens=False, verbose=False
     )["input_ids"]
@@ -82,11 +75,37 @@ def encode(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokeniz
     return EncodedSet(
         tuple(
             conditional(prompt, target[: task.max_target_tokens], eos)
-            for prompt, target in zip(prompt_ids, target_ids, strict=True)
+            for prompt, target in zip(prompted, target_ids, strict=True)
         ),
         source_cut,
         np.array([len(ids) > task.max_target_tokens for ids in target_ids]),
     )
+
+
+def cut_sources(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The examples' sources, each cut to the task's length in tokens."""
+    return _cut(task, examples, _offsets(examples, tokenizer))
+
+
+def prompt_ids(prompts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Token ids of texts that are to be continued: with the tokenizer's start, without its end."""
+    ids = tokenizer(list(prompts), verbose=False)["input_ids"]
+    return [found[:-1] for found in ids] if _ends_prompts(tokenizer) else ids
+
+
+def _offsets(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[list[tuple[int, int]]]:
+    """Begin and end in the source of each of its tokens."""
+    sources = [example.source for example in examples]
+    encoded = tokenizer(sources, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    return encoded["offset_mapping"]
+
+
+def _cut(task: Task, examples: Sequence[Example], offsets: list[list[tuple[int, int]]]) -> list[str]:
+    most = task.max_source_tokens
+    return [
+        example.source if len(found) <= most else example.source[: found[most - 1][1]]
+        for example, found in zip(examples, offsets, strict=True)
+    ]
 
 
 def _ends_prompts(tokenizer: PreTrainedTokenizerBase) -> bool:

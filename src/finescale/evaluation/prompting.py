@@ -1,0 +1,96 @@
+"""Prompts for generation: the task's own, after no, one or several demonstrations from the dev set.
+
+The format is that of Garcia et al. (2023): each demonstration is the task's prompt, a space and the target;
+a blank line stands after each. A translation prompt then reads
+
+    English: Open the file.
+    German: Die Datei öffnen.
+
+    English: Close the file.
+    German:
+
+A text generated after demonstrations ends with its first line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from finescale.tasks.task import Example, Task
+from finescale.training.encoding import cut_sources, prompt_ids
+
+SEPARATOR = "\n\n"
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts as token ids.
+
+    Attributes:
+        ids: Token ids of each prompt.
+        dropped: Demonstrations that had no room, of all prompts.
+    """
+
+    ids: list[list[int]]
+    dropped: int
+
+
+def demonstrations(task: Task, example: Example, index: int, shots: int) -> tuple[Example, ...]:
+    """The demonstrations before a test example: drawn from the dev set without replacement.
+
+    The draw is seeded by the example's index, so that every run sees the same ones, and each example its own.
+    They have the example's languages wherever the dev set has enough of them.
+
+    Args:
+        task: The task.
+        example: The test example.
+        index: Its index in its set.
+        shots: How many; fewer where the dev set has fewer.
+    """
+    same = [other for other in task.dev if other.fields == example.fields]
+    pool = same if len(same) >= shots else task.dev
+    chosen = np.random.default_rng([11, index]).permutation(len(pool))[:shots]
+    return tuple(pool[i] for i in chosen)
+
+
+def few_shot_prompts(
+    task: Task,
+    examples: Sequence[Example],
+    shots: int,
+    tokenizer: PreTrainedTokenizerBase,
+    room: int | None,
+) -> Prompts:
+    """Prompts for a set of examples; sources are cut as in training.
+
+    Args:
+        task: Gives template, lengths and demonstrations.
+        examples: Test examples.
+        shots: Demonstrations before each.
+        tokenizer: The model's tokenizer.
+        room: Tokens that a prompt may have; a longer one loses demonstrations, the first one first. None: any
+            number.
+    """
+    blocks = []
+    for index, example in enumerate(examples):
+        shown = demonstrations(task, example, index, shots)
+        cut = cut_sources(task, [*shown, example], tokenizer)
+        known = [f"{task.prompt(item, text)} {item.target}" for item, text in zip(shown, cut, strict=False)]
+        blocks.append([*known, task.prompt(example, cut[-1])])
+    ids: list[list[int]] = [[] for _ in examples]
+    dropped = 0
+    waiting = list(range(len(examples)))
+    while waiting:
+        encoded = prompt_ids([SEPARATOR.join(blocks[index]) for index in waiting], tokenizer)
+        again = []
+        for index, tokens in zip(waiting, encoded, strict=True):
+            ids[index] = tokens
+            if room is not None and len(tokens) > room and len(blocks[index]) > 1:
+                blocks[index] = blocks[index][1:]
+                dropped += 1
+                again.append(index)
+        waiting = again
+    return Prompts(ids, dropped)
