@@ -143,7 +143,7 @@ def test_the_flags_of_run_and_status() -> None:
         "--address",
         "--help",
     }
-    assert flags["status"] == {"--export", "--json", "--help"}
+    assert flags["status"] == {"--export", "--json", "--watch", "--help"}
 
 
 REAL = """\

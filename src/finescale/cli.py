@@ -67,13 +67,16 @@ def run(
 @app.command()
 def status(
     study: Annotated[Path, typer.Argument(help="Study file, or a study's folder.")],
-    export: Annotated[Path | None, typer.Option(help="Write the records to a .parquet or .csv file.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Write records and scores to a .parquet or .csv file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew until the study is done.")] = False,
 ) -> None:
-    """Show how a study stands: finished, running and failed runs, chosen learning rates."""
+    """Show how a study stands: finished, running and failed runs, time left, chosen learning rates."""
     from finescale.study import commands
 
-    raise typer.Exit(commands.status(study, export=export, as_json=as_json))
+    raise typer.Exit(commands.status(study, export=export, as_json=as_json, watch=watch))
 
 
 @app.command()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -44,6 +44,13 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy without what was computed from the original (cached properties)."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            object.__delattr__(copied, name)
+        return copied
+
 
 class Hashed(Strict):
     """A part of a run that enters its fingerprint."""
@@ -63,6 +70,11 @@ class Hashed(Strict):
             if name not in self.added
             or getattr(self, name) != fields[name].get_default(call_default_factory=True)
         }
+
+    @cached_property
+    def science_json(self) -> str:
+        """`science` as canonical JSON, made once for all runs that share the part."""
+        return _canonical(self.science())
 
 
 class OptimizerSpec(Strict):
@@ -270,16 +282,23 @@ class RunSpec(Strict):
 
     @cached_property
     def _fingerprint(self) -> str:
-        science = self.model_dump(mode="json", exclude={"data", "model", "method", "train", "evaluation"})
-        science["model"] = {"pretrain_tokens": self.model.pretrain_tokens}
-        science |= {"method": self.method.science(), "train": self.train.science()}
+        parts = {
+            "kind": '"finetune"',
+            "task": _shared(self.task),
+            "test_examples": _shared(self.test_examples),
+            "model": _shared((("pretrain_tokens", self.model.pretrain_tokens),)),
+            "content": _shared(tuple(self.content.items())),
+        }
         if self.finetune_examples == 0:  # nothing is trained: only the evaluation counts
-            science = {name: science[name] for name in ("task", "model", "test_examples", "content")}
-            science["dev_examples"] = self.train.dev_examples
-        evaluation = self.evaluation.science()
-        if evaluation:
-            science["evaluation"] = evaluation
-        return _digest({"kind": "finetune", **science})
+            parts["dev_examples"] = _shared(self.train.dev_examples)
+        else:
+            parts["finetune_examples"] = _shared(self.finetune_examples)
+            parts["seed"] = _shared(self.seed)
+            parts["method"] = self.method.science_json
+            parts["train"] = self.train.science_json
+        if self.evaluation.science_json != "{}":
+            parts["evaluation"] = self.evaluation.science_json
+        return _digest(parts)
 
 
 class Objective(Strict):
@@ -318,9 +337,21 @@ class PretrainRunSpec(Strict):
 
     def fingerprint(self) -> str:
         """Twenty hex digits that name the run."""
-        return _digest({"kind": "pretrain", **self.model_dump(mode="json", exclude={"resume"})})
+        plain = {"kind": "pretrain", **self.model_dump(mode="json", exclude={"resume"})}
+        return _digest({name: _canonical(value) for name, value in plain.items()})
 
 
-def _digest(value: Mapping[str, Any]) -> str:
-    text = json.dumps({"version": FINGERPRINT_VERSION, **value}, sort_keys=True, separators=(",", ":"))
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+@lru_cache(maxsize=10_000)
+def _shared(value: str | int | tuple[tuple[str, str | int], ...]) -> str:
+    """A value, or a mapping's items, as canonical JSON; the runs of a study share most of them."""
+    return _canonical(dict(value) if isinstance(value, tuple) else value)
+
+
+def _digest(parts: Mapping[str, str]) -> str:
+    """The name of what is said by these parts, each as canonical JSON."""
+    texts = {"version": _shared(FINGERPRINT_VERSION), **parts}
+    text = "{" + ",".join([f'"{name}":{texts[name]}' for name in sorted(texts)]) + "}"
     return hashlib.sha256(text.encode()).hexdigest()[:20]

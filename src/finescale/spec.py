@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from typing import Any, Literal
 
 from finescale.errors import UsageError
@@ -42,6 +43,7 @@ from finescale.study_spec import (
     PretrainSpec,
     PretrainStar,
     PretrainTrain,
+    Retries,
     StudySpec,
     SweepSetting,
     TokenizerSpec,
@@ -52,7 +54,7 @@ __all__ = [
     "FINGERPRINT_VERSION", "METHODS", "PET_METHODS", "BasePetSize", "BaseSetting", "Candidates", "Choice",
     "DataSizes", "EvaluationSpec", "LearningRates", "MethodSpec", "ModelSpec", "ModelStar", "Objective",
     "OptimizerSpec", "PerMethod", "PetSizes", "PetStar", "PlannedRun", "PretrainRunSpec", "PretrainSpec",
-    "PretrainStar", "PretrainTrain", "Resolve", "ResumeSpec", "RunSpec", "Strict", "StudySpec",
+    "PretrainStar", "PretrainTrain", "Resolve", "ResumeSpec", "Retries", "RunSpec", "Strict", "StudySpec",
     "SweepSetting", "TaskSpec",
     "TokenizerSpec", "TrainSettings", "TrainSpec", "expand", "nearest", "sweep_runs", "unknown",
     "untuned_runs",
@@ -90,7 +92,7 @@ def sweep_runs(study: StudySpec, resolve: Resolve) -> dict[str, list[tuple[Choic
             study.sweep.seed,
         )
         found[method] = [
-            (choice, _planned(study, setting, choice, "sweep", False, resolve)) for choice in choices
+            (choice, _maker(study, choice, "sweep", False, resolve)(setting)) for choice in choices
         ]
     return found
 
@@ -107,16 +109,18 @@ def expand(study: StudySpec, choices: Mapping[str, Choice], resolve: Resolve) ->
     Returns:
         Planned runs in the order of the stars; the untuned models (0 examples) come first.
     """
-    planned: dict[str, PlannedRun] = {}
-    stated = {method: study.candidates(method) for method in study.methods()}
-    for setting in _settings(study):
-        method = setting[2]
-        candidates = stated[method]
+    makers: dict[str, Callable[[Setting], PlannedRun]] = {}
+    for method in study.methods():
+        candidates = study.candidates(method)
         choice = choices.get(method) or (candidates[0] if len(candidates) == 1 else None)
         if choice is not None:
             rates = {(item.optimizer, item.learning_rate) for item in candidates}
             tuned = method in choices and len(rates) > 1
-            item = _planned(study, setting, choice, "study", tuned, resolve)
+            makers[method] = _maker(study, choice, "study", tuned, resolve)
+    planned: dict[str, PlannedRun] = {}
+    for setting in _settings(study):
+        if setting[2] in makers:
+            item = makers[setting[2]](setting)
             planned.setdefault(item.run.fingerprint(), item)
     return list(planned.values())
 
@@ -124,9 +128,9 @@ def expand(study: StudySpec, choices: Mapping[str, Choice], resolve: Resolve) ->
 def untuned_runs(study: StudySpec, resolve: Resolve) -> list[PlannedRun]:
     """One evaluation of each untuned base model that the study uses (0 examples)."""
     planned: dict[str, PlannedRun] = {}
-    choice = study.candidates(study.methods()[0])[0]
+    make = _maker(study, study.candidates(study.methods()[0])[0], "study", False, resolve)
     for model, tokens in dict.fromkeys(setting[:2] for setting in _settings(study)):
-        item = _planned(study, (model, tokens, "full", None, 0, 0), choice, "study", False, resolve)
+        item = make((model, tokens, "full", None, 0, 0))
         planned.setdefault(f"{item.run.model.name}@{item.run.model.pretrain_tokens}", item)
     return list(planned.values())
 
@@ -153,33 +157,38 @@ def _settings(study: StudySpec) -> Iterable[Setting]:
                             yield base.model, base.pretrain_tokens, method, value, examples, seed
 
 
-def _planned(  # noqa: PLR0917 - one call, in the order of the setting
-    study: StudySpec,
-    setting: Setting,
-    choice: Choice,
-    purpose: Literal["sweep", "study"],
-    tuned: bool,
-    resolve: Resolve,
-) -> PlannedRun:
-    name, tokens, method, pet_size, examples, seed = setting
-    model, content = resolve(study.task_name, name, tokens)
-    evaluation = study.evaluation
-    if purpose == "sweep":  # the dev loss chooses; nothing else is measured
-        evaluation = EvaluationSpec()
-        content = {name: value for name, value in content.items() if name not in EVALUATION_CONTENT}
-    run = RunSpec(
-        task=study.task_name,
-        data=None if isinstance(study.task, str) else study.task,
-        model=model,
-        method=study.method(method, pet_size),
-        finetune_examples=examples,
-        test_examples=study.test_examples,
-        seed=seed,
-        train=study.train.resolve(method, choice),
-        content=content,
-        evaluation=evaluation,
-    )
-    return PlannedRun(run=run, purpose=purpose, lr_tuned=tuned, keep=study.keep, resume=study.resume)
+def _maker(
+    study: StudySpec, choice: Choice, purpose: Literal["sweep", "study"], tuned: bool, resolve: Resolve
+) -> Callable[[Setting], PlannedRun]:
+    """Makes a method's runs from their settings; what the runs share is made once."""
+    method_of = cache(study.method)
+    train_of = cache(partial(study.train.resolve, choice=choice))
+    model_of = cache(partial(resolve, study.task_name))
+    task, test_examples, keep = study.task_name, study.test_examples, study.keep
+    sweeps = purpose == "sweep"  # the dev loss chooses: nothing else is measured
+    evaluation = EvaluationSpec() if sweeps else study.evaluation
+    data = None if isinstance(study.task, str) else study.task
+
+    def make(setting: Setting) -> PlannedRun:
+        name, tokens, method, pet_size, examples, seed = setting
+        model, content = model_of(name, tokens)
+        if sweeps:
+            content = {name: value for name, value in content.items() if name not in EVALUATION_CONTENT}
+        run = RunSpec(
+            task=task,
+            data=data,
+            model=model,
+            method=method_of(method, pet_size),
+            finetune_examples=examples,
+            test_examples=test_examples,
+            seed=seed,
+            train=train_of(method),
+            content=content,
+            evaluation=evaluation,
+        )
+        return PlannedRun(run=run, purpose=purpose, lr_tuned=tuned, keep=keep, resume=study.resume)
+
+    return make
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,8 +1,9 @@
-"""What a study asks a cluster to reserve for a run (`resources`)."""
+"""How a study's runs are executed: what a cluster reserves for one, how often one is tried again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -51,3 +52,17 @@ class Resources(Strict):
         parts += [f"{self.memory / 1e9:g} GB"] if self.memory else []
         each = " + ".join(parts)
         return each if self.workers == 1 else f"{self.workers} workers with {each} each"
+
+
+class Retries(Strict):
+    """How often a run is tried again: `{broken: 3, diverged: 0}`; a number alone is `broken`."""
+
+    broken: Annotated[int, Field(ge=0, le=1000)] = 3
+    """Its process died, the disk was full, its function raised: not the run's own doing."""
+    diverged: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Its loss was no number: on one machine a second attempt ends alike."""
+
+
+def broken(value: Any) -> Any:
+    """A number alone as `Retries` has it."""
+    return {"broken": value} if isinstance(value, int) and not isinstance(value, bool) else value

@@ -24,7 +24,7 @@ from finescale.run_spec import (
     TrainSpec,
 )
 from finescale.study_own import FieldError, OwnMethod, OwnModel, UnknownKey
-from finescale.study_resources import Resources
+from finescale.study_resources import Resources, Retries, broken
 
 Value = TypeVar("Value")
 Model = Annotated[str, Field(min_length=1, max_length=200)]
@@ -298,6 +298,7 @@ class StudySpec(Strict):
     """What a run's folder keeps of what was trained: PET adapters, or full tuning's weights too."""
     resume: ResumeSpec = ResumeSpec()
     resources: ResourcesOrEach = Resources()
+    retries: Annotated[Retries, BeforeValidator(broken)] = Retries()
 
     @property
     def task_name(self) -> str:
@@ -455,3 +456,4 @@ class PretrainSpec(Strict):
     held_out_rows: Count = 64
     seed: Seed = 0
     resume: ResumeSpec = ResumeSpec()
+    retries: Annotated[Retries, BeforeValidator(broken)] = Retries()

@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 
 
 def run(folder: Path, function: str, text: str = TEXT, workers: int = 2) -> Summary:
+    folder.mkdir(exist_ok=True)
     return run_study(plan(folder, function, text), folder, LocalExecutor(workers))
 
 
@@ -208,7 +209,7 @@ def test_a_run_that_keeps_breaking_fails_with_its_reason(tmp_path: Path) -> None
     summary = run(tmp_path, "broken")
     assert summary.counts == {"done": RUNS - 8, "failed": 8}
     failed = records(tmp_path).filter(pl.col("status") == "failed")
-    assert set(failed["error"]) == {"RuntimeError: no such device (in 3 attempts)"}
+    assert set(failed["error"]) == {"RuntimeError: no such device (in 4 attempts)"}
     assert failed["model_params"].null_count() == 0
     assert run(tmp_path, "instant").made == 0
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
@@ -216,6 +217,20 @@ def test_a_run_that_keeps_breaking_fails_with_its_reason(tmp_path: Path) -> None
         assert "in broken" in trouble["traceback"]
         assert ledger.retry_failed() == 8
     assert run(tmp_path, "instant").counts == {"done": RUNS}
+
+
+def test_a_study_says_how_often_runs_are_tried_again(tmp_path: Path) -> None:
+    run(tmp_path / "never", "broken", TEXT + "retries: 0\n")
+    run(tmp_path / "diverged", "diverging", TEXT + "retries: {diverged: 2}\n")
+    tries = {}
+    for name in ("never", "diverged"):
+        with Ledger(tmp_path / name / "ledger.sqlite") as ledger:
+            tries[name] = [len(ledger.attempts(row["run"])) for row in ledger.plan()]
+            errors = {row["error"] for row in ledger.troubles()}
+        tries[name] = (max(tries[name]), errors)
+    assert tries["never"] == (1, {"RuntimeError: no such device"})
+    nan = "the test loss is not a finite number (nan)"
+    assert tries["diverged"] == (3, {f"{nan} (in 3 attempts)"})
 
 
 def test_a_changed_study_keeps_what_is_the_same(tmp_path: Path) -> None:

@@ -9,16 +9,26 @@ from pathlib import Path
 import pytest
 
 from finescale.errors import FinescaleError, UsageError
+from finescale.run_spec import OptimizerSpec
 from finescale.study.database import SCHEMA_VERSION
 from finescale.study.owner import is_gone, this_process
 from finescale.study.store import LEASE_GRACE_SECONDS, Entry, Ledger
 
 ME = this_process()
 DONE = {"status": "done", "test_loss": 3.5}
+SPEC = OptimizerSpec()
+"""Stands for a run's specification: any pydantic model will do."""
 
 
 def entry(run: str = "a", **changes: object) -> Entry:
-    fields = {"purpose": "study", "held_out": False, "lr_tuned": True, "cost": 1.0, "fields": {}, "spec": {}}
+    fields = {
+        "purpose": "study",
+        "held_out": False,
+        "lr_tuned": True,
+        "cost": 1.0,
+        "fields": {},
+        "spec": SPEC,
+    }
     return Entry(run=run, **{**fields, **changes})  # pyright: ignore[reportArgumentType]
 
 
@@ -38,8 +48,8 @@ def test_a_committed_run_cannot_be_claimed_again(ledger: Ledger) -> None:
 
 
 def test_the_first_commit_wins_and_the_second_counts_as_a_duplicate(ledger: Ledger) -> None:
-    first = ledger.claim("a", "elsewhere:1:1", now=0)
-    second = ledger.claim("a", ME, now=LEASE_GRACE_SECONDS + 1)
+    first = ledger.claim("a", "elsewhere:1:1")
+    second = after_grace(ledger)
     assert first is not None
     assert second is not None
     assert ledger.commit("a", second, {"a": DONE})
@@ -48,31 +58,67 @@ def test_the_first_commit_wins_and_the_second_counts_as_a_duplicate(ledger: Ledg
     assert [row["outcome"] for row in ledger.attempts("a")] == ["interrupted", "done"]
 
 
+def after_grace(ledger: Ledger, owner: str = ME) -> int | None:
+    """Claims run `a` once more after its lease was watched for the time of grace."""
+    assert ledger.claim("a", owner) is None
+    began, ledger.clock = ledger.clock(), lambda: began + LEASE_GRACE_SECONDS + 1
+    return ledger.claim("a", owner)
+
+
 def test_a_lease_holds_until_its_heart_stops(ledger: Ledger) -> None:
-    assert ledger.claim("a", "elsewhere:1:1", now=1000.0) is not None
-    assert ledger.claim("a", ME, now=1000.0 + LEASE_GRACE_SECONDS - 1) is None
-    assert ledger.claim("a", ME, now=1000.0 + LEASE_GRACE_SECONDS + 1) is not None
+    assert ledger.claim("a", "elsewhere:1:1") is not None
+    assert ledger.claim("a", ME) is None
+    began, ledger.clock = ledger.clock(), lambda: began + LEASE_GRACE_SECONDS + 1
+    ledger.heartbeat("elsewhere:1:1")
+    assert ledger.claim("a", ME) is None
+    ledger.clock = lambda: began + 2 * LEASE_GRACE_SECONDS + 3
+    assert ledger.claim("a", ME) is not None
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_that_jumps_by_an_hour_frees_no_lease(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    assert ledger.claim("a", "elsewhere:1:1") is not None
+    assert ledger.claim("b", f"{ME.split(':')[0]}:1:{started(1)}") is not None
+    wall = time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + jump)
+    assert (ledger.claim("a", ME), ledger.claim("b", ME)) == (None, None)
+
+
+def test_a_living_process_of_this_machine_keeps_its_lease_without_a_heartbeat(ledger: Ledger) -> None:
+    assert ledger.claim("a", f"{ME.split(':')[0]}:1:{started(1)}") is not None
+    assert after_grace(ledger) is None
+
+
+def test_time_measured_by_the_worker_is_kept(ledger: Ledger) -> None:
+    attempt = ledger.claim("a", ME)
+    assert attempt is not None
+    ledger.commit("a", attempt, {"a": DONE}, seconds=12.5)
+    assert ledger.seconds() == {"a": 12.5}
+
+
+def started(process: int) -> str:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
 
 
 def test_a_dead_process_of_this_machine_loses_its_leases_at_once(ledger: Ledger) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     node = ME.split(":")[0]
-    started = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19]
-    owner = f"{node}:{child.pid}:{started}"
-    now = time.time()
+    owner = f"{node}:{child.pid}:{started(child.pid)}"
     assert not is_gone(owner)
-    assert ledger.claim("a", owner, now=now) is not None
-    assert ledger.claim("a", ME, now=now) is None
+    assert ledger.claim("a", owner) is not None
+    assert ledger.claim("a", ME) is None
     child.kill()
     child.wait()
     assert is_gone(owner)
-    assert ledger.claim("a", ME, now=now) is not None
+    assert ledger.claim("a", ME) is not None
 
 
 def test_a_reused_process_id_is_another_owner() -> None:
-    node, process, started = ME.split(":")
+    node, process, began = ME.split(":")
     assert not is_gone(ME)
-    assert is_gone(f"{node}:{process}:{int(started) + 1}")
+    assert is_gone(f"{node}:{process}:{int(began) + 1}")
     assert not is_gone(f"another-machine:{process}:1")
 
 
@@ -159,7 +205,11 @@ def test_the_file_is_durable_and_versioned(tmp_path: Path, ledger: Ledger) -> No
 
 def test_a_ledger_of_an_older_version_keeps_its_scores(tmp_path: Path, ledger: Ledger) -> None:
     ledger.connection.executescript(
-        "DROP TABLE scores; CREATE TABLE scores (run TEXT NOT NULL, dataset TEXT NOT NULL,"
+        "DROP INDEX runs_by_kind; DROP INDEX attempts_by_outcome;"
+        " ALTER TABLE runs DROP COLUMN task; ALTER TABLE runs DROP COLUMN method;"
+        " ALTER TABLE runs DROP COLUMN model; ALTER TABLE attempts DROP COLUMN seconds;"
+        " ALTER TABLE records DROP COLUMN digest;"
+        " DROP TABLE scores; CREATE TABLE scores (run TEXT NOT NULL, dataset TEXT NOT NULL,"
         " shots INTEGER NOT NULL, metric TEXT NOT NULL, value REAL,"
         " PRIMARY KEY (run, dataset, shots, metric));"
         " INSERT INTO scores VALUES ('a', 'd', 0, 'loss', 3.5); PRAGMA user_version = 1;"
@@ -183,8 +233,26 @@ def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_ledger_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"not a database, certainly not one" * 100)
-    with pytest.raises(FinescaleError, match="the ledger cannot be used"):
+    with pytest.raises(FinescaleError, match="the ledger is damaged"):
         Ledger(tmp_path / "ledger.sqlite")
+
+
+def test_a_record_with_a_flipped_bit_is_told(ledger: Ledger) -> None:
+    attempt = ledger.claim("a", ME)
+    assert attempt is not None
+    ledger.commit("a", attempt, {"a": DONE})
+    ledger.connection.execute("UPDATE records SET fields = replace(fields, '3.5', '3.4')")
+    with pytest.raises(FinescaleError, match=r"damaged(?s:.*)record a is not what was committed"):
+        list(ledger.rows())
+    with pytest.raises(FinescaleError, match="damaged"):
+        ledger.record("a")
+
+
+def test_a_plan_that_stays_is_not_written_again(ledger: Ledger) -> None:
+    before = ledger.connection.total_changes
+    ledger.sync_plan("s", [entry("a"), entry("b")])
+    assert ledger.read("SELECT count(*) FROM runs WHERE planned")[0][0] == 2
+    assert ledger.connection.total_changes - before <= 4  # the list of what is present, twice at most
 
 
 def test_a_folder_without_a_study_is_told(tmp_path: Path) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -100,7 +97,9 @@ def run(
     if summary.counts.get("failed"):
         _say(console, f"Why runs failed: finescale status {folder}; again: --retry-failed")
     if summary.orphans:
-        _say(console, f"{summary.orphans} finished runs are no longer in the study; they stay in the ledger.")
+        _say(
+            console, f"{summary.orphans} finished runs are no longer in the study: finescale status {folder}"
+        )
     return 0
 
 
@@ -122,7 +121,12 @@ def _probe(console: Console, plan: Plan, workers: int) -> int:
 
 
 def status(
-    target: Path, *, export: Path | None = None, as_json: bool = False, console: Console | None = None
+    target: Path,
+    *,
+    export: Path | None = None,
+    as_json: bool = False,
+    watch: bool = False,
+    console: Console | None = None,
 ) -> int:
     """Shows how a study stands.
 
@@ -130,26 +134,15 @@ def status(
         target: A study file, or a study's folder.
         export: Write the records to this .parquet or .csv file.
         as_json: Print JSON.
+        watch: Show it anew until the study is complete.
         console: Where to print.
 
     Returns:
         The exit code 0.
     """
-    console = console or _console()
-    folder = _folder_of(target)
-    with Ledger(folder / "ledger.sqlite", create=False) as ledger:
-        state = _state(ledger, folder)
-        if export is not None:
-            from finescale.study.export import records_frame, write_table  # noqa: PLC0415
+    from finescale.study.status import show_status  # noqa: PLC0415 - not needed to run
 
-            frame = records_frame(ledger)
-            write_table(frame, export)
-            if not as_json:
-                _say(console, f"{frame.height} records written to {export}")
-    if as_json:
-        console.print_json(json.dumps(state))
-    elif export is None:
-        _show_state(console, state)
+    show_status(_folder_of(target), console or _console(), export=export, as_json=as_json, watch=watch)
     return 0
 
 
@@ -195,7 +188,7 @@ def _plan(
         )
     from finescale.study.resolve import pretrain_runs  # noqa: PLC0415
 
-    return PretrainPlan(spec.name, pretrain_runs(spec, text), folder, text)
+    return PretrainPlan(spec.name, pretrain_runs(spec, text), folder, text, retries=spec.retries)
 
 
 def _check_training_libraries() -> None:
@@ -287,77 +280,6 @@ def _show_plan(console: Console, spec: StudySpec | PretrainSpec, plan: Plan) -> 
     )
     if spec.hold_out is not None and not any(held):
         _say(console, f"hold_out matches no run: {spec.hold_out}", style="yellow")
-
-
-def _state(ledger: Ledger, folder: Path) -> dict[str, Any]:
-    """How a study stands, as plain data."""
-    plan = ledger.plan()
-    groups: dict[tuple[str, str, str], Counter[str]] = {}
-    counts: Counter[str] = Counter()
-    for row in plan:
-        now = row["status"] or ("running" if row["owner"] else "pending")
-        counts[now] += 1
-        key = (row["purpose"], str(row["fields"].get("method")), str(row["fields"].get("model")))
-        groups.setdefault(key, Counter())[now] += 1
-    fields = {row["run"]: row["fields"] for row in plan}
-    return {
-        "study": ledger.study(),
-        "folder": str(folder),
-        "runs": len(plan),
-        "counts": dict(counts),
-        "groups": [
-            {"purpose": purpose, "method": method, "model": model, **counter}
-            for (purpose, method, model), counter in groups.items()
-        ],
-        "choices": [
-            {"method": row["method"], "chosen": row["chosen"], "evidence": row["evidence"]}
-            for row in ledger.choices()
-        ],
-        "troubles": [{**row, "fields": fields.get(row["run"], {})} for row in ledger.troubles()],
-        "orphans": ledger.orphans(),
-        "held_out": sum(row["held_out"] for row in plan),
-        "seconds": sum(ledger.seconds().values()),
-    }
-
-
-def _show_state(console: Console, state: Mapping[str, Any]) -> None:
-    order = ("done", "running", "pending", "diverged", "failed")
-    table = _table("purpose", "method", "model", *order)
-    for group in state["groups"]:
-        numbers = [str(group.get(name) or "") for name in order]
-        table.add_row(group["purpose"], escape(group["method"]), escape(group["model"]), *numbers)
-    words = ", ".join(f"{state['counts'][name]} {name}" for name in order if state["counts"].get(name))
-    _say(console, f"{state['study']}: {state['runs']} runs: {words}")
-    console.print(table)
-    if any(
-        group["purpose"] == "sweep" and group.keys() & {"pending", "running"} for group in state["groups"]
-    ):
-        _say(console, "More runs follow once the sweep has chosen.")
-    for choice in state["choices"]:
-        chosen, edge = choice["chosen"], choice["evidence"].get("edge")
-        size = f", batch size {chosen['batch_size']}" if chosen.get("batch_size") else ""
-        note = f" - the {edge} rate tried: a better one may lie beyond" if edge else ""
-        _say(
-            console,
-            f"{choice['method']}: {chosen['optimizer']['name']} at {chosen['learning_rate']:g}{size}"
-            f" chosen by the sweep{note}",
-        )
-    reasons: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for trouble in state["troubles"]:
-        reasons.setdefault((trouble["outcome"], str(trouble["error"])), []).append(trouble)
-    for (outcome, error), troubles in reasons.items():
-        fields = troubles[0]["fields"]
-        more = f" and {len(troubles) - 1} more" if len(troubles) > 1 else ""
-        _say(
-            console,
-            f"{outcome}: {troubles[0]['run']} ({fields.get('method')}, {fields.get('model')},"
-            f" {fields.get('finetune_examples')} examples){more}: {error}",
-            style="red",
-        )
-    if state["orphans"]:
-        _say(
-            console, f"{state['orphans']} finished runs are no longer in the study; they stay in the ledger."
-        )
 
 
 def _table(*columns: str) -> Table:

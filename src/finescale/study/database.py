@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from finescale.errors import FinescaleError, UsageError
+from finescale.study.filesystem import check_local
 
 SCHEMA_VERSION = 2
 BUSY_SECONDS = 60.0
@@ -19,21 +20,24 @@ _SCHEMA = """
 CREATE TABLE runs (
     run TEXT PRIMARY KEY, study TEXT NOT NULL, purpose TEXT NOT NULL, held_out INTEGER NOT NULL,
     lr_tuned INTEGER NOT NULL, planned INTEGER NOT NULL, cost REAL NOT NULL, position INTEGER NOT NULL,
-    fields TEXT NOT NULL, spec TEXT NOT NULL
+    fields TEXT NOT NULL, spec TEXT NOT NULL, task TEXT, method TEXT, model TEXT
 );
+CREATE INDEX runs_by_kind ON runs (planned, purpose, task, method, model, run, held_out, cost, position);
 CREATE TABLE attempts (
     attempt INTEGER PRIMARY KEY, run TEXT NOT NULL, owner TEXT NOT NULL, started REAL NOT NULL, ended REAL,
-    outcome TEXT NOT NULL, error TEXT, traceback TEXT, environment TEXT, counts INTEGER NOT NULL DEFAULT 1
+    outcome TEXT NOT NULL, error TEXT, traceback TEXT, environment TEXT, counts INTEGER NOT NULL DEFAULT 1,
+    seconds REAL
 );
 CREATE INDEX attempts_by_run ON attempts (run);
+CREATE INDEX attempts_by_outcome ON attempts (outcome, seconds, run);
 CREATE TABLE leases (
     run TEXT PRIMARY KEY, attempt INTEGER NOT NULL, owner TEXT NOT NULL, heartbeat REAL NOT NULL
 );
 CREATE TABLE records (
     record TEXT PRIMARY KEY, run TEXT NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL,
-    committed REAL NOT NULL, fields TEXT NOT NULL
+    committed REAL NOT NULL, fields TEXT NOT NULL, digest TEXT
 );
-CREATE INDEX records_by_run ON records (run);
+CREATE INDEX records_by_run ON records (run, status);
 CREATE TABLE scores (
     run TEXT NOT NULL, dataset TEXT NOT NULL, shots INTEGER NOT NULL, metric TEXT NOT NULL, value REAL,
     split TEXT NOT NULL DEFAULT 'test', low REAL, high REAL, examples INTEGER, signature TEXT,
@@ -52,6 +56,18 @@ ALTER TABLE scores ADD COLUMN low REAL;
 ALTER TABLE scores ADD COLUMN high REAL;
 ALTER TABLE scores ADD COLUMN examples INTEGER;
 ALTER TABLE scores ADD COLUMN signature TEXT;
+ALTER TABLE runs ADD COLUMN task TEXT;
+ALTER TABLE runs ADD COLUMN method TEXT;
+ALTER TABLE runs ADD COLUMN model TEXT;
+UPDATE runs SET task = json_extract(fields, '$.task'), method = json_extract(fields, '$.method'),
+    model = json_extract(fields, '$.model');
+CREATE INDEX runs_by_kind ON runs (planned, purpose, task, method, model, run, held_out, cost, position);
+ALTER TABLE attempts ADD COLUMN seconds REAL;
+UPDATE attempts SET seconds = max(0, ended - started);
+CREATE INDEX attempts_by_outcome ON attempts (outcome, seconds, run);
+ALTER TABLE records ADD COLUMN digest TEXT;
+DROP INDEX records_by_run;
+CREATE INDEX records_by_run ON records (run, status);
 """,
 }
 """What turns each older schema version into the next one."""
@@ -68,8 +84,10 @@ class Database:
             create: Make it where it is missing; otherwise a missing ledger is an error.
 
         Raises:
+            UsageError: There is none, or its folder is on a network file system.
             FinescaleError: The file is no ledger, is damaged, or was made by a newer finescale.
         """
+        check_local(path.parent)
         if not create and not path.exists():
             raise UsageError(
                 "no study here yet",
@@ -128,6 +146,27 @@ class Database:
                     raise
                 time.sleep(0.01)
 
+    def check(self) -> None:
+        """Reads every page once (a second for a ledger of 300 MB).
+
+        Raises:
+            FinescaleError: A page is damaged.
+        """
+        found = self.read("PRAGMA quick_check(1)")[0][0]
+        if found != "ok":
+            raise self.damaged(str(found).replace("\n", " ").removeprefix("*** in database main *** "))
+
+    def damaged(self, found: str) -> FinescaleError:
+        """The error for a ledger that does not hold what was written."""
+        return FinescaleError(
+            "the ledger is damaged",
+            wanted="the file as it was written",
+            got=found,
+            remedy="check the disk; restore the file from a copy, or move it away and run again"
+            " (records.parquet beside it holds the runs that were exported)",
+            where=str(self.path),
+        )
+
     def read(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
         with self._told():
@@ -151,11 +190,14 @@ class Database:
         try:
             yield
         except sqlite3.DatabaseError as error:
+            if any(word in str(error) for word in ("malformed", "not a database", "decode to UTF-8")):
+                raise self.damaged(str(error)) from error
             remedies = {
                 "locked": "another process holds the ledger: wait for it, or end it",
                 "readonly": "make the folder writable",
                 "full": "free some disk space and run again: finished runs are kept",
                 "unable to open": "check that the folder exists and is writable",
+                "disk I/O": "check the disk and its free space, then run again: finished runs are kept",
             }
             remedy = next((text for key, text in remedies.items() if key in str(error)), "")
             raise FinescaleError(

@@ -19,7 +19,33 @@ SECONDS_PER_STEP = 0.03
 
 def describe(item: PlannedRun) -> dict[str, Any]:
     """The columns of a run's record that are known before it runs."""
-    run = item.run
+    return {**_setting(item.run), "finetune_examples": item.run.finetune_examples, "seed": item.run.seed}
+
+
+class Expected:
+    """`describe` and `estimated_seconds` for many runs; what runs share is worked out once."""
+
+    def __init__(self) -> None:
+        self._settings: dict[tuple[int, ...], tuple[RunSpec, dict[str, Any]]] = {}
+        self._seconds: dict[tuple[int, ...], float] = {}
+
+    def of(self, item: PlannedRun) -> tuple[dict[str, Any], float]:
+        """A run's known columns, and its estimated seconds."""
+        run = item.run
+        # by identity: hashing a specification takes longer than all the rest
+        key = id(run.model), id(run.method), id(run.train), int(run.finetune_examples > 0)
+        if key not in self._settings:
+            self._settings[key] = run, _setting(run)  # the run keeps its parts, and so their ids, alive
+        sized = *key, run.finetune_examples, run.test_examples
+        if sized not in self._seconds:
+            self._seconds[sized] = estimated_seconds(run)
+        shared = self._settings[key][1]
+        fields = {**shared, "finetune_examples": run.finetune_examples, "seed": run.seed}
+        return fields, self._seconds[sized]
+
+
+def _setting(run: RunSpec) -> dict[str, Any]:
+    """The columns that all data sizes and seeds of a setting share."""
     sizes = _sizes(run.model)
     tuned = run.finetune_examples > 0
     return {
@@ -33,8 +59,6 @@ def describe(item: PlannedRun) -> dict[str, Any]:
         "pet_size": run.method.pet_size if tuned else None,
         "lora_alpha": run.method.lora_alpha if tuned else None,
         "trainable_params": _trainable(run) if tuned else 0,
-        "finetune_examples": run.finetune_examples,
-        "seed": run.seed,
         "optimizer": run.train.optimizer.name if tuned else None,
         "learning_rate": run.train.learning_rate if tuned else None,
         "batch_size": run.train.batch_size if tuned else None,

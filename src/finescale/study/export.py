@@ -52,12 +52,32 @@ def records_frame(ledger: Ledger) -> pl.DataFrame:
 
 def export_study(ledger: Ledger, folder: Path) -> None:
     """Writes records.parquet, and scores.parquet where there are scores, into the study's folder."""
+    export_tables(ledger, folder / "records.parquet")
+
+
+def export_tables(ledger: Ledger, path: Path) -> list[tuple[int, str, Path]]:
+    """Writes the records, and beside them the scores where there are any.
+
+    Args:
+        ledger: The study's ledger.
+        path: A .parquet or .csv file for the records; the scores' file is called `scores` where this one is
+            called `records`, otherwise NAME_scores.
+
+    Returns:
+        For each file: how many rows, of what, where.
+    """
     import polars as pl  # noqa: PLC0415
 
-    write_table(records_frame(ledger), folder / "records.parquet")
+    frame = records_frame(ledger)
+    write_table(frame, path)
+    written = [(frame.height, "records", path)]
     scores = ledger.scores()
     if scores:
-        write_table(pl.DataFrame(scores, infer_schema_length=None), folder / "scores.parquet")
+        stem = path.stem.replace("records", "scores") if "records" in path.stem else f"{path.stem}_scores"
+        beside = path.with_stem(stem)
+        write_table(pl.DataFrame(scores, infer_schema_length=None), beside)
+        written.append((len(scores), "scores", beside))
+    return written
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:

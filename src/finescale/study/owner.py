@@ -12,6 +12,11 @@ def this_process() -> str:
     return f"{platform.node()}:{os.getpid()}:{_started(os.getpid())}"
 
 
+def is_here(owner: str) -> bool:
+    """Whether an owner is a process of this machine: then it is known whether it lives."""
+    return owner.partition(":")[0] == platform.node() and bool(_started(os.getpid()))
+
+
 def is_gone(owner: str) -> bool:
     """Whether an owner is certainly dead; of another machine's processes nothing is known."""
     node, _, rest = owner.partition(":")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,13 +17,14 @@ from finescale.spec import (
     PlannedRun,
     PretrainRunSpec,
     Resolve,
+    Retries,
     StudySpec,
     expand,
     sweep_runs,
     untuned_runs,
 )
 from finescale.study.executors import Job
-from finescale.study.expected import describe, estimated_seconds
+from finescale.study.expected import Expected
 from finescale.study.store import Entry, Ledger
 from finescale.study_resources import Resources
 from finescale.study_spec import for_method
@@ -30,18 +33,24 @@ EXECUTE = "finescale.study.run:execute"
 EXECUTE_PRETRAINING = "finescale.study.pretraining:execute_pretraining"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """A run of the plan and the call that executes it."""
 
     entry: Entry
-    job: Job
+    make: Callable[[Entry], Job]
+
+    @property
+    def job(self) -> Job:
+        """The call."""
+        return self.make(self.entry)
 
 
 class Plan(Protocol):
     """What the runner drives: runs become known in stages (the sweep's choice opens the next)."""
 
     study: str
+    retries: Retries
     problems: list[FinescaleError]
     """What keeps a part of the study from going on; the other parts do."""
 
@@ -86,6 +95,7 @@ class FinetunePlan:
             UsageError: `hold_out` is no valid expression, or names a column that no run has.
         """
         self.study = study.name
+        self.retries = study.retries
         self._spec = study
         self._resolve = resolve
         self._folder = folder
@@ -94,8 +104,9 @@ class FinetunePlan:
         self._choices: dict[str, Choice] = {}
         self._stuck: set[str] = set()
         self.problems: list[FinescaleError] = []
-        self._expanded: tuple[dict[str, Choice], list[PlannedRun]] | None = None
-        held_out([describe(item) for item in self._study_runs()], study.hold_out)
+        self._expected = Expected()
+        self._known: tuple[dict[str, Choice], list[Task]] | None = None
+        self.tasks()
 
     def awaits(self, run: str) -> bool:
         """Whether the run belongs to a sweep that is not decided."""
@@ -118,25 +129,18 @@ class FinetunePlan:
 
     def tasks(self) -> list[Task]:
         """Every run that is known now: untuned models, stars, and sweep runs that no star needs."""
-        study_runs = self._study_runs()
-        fields = [describe(item) for item in study_runs]
-        held = held_out(fields, self._spec.hold_out)
-        tasks = {
-            item.run.fingerprint(): self._task(item, known, out)
-            for item, known, out in zip(study_runs, fields, held, strict=True)
-        }
-        for tried in self._sweeps.values():
-            for _, item in tried:
-                tasks.setdefault(item.run.fingerprint(), self._task(item, describe(item), False))
-        return list(tasks.values())
+        if self._known is None or self._known[0] != self._choices:
+            with _collector_paused():
+                self._known = dict(self._choices), self._tasks()
+        return self._known[1]
 
     def runs(self) -> list[PlannedRun]:
         """Every run of the study; the first candidate stands where no sweep has chosen yet."""
-        return [task.job.arguments[0] for task in self.tasks()] + self.undecided()
+        return [task.entry.spec for task in self.tasks()] + self.undecided()
 
     def outlook(self) -> list[float]:
         """Estimated costs of the runs whose learning rate is not chosen yet."""
-        return [estimated_seconds(item.run) for item in self.undecided()]
+        return [self._expected.of(item)[1] for item in self.undecided()]
 
     def undecided(self) -> list[PlannedRun]:
         """The runs whose learning rate is not chosen yet, each with the first candidate in its place."""
@@ -148,7 +152,7 @@ class FinetunePlan:
 
     def held_out_of(self, runs: Sequence[PlannedRun]) -> list[bool]:
         """Which runs `hold_out` keeps out of fits; never a sweep's."""
-        study_runs = [describe(item) for item in runs if item.purpose == "study"]
+        study_runs = [self._expected.of(item)[0] for item in runs if item.purpose == "study"]
         held = iter(held_out(study_runs, self._spec.hold_out))
         return [item.purpose == "study" and next(held) for item in runs]
 
@@ -175,27 +179,28 @@ class FinetunePlan:
             method for method in self._sweeps if method not in self._choices and method not in self._stuck
         ]
 
-    def _study_runs(self) -> list[PlannedRun]:
-        """The untuned models and the stars' runs whose learning rate is chosen."""
-        if self._expanded is None or self._expanded[0] != self._choices:
-            runs = untuned_runs(self._spec, self._resolve)
-            runs += expand(self._spec, self._choices, self._resolve)
-            self._expanded = (dict(self._choices), runs)
-        return self._expanded[1]
+    def _tasks(self) -> list[Task]:
+        """Untuned models, stars whose learning rate is chosen, and sweep runs that are none of these."""
+        items = untuned_runs(self._spec, self._resolve)
+        items += expand(self._spec, self._choices, self._resolve)
+        known = [self._expected.of(item) for item in items]
+        held = held_out([fields for fields, _ in known], self._spec.hold_out)
+        tried = [item for candidates in self._sweeps.values() for _, item in candidates]
+        items += tried
+        known += [self._expected.of(item) for item in tried]
+        held += [False] * len(tried)
+        tasks: dict[str, Task] = {}
+        make = self._job
+        for item, (fields, cost), out in zip(items, known, held, strict=True):
+            run = item.run.fingerprint()
+            if run not in tasks:
+                tasks[run] = Task(Entry(run, item.purpose, out, item.lr_tuned, cost, fields, item), make)
+        return list(tasks.values())
 
-    def _task(self, item: PlannedRun, fields: dict[str, Any], held: bool) -> Task:
-        run = item.run.fingerprint()
-        entry = Entry(
-            run=run,
-            purpose=item.purpose,
-            held_out=held,
-            lr_tuned=item.lr_tuned,
-            cost=estimated_seconds(item.run),
-            fields=fields,
-            spec=item.model_dump(mode="json"),
-        )
+    def _job(self, entry: Entry) -> Job:
+        item: PlannedRun = entry.spec
         needed = self._needed(item.run.method.name)
-        return Task(entry, Job(run, self._execute, (item, self._folder / "runs" / run), needed))
+        return Job(entry.run, self._execute, (item, self._folder / "runs" / entry.run), needed)
 
     def _choose(
         self, ledger: Ledger, method: str, tried: Sequence[tuple[Choice, PlannedRun]]
@@ -229,6 +234,8 @@ class PretrainPlan:
         folder: Path,
         text: Path,
         execute: str = EXECUTE_PRETRAINING,
+        *,
+        retries: Retries | None = None,
     ) -> None:
         """Takes the study's runs.
 
@@ -238,8 +245,10 @@ class PretrainPlan:
             folder: The study's folder.
             text: The folder with the text.
             execute: `module:function`: (run, the study's folder, text folder, progress) -> records.
+            retries: How often a run is tried again.
         """
         self.study = study
+        self.retries = retries or Retries()
         self.problems: list[FinescaleError] = []
         self._runs = runs
         self._folder = folder
@@ -293,8 +302,10 @@ class PretrainPlan:
         }
         run = spec.fingerprint()
         cost = float(shape.params if shape else 1e9) / 1e3
-        entry = Entry(run, "study", False, False, cost, fields, spec.model_dump(mode="json"))
-        return Task(entry, Job(run, self._execute, (spec, self._folder, self._text)))
+        return Task(Entry(run, "study", False, False, cost, fields, spec), self._job)
+
+    def _job(self, entry: Entry) -> Job:
+        return Job(entry.run, self._execute, (entry.spec, self._folder, self._text))
 
 
 def choose(
@@ -351,6 +362,18 @@ def choose(
     }
 
 
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Python's collector would look through a large study's runs again and again while they are made."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def held_out(fields: Sequence[Mapping[str, Any]], expression: str | None) -> list[bool]:
     """Which runs an expression over the columns of `describe` holds out of fits."""
     if expression is None or not fields:
@@ -360,7 +383,8 @@ def held_out(fields: Sequence[Mapping[str, Any]], expression: str | None) -> lis
     from finescale.expression import matches  # noqa: PLC0415
 
     try:
-        return matches(pl.DataFrame(list(fields), infer_schema_length=None), expression).to_list()
+        columns = {name: [row[name] for row in fields] for name in fields[0]}
+        return matches(pl.DataFrame(columns, strict=False), expression).to_list()
     except UsageError as error:
         parts = {"wanted": error.wanted, "got": error.got, "remedy": error.remedy}
         raise UsageError(error.problem, **parts, where="hold_out") from None

@@ -1,8 +1,8 @@
 """The runner: drives a plan through an executor into the ledger; run again, it goes on where it stopped.
 
 Order: the sweep first, then everything else, the longest run first. A finished run is never redone. A run
-that breaks (its process dies, its function raises) is tried again later, `ATTEMPTS` times in all; a run that
-diverges is not.
+that breaks (its process dies, its function raises) or diverges is tried again later, as often as the study's
+`retries` say.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from finescale.study.plan import Plan, Task
 from finescale.study.progress import Progress, Silent
 from finescale.study.store import Ledger
 
-ATTEMPTS = 3
 HEARTBEAT_SECONDS = 10.0
 POLL_SECONDS = 1.0
 STATUSES = ("done", "diverged", "failed")
@@ -61,6 +60,7 @@ def run_study(plan: Plan, folder: Path, executor: Executor, *, progress: Progres
         KeyboardInterrupt: Ctrl-C; what is finished is committed and exported.
     """
     with Ledger(folder / "ledger.sqlite") as ledger:
+        ledger.check()
         ledger.belongs_to(plan.study)
         drive = _Drive(plan, ledger, executor, progress or Silent())
         try:
@@ -162,21 +162,33 @@ class _Drive:
         task = self.tasks[result.run]
         environment = {**result.environment, "seed": task.entry.fields.get("seed")}
         if result.error is not None:
-            broken = self.ledger.fail(
-                result.run, attempt, result.error, traceback=result.traceback, environment=environment
-            )
-            if broken < ATTEMPTS:
-                self.queue.append(task)
-                self.progress.broken(task.entry, result.error, broken)
-                return
-            value: Any = {"status": "failed", "error": f"{result.error} (in {broken} attempts)"}
+            value: Any = {"status": "failed", "error": result.error}
             value |= {"wall_seconds": result.seconds, "peak_memory_bytes": result.peak_memory_bytes}
             scores: Sequence[Mapping[str, Any]] = ()
+            outcome, allowed = "broken", self.plan.retries.broken
         else:
             value, scores = _checked(result)
+            diverged = isinstance(value, Mapping) and value["status"] == "diverged"
+            outcome, allowed = ("diverged", self.plan.retries.diverged) if diverged else (None, 0)
+        if outcome is not None:
+            told = {"traceback": result.traceback, "environment": environment}
+            earlier = self.ledger.ended(result.run, outcome)
+            if earlier < allowed:
+                self.ledger.fail(result.run, attempt, value["error"], outcome=outcome, **told)
+                self.queue.append(task)
+                self.progress.broken(task.entry, value["error"], earlier + 1)
+                return
+            if earlier:
+                value = {**value, "error": f"{value['error']} (in {earlier + 1} attempts)"}
         records = self.plan.records(task.entry, value)
         won = self.ledger.commit(
-            result.run, attempt, records, scores=scores, environment=environment, traceback=result.traceback
+            result.run,
+            attempt,
+            records,
+            scores=scores,
+            environment=environment,
+            traceback=result.traceback,
+            seconds=result.seconds,
         )
         self.made += won
         last = list(records.values())[-1]

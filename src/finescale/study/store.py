@@ -7,15 +7,18 @@ fingerprint wins; a run that was executed twice counts once. What a run is for (
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from finescale.errors import UsageError
 from finescale.study.database import Database
-from finescale.study.owner import is_gone
+from finescale.study.owner import is_gone, is_here
 
 LEASE_GRACE_SECONDS = 60.0
 """A lease whose heart has not beaten for so long is free, whoever holds it."""
@@ -25,7 +28,7 @@ SCORE_COLUMNS = ("dataset", "split", "shots", "metric", "value", "low", "high", 
 bootstrap interval, from how many examples, and how exactly it was computed (sacrebleu's signature)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A run of the present plan.
 
@@ -36,7 +39,7 @@ class Entry:
         lr_tuned: The learning rate was chosen by a sweep.
         cost: Estimated seconds on one core, for order and time left.
         fields: What the record's columns are known to hold before the run (task, method, model ...).
-        spec: The whole specification, as JSON data.
+        spec: The whole specification.
     """
 
     run: str
@@ -45,11 +48,25 @@ class Entry:
     lr_tuned: bool
     cost: float
     fields: Mapping[str, Any]
-    spec: Mapping[str, Any]
+    spec: Any
 
 
 class Ledger(Database):
     """The ledger of a study folder."""
+
+    def __init__(
+        self, path: Path, *, create: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Opens the ledger.
+
+        Args:
+            path: `ledger.sqlite` in the study folder.
+            create: Make it where it is missing; otherwise a missing ledger is an error.
+            clock: Seconds that only ever go forward, to watch other owners' hearts.
+        """
+        super().__init__(path, create=create)
+        self.clock = clock
+        self._watched: dict[int, tuple[float, float]] = {}
 
     # --- the plan
 
@@ -60,7 +77,7 @@ class Ledger(Database):
             study: The study's name.
             entries: Every run of the plan, in its order.
         """
-        rows = [
+        rows = (
             (
                 entry.run,
                 study,
@@ -69,21 +86,27 @@ class Ledger(Database):
                 int(entry.lr_tuned),
                 entry.cost,
                 position,
+                *(entry.fields.get(name) for name in ("task", "method", "model")),
                 json.dumps(entry.fields),
-                json.dumps(entry.spec, separators=(",", ":")),
+                entry.spec.model_dump_json(),
             )
             for position, entry in enumerate(entries)
-        ]
+        )
+        columns = "study, purpose, held_out, lr_tuned, cost, position, task, method, model, fields, spec"
+        new = ", ".join(f"excluded.{name}" for name in columns.split(", "))
+        present = "SELECT run FROM temp.present"
         with self.transaction():
-            self.connection.execute("UPDATE runs SET planned = 0")
+            self.connection.execute("CREATE TEMP TABLE IF NOT EXISTS present (run TEXT PRIMARY KEY)")
+            self.connection.execute("DELETE FROM temp.present")
             self.connection.executemany(
-                "INSERT INTO runs"
-                " (run, study, purpose, held_out, lr_tuned, planned, cost, position, fields, spec)"
-                " VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?)"
-                " ON CONFLICT (run) DO UPDATE SET study = excluded.study,"
-                " purpose = excluded.purpose, held_out = excluded.held_out, lr_tuned = excluded.lr_tuned,"
-                " planned = 1, cost = excluded.cost, position = excluded.position, fields = excluded.fields,"
-                " spec = excluded.spec",
+                "INSERT INTO temp.present VALUES (?)", ((entry.run,) for entry in entries)
+            )
+            self.connection.execute(f"UPDATE runs SET planned = 0 WHERE planned AND run NOT IN ({present})")
+            # a row that stays as it is is not written: going on with a large study starts at once
+            self.connection.executemany(
+                f"INSERT INTO runs (run, {columns}, planned) VALUES (?{', ?' * 11}, 1)"
+                f" ON CONFLICT (run) DO UPDATE SET ({columns}, planned) = ({new}, 1)"
+                f" WHERE ({columns}, planned) IS NOT ({new}, 1)",
                 rows,
             )
 
@@ -110,25 +133,27 @@ class Ledger(Database):
 
     # --- attempts and leases
 
-    def claim(self, run: str, owner: str, *, now: float | None = None) -> int | None:
+    def claim(self, run: str, owner: str) -> int | None:
         """Takes the lease of a run that is neither finished nor held by a living owner.
+
+        An owner on this machine lives as long as its process. Of any other, the heart has to stand still for
+        `LEASE_GRACE_SECONDS` while this process watches: no clock is compared with another one, so a clock
+        that jumps frees nothing.
 
         Args:
             run: Fingerprint.
             owner: Who takes it (`owner.this_process()`).
-            now: The time, for tests.
 
         Returns:
             The new attempt's number, or None where the run is finished or somebody is at it.
         """
-        now = time.time() if now is None else now
+        now = time.time()
         with self.transaction():
             if self.read("SELECT 1 FROM records WHERE run = ?", (run,)):
                 return None
             lease = next(iter(self.read("SELECT * FROM leases WHERE run = ?", (run,))), None)
             if lease is not None:
-                silent = abs(now - lease["heartbeat"]) > LEASE_GRACE_SECONDS
-                if lease["owner"] == owner or not (silent or is_gone(lease["owner"])):
+                if lease["owner"] == owner or not (self._silent(lease) or is_gone(lease["owner"])):
                     return None
                 self._end(lease["attempt"], "interrupted", now, error="its driver stopped")
             attempt = self.connection.execute(
@@ -137,6 +162,16 @@ class Ledger(Database):
             ).lastrowid
             self.connection.execute("INSERT INTO leases VALUES (?, ?, ?, ?)", (run, attempt, owner, now))
         return attempt
+
+    def _silent(self, lease: sqlite3.Row) -> bool:
+        """Whether a lease's heart has stood still for so long while this process watched it."""
+        if is_here(lease["owner"]):
+            return False
+        seen, since = self._watched.get(lease["attempt"], (None, 0.0))
+        if seen != lease["heartbeat"]:
+            since = self.clock()
+            self._watched[lease["attempt"]] = (lease["heartbeat"], since)
+        return self.clock() - since > LEASE_GRACE_SECONDS
 
     def heartbeat(self, owner: str) -> None:
         """Says that an owner's runs are still being worked on."""
@@ -152,6 +187,7 @@ class Ledger(Database):
         scores: Iterable[Mapping[str, Any]] = (),
         environment: Mapping[str, Any] | None = None,
         traceback: str | None = None,
+        seconds: float | None = None,
     ) -> bool:
         """Commits the outcome of an attempt, with all its records at once.
 
@@ -164,6 +200,7 @@ class Ledger(Database):
                 `signature` may be missing.
             environment: Package versions, machine, device.
             traceback: Of an error.
+            seconds: What the attempt took, measured where it was made.
 
         Returns:
             False where another attempt was first: this outcome is dropped.
@@ -177,16 +214,17 @@ class Ledger(Database):
         with self.transaction():
             first = not self.read("SELECT 1 FROM records WHERE run = ?", (run,))
             outcome = status if first else "duplicate"
-            self._end(attempt, outcome, now, error=error, traceback=traceback, environment=environment)
+            told = {"error": error, "traceback": traceback, "environment": environment}
+            self._end(attempt, outcome, now, seconds=seconds, **told)
             if not first:
                 return False
-            self.connection.executemany(
-                "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (name, run, attempt, str(fields["status"]), now, json.dumps(fields, allow_nan=False))
-                    for name, fields in records.items()
-                ],
-            )
+            for name, fields in records.items():
+                text = json.dumps(fields, allow_nan=False)
+                self.connection.execute(
+                    "INSERT INTO records (record, run, attempt, status, committed, fields, digest)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (name, run, attempt, str(fields["status"]), now, text, _digest(text)),
+                )
             self.connection.executemany(
                 f"INSERT OR REPLACE INTO scores (run, {', '.join(SCORE_COLUMNS)})"
                 f" VALUES (?{', ?' * len(SCORE_COLUMNS)})",
@@ -200,21 +238,24 @@ class Ledger(Database):
         attempt: int,
         error: str,
         *,
+        outcome: Literal["broken", "diverged"] = "broken",
         traceback: str | None = None,
         environment: Mapping[str, Any] | None = None,
     ) -> int:
-        """Ends an attempt that broke (not the run's own doing: that is a record); the run stays pending.
+        """Ends an attempt without a record: the run stays pending and will be tried again.
 
         Returns:
-            How many attempts of this run have broken so far.
+            How many attempts of this run have ended so.
         """
         with self.transaction():
-            self._end(
-                attempt, "broken", time.time(), error=error, traceback=traceback, environment=environment
-            )
-            return self.connection.execute(
-                "SELECT count(*) FROM attempts WHERE run = ? AND outcome = 'broken' AND counts", (run,)
-            ).fetchone()[0]
+            told = {"error": error, "traceback": traceback, "environment": environment}
+            self._end(attempt, outcome, time.time(), **told)
+            return self.ended(run, outcome)
+
+    def ended(self, run: str, outcome: str) -> int:
+        """How many attempts of a run have ended with an outcome, since `retry_failed`."""
+        query = "SELECT count(*) FROM attempts WHERE run = ? AND outcome = ? AND counts"
+        return self.read(query, (run, outcome))[0][0]
 
     def release(self, owner: str) -> None:
         """Gives back every lease of an owner that stops; the interrupted attempts count for nothing."""
@@ -257,11 +298,12 @@ class Ledger(Database):
 
     def choices(self) -> list[dict[str, Any]]:
         """The choices of the present plan's sweeps, oldest first: method, sweep, chosen, evidence."""
-        planned = {row["run"] for row in self.read("SELECT run FROM runs WHERE planned")}
+        planned = "SELECT planned FROM runs WHERE run = ?"
         found = []
         for row in self.read("SELECT * FROM choices ORDER BY committed, method"):
             evidence = json.loads(row["evidence"])
-            if all(tried["run"] in planned for tried in evidence["candidates"]):
+            runs = [tried["run"] for tried in evidence["candidates"]]
+            if all(any(state["planned"] for state in self.read(planned, (run,))) for run in runs):
                 found.append({**dict(row), "chosen": json.loads(row["chosen"]), "evidence": evidence})
         return found
 
@@ -274,8 +316,8 @@ class Ledger(Database):
 
     def record(self, name: str) -> dict[str, Any] | None:
         """The fields of one record."""
-        rows = self.read("SELECT fields FROM records WHERE record = ?", (name,))
-        return json.loads(rows[0]["fields"]) if rows else None
+        rows = self.read("SELECT record, fields, digest FROM records WHERE record = ?", (name,))
+        return self._fields(rows[0]) if rows else None
 
     def rows(self, *, unplanned: bool = False) -> Iterator[dict[str, Any]]:
         """Every record of the present plan with the plan's own columns, in the plan's order.
@@ -284,15 +326,15 @@ class Ledger(Database):
             unplanned: The records that the present plan orphans instead.
         """
         rows = self.read(
-            "SELECT records.record, records.fields AS outcome, runs.fields,"
-            " study, purpose, held_out, lr_tuned"
+            "SELECT record, records.fields, digest, runs.fields AS known, study,"
+            " purpose, held_out, lr_tuned"
             " FROM runs JOIN records USING (run) WHERE planned = ? ORDER BY position, record",
             (int(not unplanned),),
         )
         for row in rows:
             yield {
-                **json.loads(row["fields"]),
-                **json.loads(row["outcome"]),
+                **json.loads(row["known"]),
+                **self._fields(row),
                 "run": row["record"],
                 "study": row["study"],
                 "purpose": row["purpose"],
@@ -310,13 +352,24 @@ class Ledger(Database):
         return [{**dict(row), "fields": json.loads(row["fields"])} for row in rows]
 
     def troubles(self) -> list[dict[str, Any]]:
-        """The last attempt of every run that diverged, failed or broke: run, outcome, error, traceback."""
+        """The last attempt of every run that diverged, failed or broke.
+
+        Returns:
+            `run`, `outcome`, `error`, `traceback`, `attempts` (how many ended so), `fields`.
+        """
         rows = self.read(
             "SELECT attempts.run, coalesce(records.status, outcome) AS outcome, attempts.error, traceback,"
-            " count(*) AS attempts, max(attempts.attempt) AS attempt"
+            " count(*) AS attempts, max(attempts.attempt) AS attempt, runs.fields"
             " FROM attempts JOIN runs USING (run) LEFT JOIN records USING (run) WHERE planned AND counts"
             " AND outcome IN ('diverged', 'failed', 'broken') AND records.status IS NOT 'done'"
             " GROUP BY attempts.run ORDER BY position"
+        )
+        return [{**dict(row), "fields": json.loads(row["fields"])} for row in rows]
+
+    def leases(self) -> list[dict[str, Any]]:
+        """Who works on what: run, owner, heartbeat, and when the attempt started."""
+        rows = self.read(
+            "SELECT leases.run, leases.owner, heartbeat, started FROM leases JOIN attempts USING (attempt)"
         )
         return [dict(row) for row in rows]
 
@@ -326,12 +379,17 @@ class Ledger(Database):
         return [dict(row) for row in rows]
 
     def seconds(self) -> dict[str, float]:
-        """Measured seconds of every finished run, from the start of its attempt to its commit."""
+        """Measured seconds of every finished run."""
         rows = self.read(
-            "SELECT run, ended - started AS seconds FROM attempts"
-            " WHERE outcome IN ('done', 'diverged', 'failed')"
+            "SELECT run, seconds FROM attempts"
+            " WHERE outcome IN ('done', 'diverged', 'failed') AND seconds IS NOT NULL"
         )
         return {row["run"]: row["seconds"] for row in rows}
+
+    def total_seconds(self) -> float:
+        """Measured seconds of all finished runs together."""
+        query = "SELECT sum(seconds) FROM attempts WHERE outcome IN ('done', 'diverged', 'failed')"
+        return self.read(query)[0][0] or 0.0
 
     def orphans(self) -> int:
         """How many finished runs the present plan no longer has."""
@@ -357,12 +415,23 @@ class Ledger(Database):
         error: str | None = None,
         traceback: str | None = None,
         environment: Mapping[str, Any] | None = None,
+        seconds: float | None = None,
     ) -> None:
         """Ends an attempt that is still running, and its lease; one that was taken over stays as it is."""
         kept = json.dumps(environment) if environment is not None else None
         self.connection.execute(
-            "UPDATE attempts SET ended = ?, outcome = ?, error = ?, traceback = ?, environment = ?"
-            " WHERE attempt = ? AND outcome = 'running'",
-            (now, outcome, error, traceback, kept, attempt),
+            "UPDATE attempts SET ended = ?, outcome = ?, error = ?, traceback = ?, environment = ?,"
+            " seconds = ? WHERE attempt = ? AND outcome = 'running'",
+            (now, outcome, error, traceback, kept, seconds, attempt),
         )
         self.connection.execute("DELETE FROM leases WHERE attempt = ?", (attempt,))
+
+    def _fields(self, row: sqlite3.Row) -> dict[str, Any]:
+        """A record's fields, if they are what was committed (SQLite itself does not notice a flipped bit)."""
+        if row["digest"] is not None and row["digest"] != _digest(row["fields"]):
+            raise self.damaged(f"record {row['record']} is not what was committed")
+        return json.loads(row["fields"])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,150 @@
+"""What `finescale status` shows of a study: once, as JSON, or again and again (`--watch`)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from finescale.errors import UsageError
+from finescale.study.progress import duration
+from finescale.study.state import ORDER, study_state
+from finescale.study.store import Ledger
+
+WATCH_SECONDS = 2.0
+SHOWN_ORPHANS = 20
+
+
+def show_status(
+    folder: Path, console: Console, *, export: Path | None = None, as_json: bool = False, watch: bool = False
+) -> None:
+    """Shows how the study in a folder stands.
+
+    Args:
+        folder: The study's folder.
+        console: Where to print.
+        export: Write the records to this .parquet or .csv file, and the scores beside it.
+        as_json: Print JSON.
+        watch: Show it anew until the study is complete, or until Ctrl-C.
+
+    Raises:
+        UsageError: There is no study, or `watch` with something that is made once.
+    """
+    if watch and (as_json or export is not None):
+        other = "--json" if as_json else "--export"
+        raise UsageError(
+            f"--watch and {other} exclude each other", wanted="one of the two", got="both", where="--watch"
+        )
+    with Ledger(folder / "ledger.sqlite", create=False) as ledger:
+        if watch:
+            _watch(ledger, folder, console)
+            return
+        if export is not None:
+            from finescale.study.export import export_tables  # noqa: PLC0415
+
+            for rows, what, path in export_tables(ledger, export):
+                if not as_json:
+                    _print(console, [_text(f"{rows} {what} written to {path}")])
+        if as_json:
+            console.print_json(json.dumps(study_state(ledger, folder)))
+        elif export is None:
+            _print(console, shown(study_state(ledger, folder)))
+
+
+def shown(state: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """A study's state (`study_state`) in words and a table; names stay text, whatever is in them."""
+    counts = ", ".join(f"{state['counts'][name]:,} {name}" for name in ORDER if state["counts"].get(name))
+    yield _text(f"{state['study']}: {state['runs']:,} runs: {counts}{_pace(state)}")
+    table = Table(box=None, pad_edge=False)
+    for name in ("purpose", "task", "method", "model"):
+        table.add_column(name)
+    for name in ORDER:
+        table.add_column(name, justify="right")
+    for group in state["groups"]:
+        names = (_text(str(group[name] or "")) for name in ("purpose", "task", "method", "model"))
+        table.add_row(*names, *(f"{group[name]:,}" if group.get(name) else "" for name in ORDER))
+    yield table
+    if state["awaited"]:
+        yield _text("More runs follow once the sweep has chosen.")
+    for choice in state["choices"]:
+        chosen, edge = choice["chosen"], choice["evidence"].get("edge")
+        size = f", batch size {chosen['batch_size']}" if chosen.get("batch_size") else ""
+        note = f" - the {edge} rate tried: a better one may lie beyond" if edge else ""
+        yield _text(
+            f"{choice['method']}: {chosen['optimizer']['name']} at {chosen['learning_rate']:g}{size}"
+            f" chosen by the sweep{note}"
+        )
+    yield from _reasons(state["troubles"])
+    yield from _orphans(state["orphans"])
+
+
+def _pace(state: Mapping[str, Any]) -> str:
+    """How fast it goes and how long it will take."""
+    parts = []
+    if state["runs_per_hour"]:
+        parts.append(f"{state['runs_per_hour']:,.0f} runs an hour")
+    if state["seconds_left"] and not state["complete"]:
+        at_once = f"{state['running']} at a time" if state["running"] else "one at a time"
+        parts.append(f"about {duration(state['seconds_left'])} left, {at_once}")
+    return f"; {', '.join(parts)}" if parts else ""
+
+
+def _reasons(troubles: list[dict[str, Any]]) -> Iterator[Text]:
+    """Every reason once, with the first run that it stopped, and what to do."""
+    reasons: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for trouble in troubles:
+        reasons.setdefault((trouble["outcome"], str(trouble["error"])), []).append(trouble)
+    for (outcome, error), alike in reasons.items():
+        more = f" and {len(alike) - 1:,} more" if len(alike) > 1 else ""
+        yield _text(f"{outcome}: {_named(alike[0])}{more}: {error}", "red")
+        yield _text(f"  remedy: {alike[0]['remedy']}")
+
+
+def _orphans(orphans: list[dict[str, Any]]) -> Iterator[Text]:
+    """The finished runs that the study file no longer asks for."""
+    if orphans:
+        yield _text(f"{len(orphans):,} finished runs are no longer in the study; they stay in the ledger:")
+    for orphan in orphans[:SHOWN_ORPHANS]:
+        yield _text(f"  {orphan['status']}: {_named(orphan)}")
+    if len(orphans) > SHOWN_ORPHANS:
+        yield _text(f"  ... and {len(orphans) - SHOWN_ORPHANS:,} more (--json lists all)")
+
+
+def _named(run: Mapping[str, Any]) -> str:
+    fields = run["fields"]
+    size = f" {fields['pet_size']}" if fields.get("pet_size") else ""
+    return (
+        f"{run['run']} ({fields.get('method')}{size}, {fields.get('model')},"
+        f" {fields.get('finetune_examples')} examples, seed {fields.get('seed')})"
+    )
+
+
+def _text(words: str, style: str = "") -> Text:
+    """Text that is shown as it is: no markup, and nothing that moves a terminal's cursor or colours."""
+    return Text("".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in words), style)
+
+
+def _print(console: Console, parts: Iterator[RenderableType] | list[Text]) -> None:
+    for part in parts:
+        console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
+
+
+def _watch(ledger: Ledger, folder: Path, console: Console) -> None:
+    """Shows the state until the study is complete; Ctrl-C ends the watching, not the study."""
+    state = study_state(ledger, folder)
+    try:
+        with Live(Group(*shown(state)), console=console, auto_refresh=False, transient=True) as live:
+            while not state["complete"]:
+                time.sleep(WATCH_SECONDS)
+                state = study_state(ledger, folder)
+                live.update(Group(*shown(state)), refresh=True)
+    except KeyboardInterrupt:
+        state = study_state(ledger, folder)
+    _print(console, shown(state))
