@@ -45,6 +45,9 @@ def run(
     probe: Annotated[bool, typer.Option("--probe", help="The time too, from 20 steps of each kind.")] = False,
     text: Annotated[Path | None, typer.Option(help="Folder with the text of a pretraining study.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
+    gpu_flops: Annotated[
+        float, typer.Option(help="FLOP/s that a GPU sustains, for --dry-run (default: 40% of an A100).")
+    ] = 1.25e14,
 ) -> None:
     """Run what is missing of a study; after a crash or Ctrl-C the same command continues."""
     from finescale.study import commands
@@ -60,6 +63,7 @@ def run(
             retry_failed=retry_failed,
             executor=executor,
             address=address,
+            gpu_flops=gpu_flops,
         )
     )
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 PAPER_VOCABULARY = 128_000
 NANO_VOCABULARY = 2_048
+NANO_ZH_VOCABULARY = 4_096
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,13 @@ LADDER: dict[str, Shape] = {
     "nano-0.1m": Shape(3, 3, 16, NANO_VOCABULARY),
     "nano-0.3m": Shape(3, 5, 16, NANO_VOCABULARY),
     "nano-1m": Shape(4, 8, 16, NANO_VOCABULARY),
+    "nano-zh-0.05m": Shape(3, 2, 16, NANO_ZH_VOCABULARY),
+    "nano-zh-0.1m": Shape(3, 3, 16, NANO_ZH_VOCABULARY),
+    "nano-zh-0.3m": Shape(3, 5, 16, NANO_ZH_VOCABULARY),
 }
-"""The paper's Table 3, and the nano ladder (non-embedding sizes 0.046M, 0.10M, 0.28M and 0.93M)."""
+"""The paper's Table 3, and the nano ladders (non-embedding sizes 0.046M, 0.10M, 0.28M and 0.93M).
+
+A ladder has one tokenizer: English and Chinese (`nano-zh-`) have the same blocks under a larger embedding."""
 
 
 def train_flops(

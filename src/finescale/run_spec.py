@@ -168,17 +168,27 @@ class MethodSpec(Hashed):
 
 
 class TaskSpec(Strict):
-    """A task from files of one's own: CSV, JSONL or Parquet."""
+    """A task of one's own - files, or a data set of the hub - or where the data of a published task lies."""
 
     name: Name
-    """The task's name in the records."""
-    train: File
+    """The task's name in the records; alone with `data_dir` a published task's, e.g. `wmt14-en-de`."""
+    train: File | None = None
     dev: File | None = None
     test: File | None = None
-    """Files, relative to the study file; without `dev` or `test` a seeded part of `train` is set aside."""
+    """Files (CSV, JSONL, Parquet), relative to the study file; without `dev` or `test` a seeded part of
+    `train` is set aside. With `dataset` the names of its splits."""
+    dataset: File | None = None
+    """A data set of the Hugging Face hub, `org/name`."""
+    config: Column | None = None
+    """The data set's configuration."""
+    revision: Column | None = None
+    """The data set's revision on the hub."""
+    data_dir: File | None = None
+    """A folder with copies of the hub's data sets (`DATA_DIR/org/name/...`), relative to the study file."""
     source: Column = "source"
     target: Column = "target"
-    """Columns with the text that the model reads and the text that it learns to give."""
+    """Columns with the text that the model reads and the text that it learns to give. In a data set
+    `translation.en` is the key `en` of the column `translation`."""
     messages: Column = "messages"
     """Column with chats, in files without the source column: the last answer is the target."""
     language: Column | None = None
@@ -190,10 +200,11 @@ class TaskSpec(Strict):
 
     def rooted(self, folder: Path) -> TaskSpec:
         """The task with files relative to `folder` made absolute."""
-        files = {split: getattr(self, split) for split in ("train", "dev", "test")}
+        names = ("data_dir",) if self.dataset else ("train", "dev", "test", "data_dir")
+        files = {name: getattr(self, name) for name in names}
         found = {
-            split: str((folder / Path(file).expanduser()).resolve())
-            for split, file in files.items()
+            name: str((folder / Path(file).expanduser()).resolve())
+            for name, file in files.items()
             if file is not None
         }
         return self.model_copy(update=found)

@@ -266,7 +266,7 @@ def _named_or_own(value: Any) -> str:
 TaskOf = Annotated[
     Annotated[Model, Tag("(named)")] | Annotated[TaskSpec, Tag("(own)")], Discriminator(_named_or_own)
 ]
-"""A task's name, or files of one's own."""
+"""A task's name, or a mapping with files, a data set, or where a published task's data lies."""
 
 
 class StudySpec(Strict):
@@ -388,6 +388,15 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _task_has_data(self) -> StudySpec:
+        if isinstance(self.task, TaskSpec) and not (
+            self.task.train or self.task.dataset or self.task.data_dir
+        ):
+            wanted = "a file, or `dataset` (org/name on the hub), or the `data_dir` of a published task"
+            raise FieldError(wanted, "task", "train")
+        return self
+
+    @model_validator(mode="after")
     def _something_to_run(self) -> StudySpec:
         if not self.methods():
             raise FieldError("data sizes for at least one method in grids[].finetune_examples", "grids")
@@ -453,6 +462,8 @@ class PretrainSpec(Strict):
     train: PretrainTrain = PretrainTrain()
     checkpoints: dict[str, tuple[Share, ...]] = Field(default_factory=dict)
     """Model name to the shares of the epoch after which an intermediate checkpoint is kept."""
+    expected_tokens: Count | None = None
+    """Tokens that the text is meant to have: a dry run without the text counts FLOPs from it."""
     held_out_rows: Count = 64
     seed: Seed = 0
     resume: ResumeSpec = ResumeSpec()

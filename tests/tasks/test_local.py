@@ -76,7 +76,7 @@ def test_the_template_reads_columns_and_spells_languages_out(tmp_path: Path) -> 
     spec = TaskSpec(name="mine", train=train, language="lang", template="In {language} on {topic}: {source}")
     prompts = {task.prompt(example) for task in [local_task(spec)] for example in task.train}
     starts = {prompt.rpartition(":")[0] for prompt in prompts}
-    assert starts == {"In German on cells", "In pt on cells"}
+    assert starts == {"In German on cells", "In Portuguese on cells"}
 
 
 def test_a_chat_s_last_answer_is_the_target(tmp_path: Path) -> None:

@@ -10,16 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from finescale.errors import UsageError
-from finescale.spec import PlannedRun, PretrainSpec, StudySpec
+from finescale.spec import PretrainSpec, StudySpec
 from finescale.study.backends import check, open_executor
+from finescale.study.dry_run import GPU_FLOPS, shown
 from finescale.study.executors import LocalExecutor, usable_cores
-from finescale.study.expected import estimated_flops
 from finescale.study.plan import EXECUTE, FinetunePlan, Plan, PretrainPlan
-from finescale.study.progress import Shown, duration
+from finescale.study.progress import Shown
 from finescale.study.store import Ledger
 from finescale.study_file import load_study, located
 
@@ -39,6 +38,7 @@ def run(
     retry_failed: bool = False,
     executor: str = "local",
     address: str | None = None,
+    gpu_flops: float = GPU_FLOPS,
     execute: str = EXECUTE,
     console: Console | None = None,
 ) -> int:
@@ -54,6 +54,7 @@ def run(
         retry_failed: Run failed runs again.
         executor: Where runs are executed: `local`, `ray` or `slurm`.
         address: The Ray cluster's address (default: this machine's, or a new one).
+        gpu_flops: FLOP/s that one GPU sustains, for the dry run's GPU-hours.
         execute: `module:function` that executes a finetuning run.
         console: Where to print.
 
@@ -64,6 +65,8 @@ def run(
     spec = load_study(study_file)
     if workers is not None and workers < 1:
         raise UsageError("no workers", wanted="at least 1", got=str(workers), where="--workers")
+    if not gpu_flops > 0:
+        raise UsageError("no speed", wanted="FLOP/s above 0", got=str(gpu_flops), where="--gpu-flops")
     check(executor, address)
     folder = out or RESULTS / spec.name
     try:
@@ -72,10 +75,11 @@ def run(
         plan = _plan(spec, folder.absolute(), text, execute, contents=probe or not dry_run)
     except UsageError as error:
         raise located(error, study_file) from None
-    for note in _notes(spec):
+    for note in _notes(spec, contents=probe or not dry_run):
         _say(console, note)
     if dry_run or probe:
-        _show_plan(console, spec, plan)
+        for part in shown(spec, plan, gpu_flops):
+            console.print(part) if isinstance(part, Table) else _say(console, part)
         return _probe(console, plan, workers or usable_cores()) if probe else 0
     from finescale.study.runner import run_study  # noqa: PLC0415 - after the checks
 
@@ -159,12 +163,16 @@ def _folder_of(target: Path) -> Path:
     return RESULTS / load_study(target).name
 
 
-def _notes(spec: StudySpec | PretrainSpec) -> tuple[str, ...]:
-    """What to know about a study's own data."""
-    if isinstance(spec, PretrainSpec) or isinstance(spec.task, str):
+def _notes(spec: StudySpec | PretrainSpec, *, contents: bool) -> tuple[str, ...]:
+    """What to know about a study's data; what is on the hub is not opened to be shown."""
+    if isinstance(spec, PretrainSpec):
         return ()
     from finescale.tasks.catalog import open_task  # noqa: PLC0415
+    from finescale.tasks.published import on_hub  # noqa: PLC0415
 
+    from_hub = on_hub(spec.task)
+    if (from_hub and not contents) or (isinstance(spec.task, str) and not from_hub):
+        return ()
     return open_task(spec.task).notes  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
 
 
@@ -179,7 +187,7 @@ def _plan(
         from finescale.study.resolve import resolver  # noqa: PLC0415
 
         return FinetunePlan(spec, resolver(spec, contents), folder, execute)
-    if text is None:
+    if text is None and contents:
         raise UsageError(
             "a pretraining study needs its text",
             wanted="--text FOLDER",
@@ -188,7 +196,7 @@ def _plan(
         )
     from finescale.study.resolve import pretrain_runs  # noqa: PLC0415
 
-    return PretrainPlan(spec.name, pretrain_runs(spec, text), folder, text, retries=spec.retries)
+    return PretrainPlan(spec.name, pretrain_runs(spec, text), folder, text or Path(), retries=spec.retries)
 
 
 def _check_training_libraries() -> None:
@@ -238,56 +246,6 @@ def _sigterm_like_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _show_plan(console: Console, spec: StudySpec | PretrainSpec, plan: Plan) -> None:
-    """The expanded study: what would run, and roughly what it costs."""
-    if isinstance(spec, PretrainSpec):
-        assert isinstance(plan, PretrainPlan)
-        table = _table("model", "parameters", "checkpoints")
-        for task in plan.tasks():
-            fields = task.entry.fields
-            checkpoints = len(spec.checkpoints.get(fields["model"], ())) + 1
-            table.add_row(escape(fields["model"]), f"{fields['model_params']:,}", str(checkpoints))
-        _say(console, f"{spec.name}: {len(plan.tasks())} pretraining runs")
-        console.print(table)
-        return
-    assert isinstance(plan, FinetunePlan)
-    known = {task.entry.run: task.entry for task in plan.tasks()}
-    runs = plan.runs()
-    held = plan.held_out_of(runs)
-    groups: dict[tuple[str, str, str], list[tuple[PlannedRun, bool]]] = {}
-    for item, out in zip(runs, held, strict=True):
-        method = item.run.method.name if item.run.finetune_examples else "none"
-        groups.setdefault((item.purpose, method, item.run.model.name), []).append((item, out))
-    table = _table("purpose", "method", "model", "runs", "examples", "training FLOPs", "held out")
-    for (purpose, method, model), items in groups.items():
-        sizes = sorted({item.run.finetune_examples for item, _ in items})
-        shown = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} - {sizes[-1]:,} ({len(sizes)} sizes)"
-        flops = sum(estimated_flops(item.run) for item, _ in items)
-        out = sum(out for _, out in items)
-        table.add_row(purpose, method, escape(model), str(len(items)), shown, f"{flops:.2g}", str(out or ""))
-    console.print(table)
-    total = sum(estimated_flops(item.run) for item in runs)
-    seconds = sum(entry.cost for entry in known.values()) + sum(plan.outlook())
-    study_runs = sum(item.purpose == "study" for item in runs)
-    _say(
-        console,
-        f"{spec.name}: {len(runs)} runs, {len(runs) - study_runs} of them for the learning-rate sweep; "
-        f"{sum(held)} of {study_runs} study runs held out"
-        f" ({sum(held) / max(1, study_runs):.0%}); about {total:.2g} training FLOPs (estimated),"
-        f" roughly {duration(seconds)} of one core.",
-    )
-    if spec.hold_out is not None and not any(held):
-        _say(console, f"hold_out matches no run: {spec.hold_out}", style="yellow")
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        words = name in ("purpose", "method", "model", "examples")
-        table.add_column(name, justify="left" if words else "right")
-    return table
 
 
 def _console() -> Console:

@@ -8,9 +8,10 @@ from typing import Any
 
 from finescale.ladder import LADDER, train_flops
 from finescale.spec import ModelSpec, PlannedRun, RunSpec
+from finescale.tasks.published import known_sizes
 
-TOKENS_PER_EXAMPLE = 82
-TARGET_TOKENS_PER_EXAMPLE = 38
+TOKENS_PER_EXAMPLE = 82, 38
+"""Tokens of an example, and those of its target, where nothing better is known."""
 FLOPS_PER_SECOND = 5e10
 SECONDS_PER_RUN = 1.0
 SECONDS_PER_STEP = 0.03
@@ -71,8 +72,9 @@ def estimated_flops(run: RunSpec) -> float:
     if sizes is None or run.finetune_examples == 0:
         return 0.0
     seen = planned_steps(run) * run.train.batch_size
-    tokens = TOKENS_PER_EXAMPLE + (run.method.pet_size or 0 if run.method.name == "prompt" else 0)
-    return train_flops(run.method.kind, *sizes, seen * tokens, seen * TARGET_TOKENS_PER_EXAMPLE)
+    tokens, target_tokens = _tokens(run)
+    tokens += run.method.pet_size or 0 if run.method.name == "prompt" else 0
+    return train_flops(run.method.kind, *sizes, seen * tokens, seen * target_tokens)
 
 
 def estimated_seconds(run: RunSpec) -> float:
@@ -82,9 +84,18 @@ def estimated_seconds(run: RunSpec) -> float:
     if run.finetune_examples:
         evaluated += run.train.evaluations * run.train.dev_examples
         steps = planned_steps(run)
-    evaluation = 2.0 * sum(_sizes(run.model) or (10**9,)) * TOKENS_PER_EXAMPLE * evaluated
+    evaluation = 2.0 * sum(_sizes(run.model) or (10**9,)) * _tokens(run)[0] * evaluated
     compute = (estimated_flops(run) + evaluation) / FLOPS_PER_SECOND
     return SECONDS_PER_RUN + SECONDS_PER_STEP * steps + compute
+
+
+def _tokens(run: RunSpec) -> tuple[int, int]:
+    """Estimated tokens of an example, and those of its target; of an unopened data set at most so many."""
+    known = known_sizes(run.data or run.task)
+    if known is None and run.data is not None and run.data.dataset is not None:
+        target = run.data.max_target_tokens
+        return run.data.max_source_tokens + target, target
+    return TOKENS_PER_EXAMPLE if known is None else (known.tokens, known.target_tokens)
 
 
 def _sizes(model: ModelSpec) -> tuple[int, int] | None:

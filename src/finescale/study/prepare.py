@@ -23,7 +23,7 @@ from finescale.tasks.task import Task
 from finescale.training.batching import subset
 from finescale.training.checkpoint_store import sync_folder
 from finescale.training.checkpoints import Checkpoints
-from finescale.training.encoding import EncodedSet, encode, fit, frequent_tokens
+from finescale.training.encoding import EncodedSet, encode, encode_rows, fit, frequent_tokens
 from finescale.training.sharding import is_first
 from finescale.training.state import Progress
 from finescale.training.token_store import TokenStore
@@ -123,8 +123,8 @@ def encoded_subset(spec: RunSpec, base: Base, folder: Path) -> EncodedSet:
     task = task_of(spec)
 
     def make() -> EncodedSet:
-        chosen = subset(len(task.train), spec.finetune_examples, spec.seed)
-        return encode(task, [task.train[i] for i in chosen], base.tokenizer)
+        chosen = subset(len(task.train), spec.finetune_examples, spec.seed, task.strata())
+        return encode_rows(task, task.train, chosen, base.tokenizer)
 
     contents = {name: spec.content.get(name) for name in ("data", "tokenizer")}
     if folder.parent.name != "runs" or None in contents.values():  # no run of a study: a probe

@@ -22,7 +22,8 @@ from finescale.study_own import OwnModel
 from finescale.study_spec import ModelStar, PretrainStar
 from finescale.tasks.catalog import open_task
 from finescale.tasks.pretraining import read_sample, sample_hash
-from finescale.tasks.task import Task
+from finescale.tasks.published import known_sizes, on_hub
+from finescale.tasks.task import check_sizes
 
 REMEDY = "rebuild the text with `make corpus` (docs/corpus.md), then give its folder with --text"
 
@@ -32,7 +33,8 @@ def resolver(study: StudySpec, contents: bool = True) -> Resolve:
 
     Args:
         study: The study; its task's sizes and its methods' settings are checked at once.
-        contents: Open the weights of the study's own models; a plan that is only shown does without.
+        contents: Open the weights of the study's own models and data from the hub; a plan that is only
+            shown does without.
 
     Returns:
         The function that `spec.expand` asks for models and content hashes.
@@ -41,18 +43,10 @@ def resolver(study: StudySpec, contents: bool = True) -> Resolve:
         UsageError: An unknown task, model or checkpoint, a data size larger than the task's data, too few
             test examples, wrong data files; `where` is the study file's field.
     """
-    task = open_task(study.task)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
-    for index, star in enumerate(study.grids):
-        for method in study.methods():
-            sizes = star.finetune_examples.of(method)
-            if sizes:
-                where = f"grids[{index}].finetune_examples.{method}"
-                task.check_sizes(max(sizes), study.test_examples, where)
-    if study.sweep is not None:
-        task.check_sizes(study.sweep.finetune_examples, study.test_examples, "sweep.finetune_examples")
+    data = _check_task(study, contents)
     _check_models(study)
     _check_methods(study)
-    content = {"data": task.content_hash(), **_evaluation_content(study, task, contents)}
+    content = {"data": data, **_evaluation_content(study, contents)}
 
     @cache
     def resolve(_: str, model: str, pretrain_tokens: int | str) -> tuple[ModelSpec, dict[str, str]]:
@@ -67,10 +61,11 @@ def resolver(study: StudySpec, contents: bool = True) -> Resolve:
     return resolve
 
 
-def _evaluation_content(study: StudySpec, task: Task, contents: bool) -> dict[str, str]:
+def _evaluation_content(study: StudySpec, contents: bool) -> dict[str, str]:
     """Hashes of what the evaluation reads besides; refuses what it cannot measure, before anything runs."""
     evaluation, found = study.evaluation, {}
-    if evaluation.zero_shot:
+    if evaluation.zero_shot and (contents or not on_hub(study.task)):
+        task = open_task(study.task)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
         if not task.zero_shot:
             raise UsageError(
                 f"the task {study.task_name!r} has no zero-shot sets",
@@ -100,6 +95,33 @@ def _evaluation_content(study: StudySpec, task: Task, contents: bool) -> dict[st
                 open_learned(metric, stated)
             found[metric] = checkpoint_hash(stated or LEARNED[metric].checkpoint)
     return found
+
+
+def _check_task(study: StudySpec, contents: bool) -> str:
+    """Refuses data sizes that the task does not have.
+
+    Returns:
+        The task's content hash; without its contents where data from the hub is from.
+    """
+    if contents or not on_hub(study.task):
+        task = open_task(study.task)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
+        available = len(task.train), sum(len(examples) for examples in task.test.values())
+        data = task.content_hash()
+    else:
+        sizes = known_sizes(study.task)
+        available = None if sizes is None else (sizes.train, sizes.test)
+        data = study.task if isinstance(study.task, str) else study.task.model_dump_json()
+    if available is not None:
+        asked = {
+            f"grids[{index}].finetune_examples.{method}": star.finetune_examples.of(method)
+            for index, star in enumerate(study.grids)
+            for method in study.methods()
+        }
+        if study.sweep is not None:
+            asked["sweep.finetune_examples"] = (study.sweep.finetune_examples,)
+        for where, sizes in asked.items():
+            check_sizes(study.task_name, available, (max(sizes or (0,)), study.test_examples), where)
+    return data
 
 
 def _check_models(study: StudySpec) -> None:
@@ -174,12 +196,13 @@ def _check_methods(study: StudySpec) -> None:
             configuration(method)
 
 
-def pretrain_runs(spec: PretrainSpec, text: Path) -> list[PretrainRunSpec]:
+def pretrain_runs(spec: PretrainSpec, text: Path | None) -> list[PretrainRunSpec]:
     """The runs of a pretraining study, one a size.
 
     Args:
         spec: The study.
-        text: Folder with `LANGUAGE.parquet` (column `text`) for each language.
+        text: Folder with `LANGUAGE.parquet` (column `text`) for each language; None: for a plan that is only
+            shown.
 
     Raises:
         UsageError: A model that the ladder lacks, or a text file that is not there.
@@ -189,7 +212,7 @@ def pretrain_runs(spec: PretrainSpec, text: Path) -> list[PretrainRunSpec]:
             raise unknown("model", name, LADDER, "models")
     digest = hashlib.sha256()
     for language in spec.languages:
-        for document in read_texts(text, language):
+        for document in read_texts(text, language) if text is not None else ():
             digest.update(document.encode() + b"\0")
     content = {"text": digest.hexdigest(), "tokenizer": json.dumps(spec.tokenizer.model_dump())}
     runs = []

@@ -1,4 +1,4 @@
-"""Every task: the bundled ones by name, others from files."""
+"""Every task: bundled and published ones by name, others from files or a data set of the hub."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from finescale.errors import UsageError
 from finescale.spec import TaskSpec, unknown
 from finescale.tasks.local import local_task
+from finescale.tasks.published import PUBLISHED
 from finescale.tasks.rows import READERS
 from finescale.tasks.summarization import mini_summarization
 from finescale.tasks.task import Task
@@ -23,24 +24,30 @@ TASKS: dict[str, Callable[[str], Task]] = {
 
 @lru_cache(maxsize=4)
 def open_task(task: str | TaskSpec) -> Task:
-    """Opens a task.
+    """Opens a task; a published one or a data set of the hub is downloaded where it is not in the cache.
 
     Args:
-        task: One of `TASKS`, or files of one's own.
+        task: One of `TASKS` or `PUBLISHED`, or a task of one's own.
 
     Raises:
-        UsageError: No such task, or files that cannot be used.
+        UsageError: No such task, or data that cannot be found or used.
     """
-    if isinstance(task, TaskSpec):
-        return local_task(task)
-    if task not in TASKS:
-        if Path(task).suffix.lower() in READERS:
-            raise UsageError(
-                f"{task!r} is a file, not the name of a task",
-                wanted="one of " + ", ".join(TASKS) + ", or a mapping with the task's files",
-                got=repr(task),
-                remedy=f"task: {{name: my-data, train: {task}, source: COLUMN, target: COLUMN}}",
-                where="task",
-            )
-        raise unknown("task", task, TASKS, "task")
-    return TASKS[task](task)
+    spec = TaskSpec(name=task) if isinstance(task, str) else task
+    if spec.train is not None and spec.dataset is None:
+        return local_task(spec)
+    if spec.dataset is not None or spec.name in PUBLISHED:
+        from finescale.tasks.hub_tasks import hub_task, published_task  # noqa: PLC0415 - loads datasets
+
+        return published_task(spec) if spec.dataset is None else hub_task(spec)
+    name = spec.name
+    if name in TASKS:
+        return TASKS[name](name)
+    if Path(name).suffix.lower() in READERS:
+        raise UsageError(
+            f"{name!r} is a file, not the name of a task",
+            wanted="one of " + ", ".join((*TASKS, *PUBLISHED)) + ", or a mapping with the task's files",
+            got=repr(name),
+            remedy=f"task: {{name: my-data, train: {name}, source: COLUMN, target: COLUMN}}",
+            where="task",
+        )
+    raise unknown("task", name, (*TASKS, *PUBLISHED), "task")

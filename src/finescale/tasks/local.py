@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ SET_ASIDE = 10
 MOST_SET_ASIDE = 1_000
 """... but never more than this."""
 SHOWN = 5
+LANGUAGE_CODE = re.compile(r"\s*|[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*")
+"""What is no language's name: nothing, or a code."""
 
 
 class Read(NamedTuple):
@@ -55,7 +58,7 @@ def local_task(spec: TaskSpec) -> Task:
     first = rows["train"][0].values
     chats = spec.source not in first and spec.messages in first
     template = spec.template or (CHAT_TEMPLATE if chats else TEMPLATE)
-    fields = _template_fields(template)
+    fields = template_fields(template)
     read: dict[str, list[Read]] = {}
     for split, found in rows.items():
         path = _files(spec)[split]
@@ -63,6 +66,7 @@ def local_task(spec: TaskSpec) -> Task:
     for split in ("dev", "test"):
         if split in read:
             _check_overlap(spec, split, read[split], read["train"])
+    assert spec.train is not None
     notes = _set_aside(Path(spec.train).name, read)
     examples = {split: tuple(item.example for item in found) for split, found in read.items()}
     return Task(
@@ -74,7 +78,12 @@ def local_task(spec: TaskSpec) -> Task:
         dev=examples["dev"],
         test={"test": examples["test"]},
         notes=notes,
+        mix="language" if spec.language is not None and _several_languages(examples["train"]) else None,
     )
+
+
+def _several_languages(examples: Sequence[Example]) -> bool:
+    return len({example.fields.get("language") for example in examples}) > 1
 
 
 def _files(spec: TaskSpec) -> dict[str, Path]:
@@ -89,8 +98,12 @@ def _rows(path: Path) -> list[Row]:
     return rows
 
 
-def _template_fields(template: str) -> set[str]:
-    """The names that a template fills in."""
+def template_fields(template: str) -> set[str]:
+    """The names that a template fills in beside the source.
+
+    Raises:
+        UsageError: A template that cannot be read, or leaves out the source.
+    """
     where = "task.template"
     try:
         names = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
@@ -131,8 +144,27 @@ def _pair(spec: TaskSpec, path: Path, row: Row, fields: set[str]) -> Read:
     for name in fields:
         column = spec.language if name == "language" and spec.language is not None else name
         value = _text(path, row, column, "template")
-        values[name] = LANGUAGES.get(value, value) if name == "language" else value
+        values[name] = _language(value, f"{path}, line {row.line}, {column}") if name == "language" else value
     return Read(row.line, Example(source, target, values))
+
+
+def _language(value: str, where: str) -> str:
+    """A language's name, from its code or as it is written.
+
+    Raises:
+        UsageError: What looks like a code is none that is known.
+    """
+    if value in LANGUAGES:
+        return LANGUAGES[value]
+    if not LANGUAGE_CODE.fullmatch(value):
+        return value
+    raise UsageError(
+        f"unknown language code {value!r}",
+        wanted="one of " + ", ".join(LANGUAGES) + ", or a language's name",
+        got=repr(value),
+        remedy=nearest(value[:2].lower(), LANGUAGES) or "write the name, e.g. German",
+        where=where,
+    )
 
 
 def _text(path: Path, row: Row, column: str, key: str) -> str:

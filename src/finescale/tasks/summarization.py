@@ -26,4 +26,5 @@ def mini_summarization(name: str) -> Task:
         train=splits["train"],
         dev=splits["dev"],
         test={"libreoffice": splits["test"]},
+        mix="language",
     )

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from finescale.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,22 @@ class Example:
     source: str
     target: str
     fields: Mapping[str, str]
+
+
+class LazyExamples(Sequence[Example]):
+    """Examples that are not in memory: read where they are asked for, hashed without becoming objects."""
+
+    @abstractmethod
+    def take(self, places: Sequence[int] | np.ndarray) -> list[Example]:
+        """The examples at some places, in the order given."""
+
+    @abstractmethod
+    def strata(self, name: str) -> np.ndarray:
+        """Which of a field's values each example has, as whole numbers [examples]."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """A hash of the examples' content."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +62,19 @@ class Task:
         notes: What a reader of the results should know, e.g. how dev and test were set aside.
         zero_shot: Test sets of language pairs that the training never sees, by `NAME/LANGUAGE`, e.g.
             `zero-shot-to-de/fr`; the average over a NAME's languages is its zero-shot score.
+        mix: A field (`language`) whose values keep their shares in every subset of `train`; None: none does.
     """
 
     name: str
     template: str
     max_source_tokens: int
     max_target_tokens: int
-    train: tuple[Example, ...]
-    dev: tuple[Example, ...]
-    test: Mapping[str, tuple[Example, ...]]
+    train: Sequence[Example]
+    dev: Sequence[Example]
+    test: Mapping[str, Sequence[Example]]
     notes: tuple[str, ...] = ()
-    zero_shot: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+    zero_shot: Mapping[str, Sequence[Example]] = field(default_factory=dict)
+    mix: str | None = None
 
     def prompt(self, example: Example, source: str | None = None) -> str:
         """The text that the model reads before the target.
@@ -62,9 +85,20 @@ class Task:
         """
         return self.template.format(source=example.source if source is None else source, **example.fields)
 
+    def strata(self) -> np.ndarray | None:
+        """Which value of `mix` each training example has, as whole numbers [train]; None without a mix."""
+        if self.mix is None:
+            return None
+        if isinstance(self.train, LazyExamples):
+            return self.train.strata(self.mix)
+        import numpy as np  # noqa: PLC0415 - a task without a mix does without
+
+        return np.unique([example.fields[self.mix] for example in self.train], return_inverse=True)[1]
+
     def content_hash(self) -> str:
         """A hash of all that finetuning and its test put into a model: examples, template and lengths."""
-        head = [self.template, self.max_source_tokens, self.max_target_tokens]
+        head: list[str | int] = [self.template, self.max_source_tokens, self.max_target_tokens]
+        head += [] if self.mix is None else [f"mix of {self.mix}"]
         splits = (self.train, self.dev, *(self.test[name] for name in sorted(self.test)))
         return _digest(head, splits)
 
@@ -79,28 +113,46 @@ class Task:
         Raises:
             UsageError: More finetuning or test examples than the task has.
         """
-        if largest > len(self.train):
-            raise UsageError(
-                f"the task {self.name!r} has too little data",
-                wanted=f"at most {len(self.train):,} finetuning examples",
-                got=f"{largest:,}",
-                remedy="lower the largest data size in `finetune_examples`",
-                where=where,
-            )
         available = sum(len(examples) for examples in self.test.values())
-        if test_examples > available:
-            raise UsageError(
-                f"the task {self.name!r} has too few test examples",
-                wanted=f"test_examples of at most {available:,}",
-                got=f"{test_examples:,}",
-                remedy="lower `test_examples`",
-                where="test_examples",
-            )
+        check_sizes(self.name, (len(self.train), available), (largest, test_examples), where)
+
+
+def check_sizes(name: str, available: tuple[int, int], asked: tuple[int, int], where: str = "") -> None:
+    """Refuses a study that asks for more examples than a task has.
+
+    Args:
+        name: The task's name.
+        available: Training and test examples that there are.
+        asked: Finetuning and test examples that the study asks for.
+        where: Field of the largest data size.
+
+    Raises:
+        UsageError: More finetuning or test examples than the task has.
+    """
+    if asked[0] > available[0]:
+        raise UsageError(
+            f"the task {name!r} has too little data",
+            wanted=f"at most {available[0]:,} finetuning examples",
+            got=f"{asked[0]:,}",
+            remedy="lower the largest data size in `finetune_examples`",
+            where=where,
+        )
+    if asked[1] > available[1]:
+        raise UsageError(
+            f"the task {name!r} has too few test examples",
+            wanted=f"test_examples of at most {available[1]:,}",
+            got=f"{asked[1]:,}",
+            remedy="lower `test_examples`",
+            where="test_examples",
+        )
 
 
 def _digest(head: Sequence[str | int], splits: Iterable[Sequence[Example]]) -> str:
     digest = hashlib.sha256(json.dumps(head).encode())
     for split in splits:
+        if isinstance(split, LazyExamples):
+            digest.update(split.digest().encode())
+            continue
         for example in split:
             digest.update(json.dumps([example.source, example.target, dict(example.fields)]).encode())
     return digest.hexdigest()

@@ -8,7 +8,16 @@ from finescale.tasks import corpus
 from finescale.tasks.task import Example, Task
 
 TEMPLATE = "{source_language}: {source}\n{target_language}:"
-LANGUAGES = {"en": "English", "de": "German", "zh": "Chinese", "fr": "French", "es": "Spanish"}
+LANGUAGES = {
+    "ar": "Arabic", "bn": "Bengali", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
+    "en": "English", "es": "Spanish", "et": "Estonian", "fa": "Persian", "fi": "Finnish", "fr": "French",
+    "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian", "id": "Indonesian", "it": "Italian", "ja": "Japanese",
+    "ko": "Korean", "lt": "Lithuanian", "lv": "Latvian", "nl": "Dutch", "no": "Norwegian", "pl": "Polish",
+    "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sk": "Slovak", "sv": "Swedish", "sw": "Swahili",
+    "ta": "Tamil", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese",
+    "zh": "Chinese",
+}  # fmt: skip
+"""ISO 639-1 codes to the names that prompts use."""
 
 
 def translation_examples(frame: pl.DataFrame, source: str, target: str) -> tuple[Example, ...]:

@@ -9,6 +9,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from finescale.tasks.mix import mixed_order
+
 LENGTHS = torch.int32
 """A 4-D mask of this type [1, 1, 1, examples] holds the lengths of a row's examples."""
 
@@ -179,6 +181,16 @@ def epoch_order(examples: int, epoch: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, 7, epoch]).permutation(examples)
 
 
-def subset(train_rows: int, examples: int, seed: int) -> np.ndarray:
-    """The rows of a data subset [examples]: a prefix of the seed's permutation, so subsets are nested."""
-    return np.random.default_rng([seed, 3]).permutation(train_rows)[:examples]
+def subset(train_rows: int, examples: int, seed: int, strata: np.ndarray | None = None) -> np.ndarray:
+    """The rows of a data subset [examples]: the beginning of the seed's order, so subsets are nested.
+
+    Args:
+        train_rows: Rows to choose from.
+        examples: Rows wanted.
+        seed: Draws the order.
+        strata: Each row's language (or another kind) as a whole number [train_rows]; every subset then has
+            the mix of the whole.
+    """
+    generator = np.random.default_rng([seed, 3])
+    order = generator.permutation(train_rows) if strata is None else mixed_order(strata, generator)
+    return order[:examples]

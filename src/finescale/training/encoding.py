@@ -9,9 +9,12 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from finescale.errors import UsageError
-from finescale.tasks.task import Example, Task
+from finescale.tasks.task import Example, LazyExamples, Task
 from finescale.training.batching import Encoded
 from finescale.training.objectives import conditional
+
+BLOCK = 10_000
+"""Examples that are tokenised at a time."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,31 @@ def _cut(task: Task, examples: Sequence[Example], offsets: list[list[tuple[int, 
         example.source if len(found) <= most else example.source[: found[most - 1][1]]
         for example, found in zip(examples, offsets, strict=True)
     ]
+
+
+def encode_rows(
+    task: Task, examples: Sequence[Example], rows: np.ndarray, tokenizer: PreTrainedTokenizerBase
+) -> EncodedSet:
+    """Tokenises some of many examples block by block, so that only token ids stay in memory.
+
+    Args:
+        task: Gives template and lengths.
+        examples: The task's examples.
+        rows: Which of them, in which order.
+        tokenizer: The base model's tokenizer.
+    """
+    blocks = []
+    for start in range(0, len(rows), BLOCK):
+        chosen = rows[start : start + BLOCK]
+        read = examples.take(chosen) if isinstance(examples, LazyExamples) else [examples[i] for i in chosen]
+        blocks.append(encode(task, read, tokenizer))
+    if len(blocks) == 1:
+        return blocks[0]
+    return EncodedSet(
+        tuple(example for block in blocks for example in block.examples),
+        np.concatenate([np.zeros(0, dtype=bool), *(block.source_cut for block in blocks)]),
+        np.concatenate([np.zeros(0, dtype=bool), *(block.target_cut for block in blocks)]),
+    )
 
 
 def _ends_prompts(tokenizer: PreTrainedTokenizerBase) -> bool:
