@@ -75,6 +75,16 @@ def test_the_tokens_are_those_of_generate(architecture, method):
     assert eos not in {token for tokens in expected for token in tokens}
 
 
+@pytest.mark.parametrize("method", ["full", "prompt"])
+def test_prompts_that_take_the_place_of_finished_ones_change_no_answer(method):
+    tuned, given = wrapped("llama", method), prompts(60)
+    alone = [decode(tuned, [prompt], pad=PAD, eos=-1, limit=LIMIT)[0] for prompt in given]
+    eos = alone[3][10]
+    ended = [tokens[: tokens.index(eos)] if eos in tokens else tokens for tokens in alone]
+    assert decode(tuned, given, pad=PAD, eos=eos, limit=LIMIT, batch_prompts=16) == ended
+    assert len({len(tokens) for tokens in ended}) > 3
+
+
 def test_the_context_s_end_ends_a_continuation():
     tuned = wrapped("gpt2", "full")
     (made,) = decode(tuned, [np.arange(1, 251)], pad=PAD, eos=-1, limit=100)
