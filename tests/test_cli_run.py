@@ -137,6 +137,7 @@ def test_the_flags_of_run_and_status() -> None:
         "--workers",
         "--dry-run",
         "--probe",
+        "--gpu-flops",
         "--text",
         "--retry-failed",
         "--executor",

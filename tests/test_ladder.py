@@ -62,7 +62,15 @@ def test_pet_sizes_of_1b_are_the_papers_shares():
 
 def test_the_nano_ladder_has_the_stated_nonembedding_sizes():
     sizes = {name: shape.nonembedding_params for name, shape in LADDER.items() if name.startswith("nano")}
-    assert sizes == {"nano-0.05m": 46_304, "nano-0.1m": 101_712, "nano-0.3m": 277_040, "nano-1m": 935_040}
+    assert sizes == {
+        "nano-0.05m": 46_304,
+        "nano-0.1m": 101_712,
+        "nano-0.3m": 277_040,
+        "nano-1m": 935_040,
+        "nano-zh-0.05m": 46_304,
+        "nano-zh-0.1m": 101_712,
+        "nano-zh-0.3m": 277_040,
+    }
 
 
 def test_flops_count_six_for_full_four_for_pet_and_the_head_on_targets_only():

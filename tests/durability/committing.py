@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from finescale.run_spec import OptimizerSpec
 from finescale.study.owner import this_process
 from finescale.study.store import Entry, Ledger
 
@@ -37,8 +38,9 @@ def many_writers(folder: Path, processes: int, commits: int) -> Outcome:
         commits: Of each process.
     """
     names = [f"{process}-{number}" for process in range(processes) for number in range(commits)]
+    spec = OptimizerSpec()  # stands for a run's specification: any pydantic model will do
     with Ledger(folder / "ledger.sqlite") as ledger:
-        ledger.sync_plan("many", [Entry(name, "study", False, False, 1.0, {}, {}) for name in names])
+        ledger.sync_plan("many", [Entry(name, "study", False, False, 1.0, {}, spec) for name in names])
     command = [sys.executable, __file__, str(folder), str(commits)]
     writers = [
         subprocess.Popen([*command, str(process)], stdout=subprocess.PIPE, text=True)
