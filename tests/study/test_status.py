@@ -52,6 +52,16 @@ def test_runs_are_counted_by_task_method_and_model(ledger: Ledger, tmp_path: Pat
     assert not state["complete"]
 
 
+def test_the_models_of_a_method_stand_together(tmp_path: Path) -> None:
+    order = [("full", "small"), ("lora", "small"), ("full", "large")]
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        fields = [{**FIELDS, "method": method, "model": model} for method, model in order]
+        ledger.sync_plan("s", [entry(str(i), fields=given) for i, given in enumerate(fields)])
+        groups = study_state(ledger, tmp_path)["groups"]
+    shown = [(group["method"], group["model"]) for group in groups]
+    assert shown == [("full", "small"), ("full", "large"), ("lora", "small")]
+
+
 def test_a_run_whose_driver_is_dead_is_pending(ledger: Ledger, tmp_path: Path) -> None:
     node, process, began = ME.split(":")
     ledger.claim("a", f"{node}:{process}:{int(began) + 1}")

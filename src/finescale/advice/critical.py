@@ -68,7 +68,7 @@ class CriticalPoint:
     @property
     def words(self) -> str:
         """The point in words: who is ahead up to where, at which value, in how many draws."""
-        where = "" if self.at is None else f"at {count(self.at)} "
+        where = "" if self.at is None else f"at {count(self.at)}: "
         drawn = "" if math.isnan(self.probability) else f" ({chance(self.probability)} of the draws cross)"
         return f"{where}{self.ahead}{drawn}"
 

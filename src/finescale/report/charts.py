@@ -115,13 +115,9 @@ def _y_axis(figure: Figure) -> Callable[[str], alt.Y]:
     seen = [value for point in points for value in (point["low"], point["high"])]
     low, high = min(seen), max(seen)
     reach = max(high - low, 1e-3 * abs(high))
-    bare = [
-        rule["y"]
-        for panel in figure.panels
-        for rule in panel.untuned
-        if low - reach <= rule["y"] <= high + reach
-    ]
-    low, high = min([low, *bare]), max([high, *bare])
+    lines = [line["y"] for panel in figure.panels for line in (*panel.untuned, *panel.curve)]
+    near = [y for y in lines if low - reach <= y <= high + reach]
+    low, high = min([low, *near]), max([high, *near])
     pad = 0.06 * max(high - low, 1e-3 * abs(high)) or 0.1
     if figure.log[1]:
         low, high = max(low - pad, 1e-6), high + pad

@@ -25,14 +25,17 @@ _NUMBERS = ("value", "shots", "low", "high", "examples")
 METRICS: Mapping[str, str] = {
     "bleurt": "BLEURT",
     "comet": "COMET",
-    "rougeL": "ROUGE-L",
     "chrf": "chrF",
+    "rougeL": "ROUGE-L",
     "bleu": "BLEU",
     "rouge2": "ROUGE-2",
     "rouge1": "ROUGE-1",
     "exact_match": "exact match",
 }
-"""Names of the metrics; figures show the first one that most runs have (the paper: BLEURT, ROUGE-L)."""
+"""Names of the metrics; figures show the first one that most runs have.
+
+The paper has BLEURT for translation and ROUGE-L for summarization; chrF stands in for BLEURT.
+"""
 LOSS = "loss"
 """The metric of a data set's own loss, in nats per token: figures show it where nothing else was measured."""
 _OF_THE_RUN = ("task", "method", "model", *FACTORS, DATA_SIZE, "seed", "held_out", "trainable_params")
@@ -162,7 +165,11 @@ def read_scores(source: str | Path | Any, records: Records) -> Scores:
     known = typed.drop("row", *[name for name in about if name in typed.columns])
     known = known.with_columns(pl.col("shots").cast(pl.Int64)).join(runs, on="run", how="inner")
     lost = typed["run"].n_unique() - known["run"].n_unique()
-    notes = (f"The scores of {lost} runs that are no finished study runs are left out.",) if lost else ()
+    notes = (
+        (f"Left out: scores of {lost} runs that are not analysed (those of a sweep, failed ones).",)
+        if lost
+        else ()
+    )
     return Scores(known, notes)
 
 

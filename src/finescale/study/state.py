@@ -78,14 +78,16 @@ def study_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
         {"method": row["method"], "chosen": row["chosen"], "evidence": row["evidence"]}
         for row in ledger.choices()
     ]
-    awaited = _awaited(list(groups.values()), {choice["method"] for choice in choices})
+    firsts = list(dict.fromkeys(key[:3] for key in groups))  # a method's models stand together
+    ordered = [groups[key] for key in sorted(groups, key=lambda key: firsts.index(key[:3]))]
+    awaited = _awaited(ordered, {choice["method"] for choice in choices})
     per_hour, left = _pace(ledger, open_cost, at_work, now)
     return {
         "study": ledger.study(),
         "folder": str(folder),
         "runs": sum(counts.values()),
         "counts": {status: count for status, count in counts.items() if count},
-        "groups": list(groups.values()),
+        "groups": ordered,
         "choices": choices,
         "awaited": awaited,
         "troubles": [
