@@ -44,6 +44,9 @@ corpus: setup  ## rebuild the corpus and the pretraining text (about 900 MB of d
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r scripts/corpus/requirements.txt
 	@$(BIN)/python scripts/corpus/build.py --out build/corpus
 
-ladder: setup  ## pretrain the nano ladder again from the rebuilt text and put it into the package
+ladder: setup  ## pretrain the nano ladders again from the rebuilt text and put them into the package
 	@$(BIN)/finescale run studies/nano_ladder.yaml --text $(TEXT)
+	@$(BIN)/finescale run studies/nano_ladder_zh.yaml --text $(TEXT)
 	@$(BIN)/python scripts/bundle_ladder.py results/nano-ladder
+	@$(BIN)/python scripts/bundle_ladder.py results/nano-ladder-zh
+	@$(BIN)/python scripts/pretraining_sample.py $(TEXT)

@@ -1,6 +1,6 @@
 """Puts a finished pretraining study's checkpoints into the package: bf16 weights, one tokenizer, a manifest.
 
-Usage: python scripts/bundle_ladder.py results/nano-ladder
+Usage: python scripts/bundle_ladder.py results/nano-ladder, then scripts/pretraining_sample.py
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import polars as pl
 import torch
 from safetensors.torch import load_file, save_file
 
-TARGET = Path(__file__).parent.parent / "src" / "finescale" / "data" / "ladder"
+DATA = Path(__file__).parent.parent / "src" / "finescale" / "data"
+TARGETS = {"nano-ladder": DATA / "ladder", "nano-ladder-zh": DATA / "ladder_zh"}
+"""The package's folder of each study's checkpoints."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -24,14 +26,14 @@ def sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def bundle(study: Path, target: Path) -> None:
-    """Copies every checkpoint in the study's records.
+def bundle(study: Path) -> None:
+    """Copies every checkpoint in the study's records; the ladder's old checkpoints are replaced.
 
     Args:
         study: Folder of a finished pretraining study.
-        target: The package's ladder folder; its old checkpoints are replaced.
     """
     records = pl.read_parquet(study / "records.parquet").filter(pl.col("status") == "done")
+    target = TARGETS[records["study"].unique().item()]
     listed = []
     for row in records.sort("model_params", "pretrain_tokens").iter_rows(named=True):
         source = study / "models" / row["model"] / row["revision"]
@@ -61,4 +63,4 @@ def bundle(study: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    bundle(Path(sys.argv[1]), TARGET)
+    bundle(Path(sys.argv[1]))

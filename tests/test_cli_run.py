@@ -60,6 +60,15 @@ def test_dry_run_shows_the_plan_and_writes_nothing(study: Path) -> None:
     assert [item.name for item in study.parent.iterdir()] == ["small.yaml"]
 
 
+def test_dry_run_counts_the_evaluation(study: Path) -> None:
+    assert "evaluation adds" not in call("run", study, "--dry-run").output
+    text = TEXT.replace("some-task", "mini-en-de")
+    study.write_text(f"{text}\nevaluation: {{metrics: [chrf], examples: 5}}\n")
+    said = " ".join(call("run", study, "--dry-run").output.split())
+    measured = RUNS - 2  # the sweep's runs are not
+    assert f"FLOPs and {5 * measured} generated texts: of that time up to 0:00:" in said
+
+
 def test_dry_run_says_when_nothing_is_held_out(study: Path) -> None:
     study.write_text(TEXT.replace(">= 256", ">= 1e6"))
     assert "hold_out matches no run" in call("run", study, "--dry-run").output

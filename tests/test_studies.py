@@ -25,10 +25,15 @@ EN_DE = SEEDS * (5 * (10 + PET) + 4 * (10 + PET) + 2 * 6 * 11) + 5 + 4
 EN_ZH = SEEDS * (5 * (9 + PET) + 5 * (9 + PET) + 2 * 6 * 11) + 5 + 5
 MLSUM = SEEDS * (5 * (9 + PET) + 4 * (9 + PET) + 2 * 6 * 11) + 5 + 4
 PYTHIA = 2 * (8 * 13 + 4 * 9 + (3 + 2) * 3) + 8 + 4 + 9
+# sweep + untuned + (model star) + (second seed) + (checkpoints that are not the last) + (other PET sizes)
+EN_ZH_NANO = 11 + 5 + 3 * 12 + 2 * 7 + 2 * 5 + 6
+SUMMARIES = 11 + 3 + 3 * 10 + 2 * 5 + 8
 
 FINETUNE = {
     "nano.yaml": 104,
     "nano_full.yaml": 248,
+    "nano_en_zh.yaml": EN_ZH_NANO,
+    "nano_summarization.yaml": SUMMARIES,
     "paper/wmt14_en_de.yaml": EN_DE,
     "paper/wmt19_en_zh.yaml": EN_ZH,
     "paper/mlsum.yaml": MLSUM,

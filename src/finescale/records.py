@@ -85,6 +85,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("train_flops", "count", "FLOP", "training compute"),
     Column("wall_seconds", "count", "seconds", "wall-clock time of the run"),
+    Column("test_seconds", "count", "seconds", "of it, the loss on the test sets"),
     Column("generation_seconds", "count", "seconds", "of it, generating and scoring texts of the test sets"),
     Column("few_shot_seconds", "count", "seconds", "of it, the same after demonstrations"),
     Column("zero_shot_seconds", "count", "seconds", "of it, the zero-shot sets"),

@@ -9,7 +9,7 @@ from synthetic import base_only, study_frame
 from finescale.advice.wording import count, nats, slug
 from finescale.errors import DataError
 from finescale.records import read_records
-from finescale.report.audit import learning_rates, tokens_per_parameter, troubles, untuned_rates
+from finescale.report.audit import costs, learning_rates, tokens_per_parameter, troubles, untuned_rates
 from finescale.report.evidence import Evidence, gather
 from finescale.report.findings import answer
 from finescale.report.noise import Noise, difference, seed_noise, smallest_difference
@@ -180,3 +180,12 @@ def test_numbers_read_well() -> None:
     assert slug(names[0]) == names[0]
     assert len({slug(name) for name in names}) == len(names)
     assert all(re.fullmatch(r"[a-z0-9-]{1,70}", slug(name)) for name in names)
+
+
+def test_costs_show_the_time_of_each_part_of_an_evaluation_that_was_measured(frame: pl.DataFrame) -> None:
+    columns = {"generation_seconds": 3.0, "few_shot_seconds": None, "zero_shot_seconds": 0.0}
+    timed = frame.with_columns(pl.lit(value, pl.Float64).alias(name) for name, value in columns.items())
+    sheet = costs(gather(read_records(timed), bootstrap=0))
+    assert sheet.rows[-1]["generation_seconds"] == 3.0 * frame.height
+    headings = [column.heading for column in sheet.shown]
+    assert [name for name in headings if name.startswith("of it")] == ["of it: generation"]

@@ -16,7 +16,7 @@ from synthetic import scores_frame, study_frame
 from finescale.laws.published import published_names
 from finescale.records import read_records
 from finescale.report import paper
-from finescale.report.correlation import correlations, p_value, pearson, spearman
+from finescale.report.correlation import correlations, every_correlation, p_value, pearson, spearman
 from finescale.report.evidence import Evidence, gather
 from finescale.report.reducible import table_5
 from finescale.report.sheet import Sheet
@@ -135,3 +135,14 @@ def test_table_5_holds_eq_3_of_the_laws_and_its_intervals(evidence: Evidence) ->
         assert np.log(row["H"]) == pytest.approx(np.log(one.value("A") / two.value("A")) / gap)
         draws = (two.draws["alpha"] - one.draws["alpha"]) / (one.draws["beta"] - two.draws["beta"])
         assert [row["gamma_low"], row["gamma_high"]] == pytest.approx(np.percentile(draws, [5, 95]))
+
+
+def test_every_score_has_its_correlations_and_table_7_is_among_them(evidence: Evidence) -> None:
+    sheet = every_correlation(evidence)
+    kinds = {(row["split"], row["shots"], row["metric"]) for row in sheet.rows}
+    places = [("test", 0), ("test", 1), ("test", 5), ("zero_shot", 0)]
+    assert kinds == {(*place, metric) for place in places for metric in ("chrf", "bleu")}
+    words = {cells[0] for cells in sheet.cells()}
+    assert {"chrF", "BLEU, 5-shot", "chrF, zero-shot"} <= words
+    same = [row for row in sheet.rows if (row["split"], row["shots"], row["metric"]) == ("test", 0, "chrf")]
+    assert same == correlations(evidence).rows

@@ -97,7 +97,7 @@ def test_generated_texts_are_kept_with_sources_and_references(whole) -> None:
 
 def test_the_time_of_each_part_is_in_the_record_and_beside_the_run(whole) -> None:
     folder, records = whole
-    parts = ("generation", "few_shot", "zero_shot", "forgetting")
+    parts = ("test", "generation", "few_shot", "zero_shot", "forgetting")
     seconds = json.loads((folder / "full" / "curve.json").read_text())["seconds"]
     for part in parts:
         assert records["full"][f"{part}_seconds"] == seconds[part] > 0

@@ -78,6 +78,19 @@ def test_the_time_left_is_that_of_measured_costs(ledger: Ledger, tmp_path: Path)
     assert "about 0:01:20 left, one at a time" in told(ledger, tmp_path)
 
 
+def test_the_time_of_an_evaluation_is_told_part_by_part(ledger: Ledger, tmp_path: Path) -> None:
+    assert "finished runs took" not in told(ledger, tmp_path)
+    for run, seconds in (("a", 61.0), ("b", 2.0)):
+        attempt = ledger.claim(run, ME)
+        assert attempt is not None
+        took = {"status": "done", "generation_seconds": seconds, "test_seconds": 0.1}
+        ledger.commit(run, attempt, {run: took}, seconds=100.0)
+    end(ledger, "c")
+    state = study_state(ledger, tmp_path)
+    assert state["evaluation_seconds"] == {"test": 0.2, "generation": 63.0}
+    assert "finished runs took 0:03:40; of it generation 0:01:03\n" in told(ledger, tmp_path)
+
+
 def test_the_rate_is_told_while_runs_are_made(ledger: Ledger, tmp_path: Path) -> None:
     end(ledger, "a")
     assert study_state(ledger, tmp_path)["runs_per_hour"] is None

@@ -5,15 +5,20 @@ from pathlib import Path
 import pytest
 
 from finescale.errors import UsageError
+from finescale.models.bundled import find_checkpoint
 from finescale.tasks import corpus
-from finescale.tasks.pretraining import BUNDLED, read_sample, sample_hash
+from finescale.tasks.pretraining import read_sample, sample_hash
 
 
-def test_the_bundled_sample_has_its_licence_and_is_no_text_of_a_task() -> None:
-    documents = read_sample(None)
+@pytest.mark.parametrize(
+    ("model", "corpus_name"), [("nano-1m", "parallel_en_de"), ("nano-zh-0.3m", "parallel_en_zh")]
+)
+def test_a_ladder_s_sample_has_its_licence_and_is_no_text_of_a_task(model: str, corpus_name: str) -> None:
+    sample = find_checkpoint(model, "last").sample
+    documents = read_sample(sample)
     assert len(documents) > 100
-    assert "GNU GENERAL PUBLIC LICENSE" in (BUNDLED.parent / "LICENSE.GPL-2").read_text(encoding="utf-8")
-    frame = corpus.load("parallel_en_de", "train")
+    assert "GNU GENERAL PUBLIC LICENSE" in (sample.parent / "LICENSE.GPL-2").read_text(encoding="utf-8")
+    frame = corpus.load(corpus_name, "train")
     assert not set(documents) & {*frame["source"], *frame["target"]}
 
 

@@ -51,8 +51,16 @@ def demonstrations(task: Task, example: Example, index: int, shots: int) -> tupl
         index: Its index in its set.
         shots: How many; fewer where the dev set has fewer.
     """
-    same = [other for other in task.dev if other.fields == example.fields]
-    pool = same if len(same) >= shots else task.dev
+    return _drawn(task, _alike(task, example), index, shots)
+
+
+def _alike(task: Task, example: Example) -> list[Example]:
+    """The dev examples with an example's languages."""
+    return [other for other in task.dev if other.fields == example.fields]
+
+
+def _drawn(task: Task, alike: Sequence[Example], index: int, shots: int) -> tuple[Example, ...]:
+    pool = alike if len(alike) >= shots else task.dev
     chosen = np.random.default_rng([11, index]).permutation(len(pool))[:shots]
     return tuple(pool[i] for i in chosen)
 
@@ -75,8 +83,14 @@ def few_shot_prompts(
             number.
     """
     blocks = []
+    alike: dict[tuple[tuple[str, str], ...], list[Example]] = {}
     for index, example in enumerate(examples):
-        shown = demonstrations(task, example, index, shots)
+        shown: tuple[Example, ...] = ()
+        if shots:
+            languages = tuple(sorted(example.fields.items()))
+            if languages not in alike:
+                alike[languages] = _alike(task, example)
+            shown = _drawn(task, alike[languages], index, shots)
         cut = cut_sources(task, [*shown, example], tokenizer)
         known = [f"{task.prompt(item, text)} {item.target}" for item, text in zip(shown, cut, strict=False)]
         blocks.append([*known, task.prompt(example, cut[-1])])

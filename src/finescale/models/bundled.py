@@ -1,4 +1,4 @@
-"""The nano ladder that ships inside the package: names, checkpoints and content hashes (no torch)."""
+"""The nano ladders that ship inside the package: names, checkpoints and content hashes (no torch)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from pathlib import Path
 from finescale.errors import UsageError
 from finescale.spec import unknown
 
-FOLDER = Path(str(files("finescale"))) / "data" / "ladder"
+DATA = Path(str(files("finescale"))) / "data"
+FOLDER = DATA / "ladder"
+"""The English-German ladder."""
+FOLDERS = (FOLDER, DATA / "ladder_zh")
+"""Every ladder: a folder with one tokenizer, a folder a checkpoint, and a manifest."""
 
 
 @dataclass(frozen=True)
@@ -19,37 +23,48 @@ class Checkpoint:
     """A bundled pretraining checkpoint.
 
     Attributes:
+        ladder: Folder of its ladder.
         model: Ladder name.
         revision: Name of the checkpoint.
         pretrain_tokens: Tokens that it was pretrained on.
-        held_out_loss: Causal loss on held-out pretraining text, nats per token.
+        held_out_loss: Causal loss on held-out pretraining text, nats per token, before rounding to bf16.
+        sample_loss: Causal loss of the bundled weights on the ladder's sample of that text, nats per token.
         weights: SHA-256 of its weights file.
         tokenizer: SHA-256 of its tokenizer file.
     """
 
+    ladder: Path
     model: str
     revision: str
     pretrain_tokens: int
     held_out_loss: float
+    sample_loss: float
     weights: str
     tokenizer: str
 
     @property
     def folder(self) -> Path:
         """Where its configuration and weights are."""
-        return FOLDER / self.model / self.revision
+        return self.ladder / self.model / self.revision
 
     @property
     def tokenizer_folder(self) -> Path:
         """Where its tokenizer is (one for the whole ladder)."""
-        return FOLDER
+        return self.ladder
+
+    @property
+    def sample(self) -> Path:
+        """Text of the ladder's domain that the ladder was not trained on."""
+        return DATA / "pretraining_sample" / f"{self.ladder.name}.jsonl"
 
 
 @lru_cache(maxsize=1)
 def checkpoints() -> dict[str, tuple[Checkpoint, ...]]:
     """Every bundled checkpoint by model name, the least pretrained first."""
-    listed = json.loads((FOLDER / "ladder.json").read_text(encoding="utf-8"))
-    found = [Checkpoint(**item, tokenizer=listed["tokenizer"]) for item in listed["checkpoints"]]
+    found: list[Checkpoint] = []
+    for folder in FOLDERS:
+        listed = json.loads((folder / "ladder.json").read_text(encoding="utf-8"))
+        found += [Checkpoint(folder, **item, tokenizer=listed["tokenizer"]) for item in listed["checkpoints"]]
     found.sort(key=lambda checkpoint: checkpoint.pretrain_tokens)
     return {name: tuple(c for c in found if c.model == name) for name in sorted({c.model for c in found})}
 

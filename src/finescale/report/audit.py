@@ -239,12 +239,22 @@ def troubles(evidence: Evidence) -> Sheet:
     return Sheet("troubles", "Runs that are not done", rows, shown)
 
 
+_PARTS = {
+    "test_seconds": "test losses",
+    "generation_seconds": "generation",
+    "few_shot_seconds": "few-shot",
+    "zero_shot_seconds": "zero-shot",
+    "forgetting_seconds": "forgetting",
+}
+"""The parts of an evaluation whose time the records have."""
+
+
 def costs(evidence: Evidence) -> Sheet:
     """Runs, compute and time by purpose and method."""
     frame = evidence.records.every_row
     purpose = pl.col("purpose").fill_null("study") if "purpose" in frame.columns else pl.lit("study")
     status = pl.col("status").fill_null("no status") if "status" in frame.columns else pl.lit("done")
-    sums = [name for name in ("train_flops", "wall_seconds") if name in frame.columns]
+    sums = [name for name in ("train_flops", "wall_seconds", *_PARTS) if name in frame.columns]
     rows: list[dict[str, Any]] = (
         frame.with_columns(purpose.alias("purpose"), status.alias("status"))
         .group_by("purpose", "method", maintain_order=True)
@@ -267,6 +277,8 @@ def costs(evidence: Evidence) -> Sheet:
         shown.append(column("training compute (FLOP)", "train_flops", lambda value: number(value, 3)))
     if "wall_seconds" in frame.columns:
         shown.append(column("time of the runs", "wall_seconds", hours))
+    measured = [name for name in _PARTS if total.get(name)]
+    shown += [column(f"of it: {_PARTS[name]}", name, hours) for name in measured]
     if "tokens_per_second" in frame.columns:
         shown.append(column("tokens per second (median)", "tokens_per_second", count))
     return Sheet("runs-and-cost", "Runs, compute and time", rows, shown)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from finescale.report import audit
-from finescale.report.correlation import correlations
+from finescale.report.correlation import correlations, every_correlation
 from finescale.report.decisions import Decision, crossover_sheet
 from finescale.report.evidence import Evidence
 from finescale.report.figures import Figure
@@ -89,6 +89,7 @@ def sheets(
         *paper_tables(evidence),
         *[curve_laws(task) for task in evidence.tasks],
         correlations(evidence),
+        every_correlation(evidence),
         *[scores_at_base(evidence, task) for task in evidence.tasks],
         audit.learning_rates(evidence),
         audit.tokens_per_parameter(evidence),

@@ -18,6 +18,7 @@ from finescale.report.sheet import Row, Sheet, Shown, column, named_task
 
 Array = np.ndarray[Any, Any]
 NAME = "table-7-correlations"
+EVERY = "correlations-of-every-score"
 _FEWEST = 4
 
 
@@ -27,17 +28,13 @@ def correlations(evidence: Evidence) -> Sheet:
     A point is a setting, means over seeds on both sides; a factor's settings keep the others at the base
     setting, as in Figures 7-9. The score is the one of those figures.
     """
-    rows = [row for task in evidence.tasks for row in _of_task(evidence, task)]
+    rows: list[Row] = []
+    scores = evidence.scores
+    for task in evidence.tasks:
+        metric = None if scores is None else scores.main_metric(task.task, "test", 0)
+        rows += [] if metric is None else _of_kind(evidence, task, ("test", 0, metric))
     metrics = list(dict.fromkeys(metric_name(row["metric"]) for row in rows))
-    shown = [
-        *named_task(evidence),
-        Shown("factor", lambda row: factor_name(row["factor"]), numeric=False),
-        Shown("method", lambda row: method_name(row["method"]), numeric=False),
-        column("Pearson's r", "r", lambda value: f"{value:.3f}"),
-        column("p", "p", _p_words),
-        column("Spearman's rho", "rho", lambda value: f"{value:.3f}"),
-        column("settings", "settings", str),
-    ]
+    shown = [*named_task(evidence), *_SHOWN]
     if any("paper_r" in row for row in rows):
         shown.insert(-3, column("paper: r", "paper_r", lambda value: f"{value:.3f}"))
     notes = (
@@ -48,12 +45,25 @@ def correlations(evidence: Evidence) -> Sheet:
     return Sheet(NAME, title, rows, shown, notes if rows else ())
 
 
-def _of_task(evidence: Evidence, task: TaskEvidence) -> list[Row]:
+def every_correlation(evidence: Evidence) -> Sheet:
+    """The same for every kind of score: each metric after each number of shots, and zero-shot."""
     scores = evidence.scores
-    metric = scores.main_metric(task.task, "test", 0) if scores is not None else None
-    if scores is None or metric is None:
-        return []
-    runs = scores.of_runs(task.task, "test", 0, metric).filter(~untuned() & (pl.col(DATA_SIZE) > 0))
+    rows = [
+        row
+        for task in evidence.tasks
+        if scores is not None
+        for kind in scores.kinds(task.task)
+        for row in _of_kind(evidence, task, kind)
+    ]
+    shown = [*named_task(evidence), Shown("score", _kind_words, numeric=False), *_SHOWN]
+    return Sheet(EVERY, "Correlation of test loss and every score", rows, shown)
+
+
+def _of_kind(evidence: Evidence, task: TaskEvidence, kind: tuple[str, int, str]) -> list[Row]:
+    """A row for each factor and method with enough settings."""
+    scores, (split, shots, metric) = evidence.scores, kind
+    assert scores is not None
+    runs = scores.of_runs(task.task, split, shots, metric).filter(~untuned() & (pl.col(DATA_SIZE) > 0))
     settings = settings_of(runs, "score").rename({"loss": "score"}).drop("runs", "variance", "low", "high")
     losses = settings_of(runs, "run_loss")
     keys = [name for name in settings.columns if name in losses.columns and name not in _NOT_A_KEY]
@@ -68,7 +78,8 @@ def _of_task(evidence: Evidence, task: TaskEvidence) -> list[Row]:
                 continue
             loss, score = mine["loss"].to_numpy(), mine["score"].to_numpy()
             r = pearson(loss, score)
-            row = {"task": task.task, "factor": factor, "method": method, "metric": metric, "r": _known(r)}
+            row = {"task": task.task, "split": split, "shots": shots, "metric": metric}
+            row |= {"factor": factor, "method": method, "r": _known(r)}
             row |= {"p": _known(p_value(r, loss.size)), "rho": _known(spearman(loss, score))}
             printed = paper.correlation(task.task, method, factor)
             row |= {"settings": loss.size} | ({} if printed is None else {"paper_r": printed})
@@ -110,3 +121,18 @@ def _known(value: float) -> float | None:
 
 def _p_words(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else number(value, 2)
+
+
+def _kind_words(row: Row) -> str:
+    where = "zero-shot" if row["split"] == "zero_shot" else f"{row['shots']}-shot" if row["shots"] else ""
+    return f"{metric_name(row['metric'])}, {where}" if where else metric_name(row["metric"])
+
+
+_SHOWN = (
+    Shown("factor", lambda row: factor_name(row["factor"]), numeric=False),
+    Shown("method", lambda row: method_name(row["method"]), numeric=False),
+    column("Pearson's r", "r", lambda value: f"{value:.3f}"),
+    column("p", "p", _p_words),
+    column("Spearman's rho", "rho", lambda value: f"{value:.3f}"),
+    column("settings", "settings", str),
+)

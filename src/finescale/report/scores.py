@@ -63,6 +63,11 @@ class Scores:
         found = next((name for name in order if 2 * runs.get(name, 0) >= most > 0), None)
         return LOSS if found is None and loss and split == "zero_shot" else found
 
+    def kinds(self, task: str) -> list[tuple[str, int, str]]:
+        """Every split, number of shots and metric that the task's runs were scored by, losses left out."""
+        found = self.frame.filter(pl.col("task") == task, pl.col("metric") != LOSS)
+        return sorted(set(found.select("split", "shots", "metric").iter_rows()))
+
     def has(self, task: str, split: str, shots: int, metric: str) -> bool:
         """Whether any run has that score."""
         return self._of(task, split, shots).filter(metric=metric).height > 0

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from finescale.ladder import LADDER, train_flops
 from finescale.spec import PlannedRun, PretrainSpec, StudySpec
-from finescale.study.expected import estimated_flops
+from finescale.study.expected import estimated_evaluation, estimated_flops
 from finescale.study.plan import FinetunePlan, Plan, PretrainPlan
 from finescale.study.progress import duration
 
@@ -103,5 +103,21 @@ def _finetuning(spec: StudySpec, plan: FinetunePlan, gpu_flops: float) -> Iterat
         f"{sum(held)} of {study_runs} study runs held out ({sum(held) / max(1, study_runs):.0%}); "
         f"about {total:.2g} training FLOPs (estimated), {time}."
     )
+    yield from _evaluation(runs, total / gpu_flops / 3600 >= WORTH_A_GPU)
     if spec.hold_out is not None and not any(held):
         yield f"hold_out matches no run: {spec.hold_out}"
+
+
+def _evaluation(runs: list[PlannedRun], on_gpu: bool) -> Iterator[str]:
+    """What the evaluation of all runs costs, in a sentence; nothing where none is asked for."""
+    costs = [estimated_evaluation(item.run) for item in runs]
+    texts, flops = sum(cost.texts for cost in costs), sum(cost.flops for cost in costs)
+    if not flops:
+        return
+    words = f"The evaluation adds up to {flops:.2g} FLOPs"
+    words += f" and {texts:,} generated texts" if texts else ""
+    if on_gpu:
+        words += ", not in these hours" + (": decoding is bound by memory, not by FLOPs" if texts else "")
+    else:
+        words += f": of that time up to {duration(sum(cost.seconds for cost in costs))}"
+    yield f"{words}."

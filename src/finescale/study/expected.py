@@ -8,11 +8,11 @@ from typing import Any
 
 from finescale.ladder import LADDER, train_flops
 from finescale.spec import ModelSpec, PlannedRun, RunSpec
+from finescale.study.evaluation_cost import FLOPS_PER_SECOND, EvaluationCost, evaluation_cost
 from finescale.tasks.published import known_sizes
 
 TOKENS_PER_EXAMPLE = 82, 38
 """Tokens of an example, and those of its target, where nothing better is known."""
-FLOPS_PER_SECOND = 5e10
 SECONDS_PER_RUN = 1.0
 SECONDS_PER_STEP = 0.03
 """Measured with the nano ladder on one core; for the order of runs and a first guess at the time."""
@@ -37,7 +37,7 @@ class Expected:
         key = id(run.model), id(run.method), id(run.train), int(run.finetune_examples > 0)
         if key not in self._settings:
             self._settings[key] = run, _setting(run)  # the run keeps its parts, and so their ids, alive
-        sized = *key, run.finetune_examples, run.test_examples
+        sized = *key, id(run.evaluation), run.finetune_examples, run.test_examples
         if sized not in self._seconds:
             self._seconds[sized] = estimated_seconds(run)
         shared = self._settings[key][1]
@@ -86,7 +86,13 @@ def estimated_seconds(run: RunSpec) -> float:
         steps = planned_steps(run)
     evaluation = 2.0 * sum(_sizes(run.model) or (10**9,)) * _tokens(run)[0] * evaluated
     compute = (estimated_flops(run) + evaluation) / FLOPS_PER_SECOND
-    return SECONDS_PER_RUN + SECONDS_PER_STEP * steps + compute
+    return SECONDS_PER_RUN + SECONDS_PER_STEP * steps + compute + estimated_evaluation(run).seconds
+
+
+def estimated_evaluation(run: RunSpec) -> EvaluationCost:
+    """What the run's `evaluation` will cost; nothing where the model's size is not known."""
+    sizes = _sizes(run.model)
+    return EvaluationCost() if sizes is None else evaluation_cost(run, sizes, *_tokens(run))
 
 
 def _tokens(run: RunSpec) -> tuple[int, int]:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 FRACTIONS = (
-    "learning_rate", "lora_alpha", "train_flops", "wall_seconds", "generation_seconds", "few_shot_seconds",
-    "zero_shot_seconds", "forgetting_seconds", "tokens_per_second",
+    "learning_rate", "lora_alpha", "train_flops", "wall_seconds", "test_seconds", "generation_seconds",
+    "few_shot_seconds", "zero_shot_seconds", "forgetting_seconds", "tokens_per_second",
 )  # fmt: skip
 
 

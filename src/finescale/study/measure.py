@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from finescale.errors import UsageError
 from finescale.evaluation.decoding import decode
 from finescale.evaluation.loss import evaluate, evaluation_batches, example_losses, packing_agrees
 from finescale.evaluation.metrics import Score, average, mean_loss, score
 from finescale.evaluation.prompting import few_shot_prompts
+from finescale.models.bundled import find_checkpoint
 from finescale.models.tokenizer import MODES
 from finescale.run_spec import RunSpec
 from finescale.study.prepare import Base, encoded_split, task_of
@@ -53,7 +55,7 @@ class Measured:
 
     def fields(self) -> dict[str, object]:
         """Columns of the record, with the time that each part took, and the scores."""
-        took = {f"{part}_seconds": seconds for part, seconds in self.seconds.items() if part != "test"}
+        took = {f"{part}_seconds": seconds for part, seconds in self.seconds.items()}
         return {**self.record, **took, "scores": self.scores}
 
     def add(self, dataset: str, split: str, shots: int, found: Score) -> None:
@@ -112,21 +114,34 @@ def pretraining_loss_before(spec: RunSpec, base: Base) -> float | None:
 
 
 def pretraining_rows(spec: RunSpec, base: Base) -> list[Encoded]:
-    """Rows of the sample of pretraining text, as in causal pretraining.
+    """Rows of the sample of pretraining text (`causal_rows`): the run's own, or the ladder's."""
+    settings = spec.evaluation.forgetting
+    assert settings is not None
+    sample = settings.text or find_checkpoint(spec.model.name, spec.model.pretrain_tokens).sample
+    width = ROW_TOKENS if base.context is None else min(ROW_TOKENS, base.context)
+    return causal_rows(base.tokenizer, read_sample(sample), width - virtual_tokens(spec), settings.rows)
+
+
+def causal_rows(
+    tokenizer: PreTrainedTokenizerBase, documents: Sequence[str], width: int, most: int
+) -> list[Encoded]:
+    """Rows of text as in causal pretraining.
 
     Documents follow one another, each with the end of sequence after it; a row begins with the causal mode
     token of the ladder's tokenizers, with the start token of one that has it, or with nothing.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        documents: The text.
+        width: Tokens of a row; the last incomplete row is left out, unless it is the only one.
+        most: Rows at most.
     """
-    settings = spec.evaluation.forgetting
-    assert settings is not None
-    tokenizer = base.tokenizer
     start = tokenizer.get_vocab().get(MODES["causal"], tokenizer.bos_token_id)
     head = [] if start is None else [start]
-    width = ROW_TOKENS if base.context is None else min(ROW_TOKENS, base.context)
-    width -= len(head) + virtual_tokens(spec)
-    ids = tokenizer(read_sample(settings.text), add_special_tokens=False, verbose=False)["input_ids"]
+    width -= len(head)
+    ids = tokenizer(list(documents), add_special_tokens=False, verbose=False)["input_ids"]
     stream = [token for document in ids for token in (*document, tokenizer.eos_token_id)]
-    starts = range(0, max(1, min(len(stream) // width, settings.rows)) * width, width)
+    starts = range(0, max(1, min(len(stream) // width, most)) * width, width)
     return [Encoded(np.array([*head, *stream[at : at + width]], dtype=np.int32), 1) for at in starts]
 
 

@@ -43,6 +43,7 @@ def prepare_tokenizer(folder: Path, documents: list[str], vocabulary: int, conte
         train_tokenizer(documents, vocabulary, context).save_pretrained(str(aside))
         with suppress(OSError):  # another worker was first; training is deterministic, so theirs is the same
             aside.rename(target)
+        shutil.rmtree(aside, ignore_errors=True)
     return target
 
 

@@ -56,9 +56,18 @@ def resolver(study: StudySpec, contents: bool = True) -> Resolve:
             return spec, {**hashes, **content}
         found = find_checkpoint(model, pretrain_tokens)
         spec = ModelSpec(name=model, pretrain_tokens=found.pretrain_tokens, revision=found.revision)
-        return spec, {"weights": found.weights, "tokenizer": found.tokenizer, **content}
+        hashes = {"weights": found.weights, "tokenizer": found.tokenizer, **content}
+        forgetting = study.evaluation.forgetting
+        if forgetting is not None and forgetting.text is None:
+            hashes["pretraining_text"] = _sample_hash(found.sample)
+        return spec, hashes
 
     return resolve
+
+
+@cache
+def _sample_hash(file: Path) -> str:
+    return sample_hash(read_sample(file))
 
 
 def _evaluation_content(study: StudySpec, contents: bool) -> dict[str, str]:
@@ -85,7 +94,8 @@ def _evaluation_content(study: StudySpec, contents: bool) -> dict[str, str]:
                 remedy="evaluation: {forgetting: {text: sample.txt}}",
                 where="evaluation.forgetting",
             )
-        found["pretraining_text"] = sample_hash(read_sample(text))
+        if text is not None:
+            found["pretraining_text"] = sample_hash(read_sample(text))
     if contents:
         check_metrics(evaluation.metrics)
     for metric in evaluation.metrics:

@@ -13,6 +13,8 @@ from finescale.study.owner import is_gone, is_here
 from finescale.study.store import LEASE_GRACE_SECONDS, Ledger
 
 ORDER = ("done", "running", "pending", "diverged", "failed")
+PARTS = ("test", "generation", "few_shot", "zero_shot", "forgetting")
+"""The parts of a run's evaluation whose time its record has (`NAME_seconds`)."""
 RECENT_RUNS = 1000
 RECENT_SECONDS = 3600.0
 
@@ -28,6 +30,10 @@ _RECENT = """
 SELECT method, cost, seconds, started, ended
 FROM (SELECT * FROM attempts WHERE outcome IN ('done', 'diverged', 'failed') ORDER BY attempt DESC LIMIT ?)
 JOIN runs USING (run) WHERE seconds IS NOT NULL
+"""
+_PARTS = f"""
+SELECT {", ".join(f"sum(json_extract(records.fields, '$.{name}_seconds')) AS {name}" for name in PARTS)}
+FROM records JOIN runs USING (run) WHERE planned
 """
 _ORPHANS = """
 SELECT run, (SELECT min(status) FROM records WHERE records.run = runs.run) AS status, fields
@@ -58,8 +64,8 @@ def study_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
         `study`, `folder`, `runs`, `counts` by status, `groups` (counts by purpose, task, method and model),
         `choices` and `awaited` (methods whose sweep has not chosen yet), `troubles` (what did not end well:
         error, remedy, traceback), `orphans` (finished runs that the study no longer has), `held_out`,
-        `seconds` (measured, of all finished runs), `runs_per_hour`, `seconds_left` (None where nothing is
-        measured), `running` (runs being made now), `complete`.
+        `seconds` (measured, of all finished runs), `evaluation_seconds` (of them, by part), `runs_per_hour`,
+        `seconds_left` (None where nothing is measured), `running` (runs being made now), `complete`.
     """
     now = time.time()
     at_work = [row for row in ledger.leases() if not _stopped(row, now)]
@@ -97,6 +103,7 @@ def study_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
         "orphans": [{**dict(row), "fields": json.loads(row["fields"])} for row in ledger.read(_ORPHANS)],
         "held_out": sum(row["held_out"] for row in rows),
         "seconds": ledger.total_seconds(),
+        "evaluation_seconds": {part: took for part, took in dict(ledger.read(_PARTS)[0]).items() if took},
         "running": len(at_work),
         "runs_per_hour": per_hour,
         "seconds_left": left,

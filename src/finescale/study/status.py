@@ -19,6 +19,14 @@ from finescale.study.state import ORDER, study_state
 from finescale.study.store import Ledger
 
 WATCH_SECONDS = 2.0
+PART_WORDS = {
+    "test": "test losses",
+    "generation": "generation",
+    "few_shot": "few-shot generation",
+    "zero_shot": "zero-shot",
+    "forgetting": "forgetting",
+}
+"""The parts of an evaluation (`state.PARTS`) in words."""
 SHOWN_ORPHANS = 20
 
 
@@ -71,6 +79,7 @@ def shown(state: Mapping[str, Any]) -> Iterator[RenderableType]:
         names = (_text(str(group[name] or "")) for name in ("purpose", "task", "method", "model"))
         table.add_row(*names, *(f"{group[name]:,}" if group.get(name) else "" for name in ORDER))
     yield table
+    yield from _time(state)
     if state["awaited"]:
         yield _text("More runs follow once the sweep has chosen.")
     for choice in state["choices"]:
@@ -94,6 +103,17 @@ def _pace(state: Mapping[str, Any]) -> str:
         at_once = f"{state['running']} at a time" if state["running"] else "one at a time"
         parts.append(f"about {duration(state['seconds_left'])} left, {at_once}")
     return f"; {', '.join(parts)}" if parts else ""
+
+
+def _time(state: Mapping[str, Any]) -> Iterator[Text]:
+    """How long the finished runs took, and of that each part of their evaluation."""
+    parts = [
+        f"{PART_WORDS[name]} {duration(seconds)}"
+        for name, seconds in state["evaluation_seconds"].items()
+        if round(seconds) > 0
+    ]
+    if parts:
+        yield _text(f"finished runs took {duration(state['seconds'])}; of it {', '.join(parts)}")
 
 
 def _reasons(troubles: list[dict[str, Any]]) -> Iterator[Text]:

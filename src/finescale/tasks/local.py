@@ -172,6 +172,8 @@ def _text(path: Path, row: Row, column: str, key: str) -> str:
     where = f"{path}, line {row.line}, {column}"
     if column not in row.values:
         remedy = nearest(column, row.values)
+        if key == "template":
+            remedy = remedy or "a template says {source} and names of columns"
         raise UsageError(
             f"no column {column!r}",
             wanted=f"the column that the study's task.{key} names",

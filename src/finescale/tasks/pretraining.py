@@ -1,30 +1,25 @@
-"""A sample of pretraining text, to measure what finetuning forgets: the bundled one, or one's own file."""
+"""A sample of pretraining text, to measure what finetuning forgets: a ladder's own, or one's own file."""
 
 from __future__ import annotations
 
 import hashlib
-from importlib.resources import files
 from pathlib import Path
 
 from finescale.errors import UsageError
 from finescale.tasks.rows import READERS, read_rows
 
-BUNDLED = Path(str(files("finescale"))) / "data" / "pretraining_sample" / "sample.jsonl"
-"""Text of the ladder's domain that the ladder was not trained on."""
 
-
-def read_sample(file: str | None, where: str = "evaluation.forgetting.text") -> list[str]:
+def read_sample(file: str | Path, where: str = "evaluation.forgetting.text") -> list[str]:
     """The documents of a sample.
 
     Args:
-        file: A .txt file (one document), or a .jsonl, .csv, .tsv or .parquet file with a column `text`; None:
-            the bundled sample.
+        file: A .txt file (one document), or a .jsonl, .csv, .tsv or .parquet file with a column `text`.
         where: Field of the study, for the error.
 
     Raises:
         UsageError: A file that cannot be read, or that has no text.
     """
-    path = BUNDLED if file is None else Path(file)
+    path = Path(file)
     if not path.is_file():
         raise UsageError("no such file", wanted="a file of text", got=str(path), where=where)
     if path.suffix.lower() in READERS:

@@ -149,3 +149,9 @@ def known_sizes(task: str | TaskSpec) -> Sizes | None:
     """The sizes of a published task, without its data."""
     name = task if isinstance(task, str) else task.name
     return PUBLISHED[name].sizes if name in PUBLISHED and on_hub(task) else None
+
+
+def known_sets(task: str | TaskSpec) -> tuple[int, int]:
+    """How many test sets, and zero-shot sets, a task from the hub has, without its data."""
+    stated = PUBLISHED.get(task if isinstance(task, str) else task.name) if known_sizes(task) else None
+    return (len(stated.tests), len(stated.zero_shot)) if isinstance(stated, Translation) else (1, 0)

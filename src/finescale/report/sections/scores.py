@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finescale.advice.wording import factor_name, listed
 from finescale.report.content import Content
-from finescale.report.correlation import NAME
+from finescale.report.correlation import EVERY, NAME
 from finescale.report.evidence import TaskEvidence
 from finescale.report.markup import Html, folded, joined, table, tag
 from finescale.report.score_figures import KINDS, Kind
@@ -29,6 +29,8 @@ def scores(content: Content) -> Html:
     if content.evidence.scores is not None:
         made = named(content, NAME)
         parts += made or [missing("Table 7 needs generation scores at two values of a factor or more.")]
+        every = named(content, EVERY)
+        parts += [folded("Correlations of every score", *every)] if every else []
         parts += [tag("p", words, class_="small") for words in content.evidence.scores.notes]
     return joined(*parts)
 
