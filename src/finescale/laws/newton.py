@@ -60,63 +60,73 @@ def polish(
 
 
 def _polish(problem: Problem, z: Array, steps: int, tolerance: float, smooth: bool) -> Solution:
+    everything, target = problem, problem.delta
     z = np.clip(z, problem.lower, problem.upper)
-    target = problem.delta
-    delta = _first_delta(problem, z) if smooth else np.full((len(z), 1), problem.delta)
+    delta = _first_delta(problem, z) if smooth else np.full((len(z), 1), target)
     problem = replace(problem, delta=delta)
     value, gradient, hessian = derivatives(problem, z)
-    damping = np.zeros(len(z))
-    done = ~_finite(gradient, hessian)
+    damping, left = np.zeros(len(z)), _finite(gradient, hessian)
+    found = Solution(z.copy(), value.copy(), np.zeros(len(z), bool), hessian.copy())
+    deltas, rows = delta.copy(), np.arange(len(z))
     P = problem.model.n_linear
-    for _ in range(steps):
-        active = np.flatnonzero(~done)
-        if not active.size:
+    for number in range(steps + 1):
+        if number == steps or not left.all():  # from here on, all arrays have the rows that are left
+            found.z[rows], found.objective[rows], found.curvature[rows] = z, value, hessian
+            found.converged[rows], deltas[rows] = ~left, delta
+            rows, problem, damping = rows[left], problem.part(left), damping[left]
+            z, value, gradient, hessian = z[left], value[left], gradient[left], hessian[left]
+        if number == steps or not rows.size:
             break
-        here = problem if active.size == len(z) else problem.part(active)
-        bend = hessian[active]
-        step, predicted = _newton_step(here, z[active], gradient[active], bend.copy(), damping[active])
+        delta = problem.delta
+        assert isinstance(delta, np.ndarray)
+        step, predicted = _newton_step(problem, z, gradient, hessian.copy(), damping)
         exponents = np.abs(step[:, P:]).max(axis=1, initial=0.0)
         step *= np.minimum(1.0, 1.0 / np.maximum(exponents, _TINY))[:, None]
-        trial = np.clip(z[active] + step, problem.lower, problem.upper)
-        stage = delta[active, 0] > target
-        enough = np.where(stage, 1e-3, tolerance) * np.maximum(value[active], 1e-30)
+        trial = np.minimum(np.maximum(z + step, problem.lower), problem.upper)
+        stage = delta[:, 0] > target
+        enough = np.where(stage, 1e-3, tolerance) * np.maximum(value, 1e-30)
         small = (predicted <= enough) & (predicted >= 0)
         last = small & ~stage  # no derivatives are needed after these
-        reached, slope = np.empty(active.size), gradient[active]
-        reached[last] = objective(here.part(last), trial[last])
-        if not last.all():
-            on = ~last
-            reached[on], slope[on], bend[on] = derivatives(here.part(on) if last.any() else here, trial[on])
-        better = reached < value[active]
-        failed = np.flatnonzero(~better)
+        reached, slope, bend = _reached(problem, trial, last, hessian)
+        failed = np.flatnonzero(~(reached < value))
         if failed.size:
-            rows, part = active[failed], here.part(failed)
-            trial[failed] = _shortened(part, z[rows], step[failed], value[rows])
-            again = derivatives(part, trial[failed])
-            reached[failed], slope[failed], bend[failed] = again
-            better = reached < value[active]
-        moved, stuck = active[better], active[~better]
-        z[moved], value[moved] = trial[better], reached[better]
-        gradient[moved], hessian[moved] = slope[better], bend[better]
-        damping[moved] = np.where(damping[moved] < 1e-4, 0.0, damping[moved] / 8)
-        damping[stuck] = np.maximum(damping[stuck] * 8, 1e-3)
-        small |= damping[active] > 1e9
-        sharpen = active[small & stage]
-        done[active[small & ~stage]] = True
-        done[moved] |= ~_finite(gradient[moved], hessian[moved])
+            part = problem.part(failed)
+            trial[failed] = _shortened(part, z[failed], step[failed], value[failed])
+            reached[failed], slope[failed], bend[failed] = derivatives(part, trial[failed])
+        better = reached < value
+        z, value = np.where(better[:, None], trial, z), np.where(better, reached, value)
+        gradient = np.where(better[:, None], slope, gradient)
+        hessian = np.where(better[:, None, None], bend, hessian)
+        eased = np.where(damping < 1e-4, 0.0, damping / 8)
+        damping = np.where(better, eased, np.maximum(damping * 8, 1e-3))
+        small |= damping > 1e9
+        left = ~(small & ~stage) & (~better | _finite(gradient, hessian))
+        sharpen = np.flatnonzero(small & stage)
         if sharpen.size:
             delta[sharpen] = np.maximum(target, delta[sharpen] / 4)
             damping[sharpen] = 0.0
-            new = derivatives(problem.part(sharpen), z[sharpen])
-            value[sharpen], gradient[sharpen], hessian[sharpen] = new
-    if (delta > target).any():
-        value = objective(replace(problem, delta=target), z)
-    return Solution(z, value, done, hessian)
+            again = derivatives(problem.part(sharpen), z[sharpen])
+            value[sharpen], gradient[sharpen], hessian[sharpen] = again
+    if (deltas > target).any():
+        found.objective[:] = objective(everything, found.z)
+    return found
 
 
 def _finite(gradient: Array, hessian: Array) -> Array:
     """Where a Newton step can be taken at all, [G]."""
     return np.asarray(np.isfinite(gradient).all(axis=1) & np.isfinite(hessian).all(axis=(1, 2)))
+
+
+def _reached(problem: Problem, z: Array, last: Array, before: Array) -> tuple[Array, Array, Array]:
+    """Objective, gradient and Hessian at z; where the step is the last one [G], the Hessian before it."""
+    if not last.any():
+        return derivatives(problem, z)
+    value, gradient, hessian = np.empty(len(z)), np.zeros_like(z), before.copy()
+    value[last] = objective(problem.part(last), z[last])
+    on = np.flatnonzero(~last)
+    if on.size:
+        value[on], gradient[on], hessian[on] = derivatives(problem.part(on), z[on])
+    return value, gradient, hessian
 
 
 def _shortened(problem: Problem, z: Array, step: Array, value: Array) -> Array:

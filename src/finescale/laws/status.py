@@ -89,18 +89,27 @@ def _several(problem: Problem, solution: Solution) -> Iterator[str]:
 def _direction(made: FittedLaw, put: Assembly) -> Iterator[str]:
     for piece, fitted in zip(put.pieces, put.points, strict=True):
         points = fitted.sample(min(_MOST_POINTS, fitted.height), seed=0)
-        for column in piece.columns.values():
-            size, loss = np.log(points[column].to_numpy()), points["loss"].to_numpy()
-            others = [name for name in piece.columns.values() if name != column]
-            slopes = []
-            for _, part in points.group_by(others) if others else [((), points)]:
-                if part[column].n_unique() > 1:
-                    x = np.log(part[column].to_numpy())
-                    slopes.append(np.polyfit(x - x.mean(), part["loss"].to_numpy(), 1)[0])
-            rises = np.median(slopes) if slopes else 0.0
+        loss = points["loss"].to_numpy()
+        sizes = {column: np.log(points[column].to_numpy()) for column in piece.columns.values()}
+        for column, size in sizes.items():
+            others = [values for name, values in sizes.items() if name != column]
+            slopes = _slopes(size, loss, others)
+            rises = np.median(slopes) if slopes.size else 0.0
             if rises > 1e-9 * loss.mean() / max(float(np.ptp(size)), 1e-9):
                 noun = "more data" if column == DATA_SIZE else f"a larger {column}"
                 yield f"the loss rises with {column}: {noun} does not help in these runs"
+
+
+def _slopes(size: Array, loss: Array, others: list[Array]) -> Array:
+    """The slopes of straight lines through the losses over a size, one for each setting of the others."""
+    group = np.zeros(size.size, dtype=int)
+    if others:
+        group = np.unique(np.stack(others), axis=1, return_inverse=True)[1].ravel()
+    count = np.bincount(group)
+    x = size - (np.bincount(group, size) / count)[group]
+    spread = np.bincount(group, x * x)
+    several = spread > 1e-18 * count
+    return np.bincount(group, x * loss)[several] / spread[several]
 
 
 def _outside(made: FittedLaw) -> Iterator[str]:
