@@ -13,6 +13,10 @@ Figures, by part:
            that commit runs to one ledger at the same time.
   scale    expand_100k_seconds (study to runs with names, costs and columns), store_100k_seconds (into the
            ledger), status_100k_seconds (the whole command), expand_100k_bytes, status_100k_bytes (peaks).
+  fuzz     fuzz_inputs, fuzz_taken, fuzz_tracebacks, fuzz_unnamed, fuzz_peak_bytes: malformed studies, tables
+           and fits; those that are valid all the same; that end in an exception other than a message, in a
+           crash or in an endless wait; whose message does not say where or carries control characters;
+           memory. fuzz_commands, fuzz_command_tracebacks: the same for whole commands, one for 200 inputs.
 """
 
 from __future__ import annotations
@@ -35,6 +39,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "durability"))
 PACKAGES = ("torch", "transformers", "peft", "pydantic")
 PROGRESS = RESULTS / "durability.progress.json"
 KILLS_A_STUDY = 12
+FUZZ_STEP = 1_000
+"""Inputs between two looks at the progress."""
 
 
 class Progress:
@@ -118,10 +124,45 @@ def scale(progress: Progress, count: int) -> dict[str, float]:
     return found[0] | found[1]
 
 
+def fuzz(progress: Progress, count: int) -> dict[str, float]:
+    """Malformed files, judged in the process and, a small share of them, by the command line."""
+    import fuzzing  # noqa: PLC0415
+
+    kept = progress.of("fuzz")
+    for name, least, judged, most in (
+        ("files", FUZZ_STEP, fuzzing.fuzz, count),
+        ("commands", FUZZ_STEP // 200, fuzzing.call, count // 200),
+    ):
+        part: dict[str, Any] = kept.setdefault(name, {"inputs": 0, "ends": {}, "wrong": [], "peak": 0})
+        while part["inputs"] < most:
+            step = min(least, most - part["inputs"])
+            tally = judged(part["inputs"], step)
+            part["ends"] = {
+                end: part["ends"].get(end, 0) + tally.ends[end] for end in (*part["ends"], *tally.ends)
+            }
+            part["wrong"] += tally.wrong
+            part["peak"] = max(part["peak"], tally.peak_bytes)
+            part["inputs"] += step
+            progress.save()
+            print(f"{part['inputs']}/{most} {name}: {part['ends']}", file=sys.stderr, flush=True)
+    ends, commands = kept["files"]["ends"], kept["commands"]["ends"]
+    bad = ("traceback", "hang", "crash")
+    return {
+        "fuzz_inputs": sum(ends.values()),
+        "fuzz_taken": ends.get("taken", 0),
+        "fuzz_tracebacks": sum(ends.get(end, 0) for end in bad),
+        "fuzz_unnamed": ends.get("unnamed", 0) + ends.get("control", 0),
+        "fuzz_peak_bytes": kept["files"]["peak"],
+        "fuzz_commands": sum(commands.values()),
+        "fuzz_command_tracebacks": sum(commands.get(end, 0) for end in (*bad, "control")),
+    }
+
+
 PARTS: dict[str, tuple[Callable[[Progress, int], dict[str, float]], int]] = {
     "kills": (kills, 200),
     "commits": (commits, 10_000),
     "scale": (scale, 100_000),
+    "fuzz": (fuzz, 100_000),
 }
 """What each part does, and how often."""
 

@@ -59,6 +59,12 @@ def test_columns_are_listed_once_in_order():
         "",
         "(" * 400,
         "x" * 3000,
+        "not " * 400 + "held",
+        "held and not (" * 60 + "held" + ")" * 60,
+        "task in ['a', 1]",
+        "task == b'a'",
+        "model_params == 1j",
+        "model_params is None",
     ],
 )
 def test_anything_but_comparisons_is_refused(text):
@@ -74,3 +80,15 @@ def test_unknown_column_names_the_nearest_one():
 def test_text_compared_with_a_number_is_told_in_words():
     with pytest.raises(UsageError, match="cannot be compared"):
         matches(FRAME, "task > 3")
+
+
+def test_numbers_beyond_every_column_are_compared_as_what_they_are():
+    assert matches(FRAME, f"model_params < {10**300}").to_list() == [True, True, True]
+    assert matches(FRAME, "model_params < " + "9" * 1500).to_list() == [True, True, True]
+    assert matches(FRAME, f"model_params > -{2**63}").to_list() == [True, True, True]
+
+
+@pytest.mark.parametrize(("text", "found"), [("max(model_params) > 1e10", True), ("1 == 2", False)])
+def test_a_condition_that_is_the_same_for_all_rows_has_one_answer_a_row(text, found):
+    assert matches(FRAME, text).to_list() == [found] * 3
+    assert matches(FRAME, text, by=["task"]).len() == 3

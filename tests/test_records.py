@@ -1,4 +1,5 @@
 import csv
+import datetime
 import io
 import string
 
@@ -137,3 +138,11 @@ def test_malformed_tables_end_in_words_never_in_a_traceback(tmp_path_factory, he
         assert str(error)  # noqa: PT017
     else:
         assert records.frame["test_loss"].is_finite().all()
+
+
+def test_durations_and_nested_values_in_text_columns_are_shown_as_text():
+    frame = pl.DataFrame({"finetune_examples": [100], "test_loss": [2.5]})
+    for value in ([{"a": 1}], [datetime.timedelta(seconds=3)], [b"x"]):
+        assert read_records(frame.with_columns(method=pl.Series(value))).frame["method"].dtype == pl.String
+    with pytest.raises(UsageError, match=r"row 1, column steps(.|\n)*wanted: a number"):
+        read_records(frame.with_columns(steps=pl.Series([datetime.timedelta(seconds=3)])))

@@ -270,10 +270,21 @@ def test_a_mistake_is_told_where_it_is(old: str, new: str, place: str, wanted: s
         ("a: 'b\n", "not valid YAML"),
         ("\tname: x", "not valid YAML"),
         ("a: \x01", "not valid YAML"),
+        ('a: 1\nb: "x\\x1b[31m"', "line 2: a control character"),
+        ('a: 1\n"\\u202e": 1', "line 2: a control character"),
+        ("a: 1\nb: \x00", "line 2: not valid YAML"),
     ],
 )
 def test_text_that_is_no_study_is_told(text: str, told: str) -> None:
     with pytest.raises(UsageError, match=told.replace("*", r"\*")):
+        parse_study(text)
+
+
+def test_a_study_of_more_runs_than_anybody_makes_is_refused_before_it_is_expanded() -> None:
+    seeds = ", ".join(map(str, range(50_000)))
+    sizes = ", ".join(map(str, range(1, 1000)))
+    text = STUDY.replace("[0, 1]", f"[{seeds}]").replace("full: [128, 256]", f"full: [{sizes}]")
+    with pytest.raises(UsageError, match=r"line 6, grids: (.|\n)*at most 1,000,000 runs in a study, not"):
         parse_study(text)
 
 

@@ -1,5 +1,7 @@
 """The errors that a user can cause: what was wanted, what came, and what to do."""
 
+from finescale.printable import printable
+
 
 class FinescaleError(Exception):
     """A problem to be told in words, without a traceback.
@@ -14,7 +16,7 @@ class FinescaleError(Exception):
     def __init__(
         self, problem: str, *, wanted: str = "", got: str = "", remedy: str = "", where: str = ""
     ) -> None:
-        """Builds the message.
+        """Builds the message; what would do something to a terminal is replaced in it.
 
         Args:
             problem: One sentence: what is wrong.
@@ -30,7 +32,7 @@ class FinescaleError(Exception):
             for label, text in (("wanted", wanted), ("got", got), ("remedy", remedy))
             if text
         ]
-        super().__init__("\n".join(lines))
+        super().__init__(printable("\n".join(lines)))
 
 
 class UsageError(FinescaleError, ValueError):

@@ -8,9 +8,10 @@ expression: nothing is ever evaluated as code.
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finescale.errors import UsageError
 
@@ -27,6 +28,11 @@ _COMPARE: dict[type[ast.cmpop], str] = {
 }
 _WANTED = 'comparisons joined with and/or/not, e.g. "model_params>=1.5e10 or pet_size==max(pet_size)"'
 _LONGEST = 2_000
+_DEEPEST = 50
+"""Levels of brackets, `not` and chains; polars walks an expression recursively, too."""
+_FOUND = "_found"
+_LARGEST = 2**63
+"""Whole numbers from here on are no values of a column; polars has no constants for them."""
 
 
 def columns_of(text: str) -> tuple[str, ...]:
@@ -91,7 +97,8 @@ def matches(frame: pl.DataFrame, text: str, by: Sequence[str] = ()) -> pl.Series
 
     condition = parse_expression(text, frame.columns)
     try:
-        return frame.select(condition.over(by) if by else condition).to_series()
+        # with_columns: a comparison of max(column) with a constant counts for every row, too
+        return frame.with_columns((condition.over(by) if by else condition).alias(_FOUND))[_FOUND]
     except pl.exceptions.PolarsError as error:
         got = str(error).splitlines()[0]
         raise UsageError(
@@ -105,12 +112,28 @@ def _parsed(text: str) -> ast.expr:
             "the expression is too long", wanted=f"at most {_LONGEST} characters", got=str(len(text))
         )
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         where = f'expression "{text}"'
         raise UsageError(
             "not an expression", wanted=_WANTED, got=str(error).split("(")[0], where=where
         ) from None
+    if _depth(tree) > _DEEPEST:
+        raise UsageError(
+            "the expression is nested too deeply",
+            wanted=f"at most {_DEEPEST} levels of brackets, `not` and comparisons",
+            where=f'expression "{text[:80]}..."',
+        )
+    return tree
+
+
+def _depth(tree: ast.AST) -> int:
+    """Levels of a syntax tree, counted without recursion."""
+    depth, level = 0, [tree]
+    while level:
+        depth += 1
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
 
 
 class _Translator:
@@ -150,7 +173,10 @@ class _Translator:
         parts: list[pl.Expr] = []
         for op, right in zip(ops, comparators, strict=True):
             if isinstance(op, ast.In | ast.NotIn) and isinstance(right, ast.List | ast.Tuple | ast.Set):
-                inside = self.operand(left).is_in([self.constant(item) for item in right.elts])
+                values = [self.constant(item) for item in right.elts]
+                if len({isinstance(value, str) for value in values}) > 1:
+                    raise self.refuse(right)  # texts and numbers in one list fit no column
+                inside = self.operand(left).is_in(values)
                 parts.append((~inside if isinstance(op, ast.NotIn) else inside).fill_null(value=False))
             elif type(op) in _COMPARE:
                 a, b = self.operand(left), self.operand(right)
@@ -177,11 +203,21 @@ class _Translator:
     def constant(self, node: ast.expr) -> float | str | bool:
         match node:
             case ast.Constant(value=bool() | int() | float() | str() as value):
-                return value
+                return _fitting(value)
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-                return -value
+                return -_fitting(value)
             case ast.BinOp(left=ast.Constant(value=int() | float() as base), op=ast.Pow(), right=exponent):
                 power = self.constant(exponent)
                 if isinstance(power, int | float) and abs(power) <= 30 and 0 < base <= 1000:
                     return float(base) ** power
         raise self.refuse(node)
+
+
+def _fitting(value: Any) -> Any:
+    """A constant as polars can hold it: whole numbers beyond 64 bits as the nearest fraction, or infinity."""
+    if not isinstance(value, int) or abs(value) < _LARGEST:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

@@ -257,7 +257,10 @@ def _as_text(series: pl.Series) -> pl.Series:
             [None if value is None else str(value) for value in series.to_list()],
             dtype=pl.String,
         )
-    return series.cast(pl.String)
+    try:
+        return series.cast(pl.String)
+    except pl.exceptions.PolarsError:  # a duration, for one
+        return pl.Series(series.name, [None if value is None else str(value) for value in series.to_list()])
 
 
 def _bad_value(

@@ -15,6 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from finescale.study_paths import is_inside, rooted
+
 FINGERPRINT_VERSION = 1
 METHODS = ("full", "lora", "prompt")
 PET_METHODS = ("lora", "prompt")
@@ -32,6 +34,12 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) != len(values):
         raise ValueError("each value once")
     return values
+
+
+def _without_way_up(url: str) -> str:
+    if not is_inside(url.partition("://")[2]):
+        raise ValueError("a folder without `..`")
+    return url
 
 
 def _switched(value: Any) -> Any:
@@ -119,7 +127,14 @@ class ResumeSpec(Strict):
     """Seconds of training between two; they take at most a twentieth of the time. None: not by time."""
     every_steps: Count | None = None
     """Also after so many steps."""
-    url: Annotated[str, Field(pattern=r"^(s3|gs|az|abfs)://\w[\w./-]*$", max_length=1000)] | None = None
+    url: (
+        Annotated[
+            str,
+            Field(pattern=r"^(s3|gs|az|abfs)://\w[\w./-]*$", max_length=1000),
+            AfterValidator(_without_way_up),
+        ]
+        | None
+    ) = None
     """A folder of an object store; each run has its own in it. None: the run's folder in the study's."""
 
 
@@ -203,7 +218,7 @@ class TaskSpec(Strict):
         names = ("data_dir",) if self.dataset else ("train", "dev", "test", "data_dir")
         files = {name: getattr(self, name) for name in names}
         found = {
-            name: str((folder / Path(file).expanduser()).resolve())
+            name: str(rooted(folder, file, f"task.{name}"))
             for name, file in files.items()
             if file is not None
         }
@@ -263,10 +278,13 @@ class EvaluationSpec(Hashed):
         """The settings with files relative to `folder` made absolute; a hub's names stay."""
         changes: dict[str, Any] = {}
         if self.forgetting is not None and self.forgetting.text is not None:
-            text = str((folder / Path(self.forgetting.text).expanduser()).resolve())
+            text = str(rooted(folder, self.forgetting.text, "evaluation.forgetting.text"))
             changes["forgetting"] = self.forgetting.model_copy(update={"text": text})
-        paths = {name: folder / Path(stated).expanduser() for name, stated in self.checkpoints.items()}
-        local = {name: str(path.resolve()) for name, path in paths.items() if path.exists()}
+        paths = {
+            name: rooted(folder, stated, f"evaluation.checkpoints.{name}")
+            for name, stated in self.checkpoints.items()
+        }
+        local = {name: str(path) for name, path in paths.items() if path.exists()}
         return self.model_copy(update={**changes, "checkpoints": {**self.checkpoints, **local}})
 
 

@@ -61,7 +61,12 @@ def load_study(path: str | Path) -> StudySpec | PretrainSpec:
     """
     path = Path(path)
     study = parse_study(_text(path), path.name)
-    return study.rooted(path.parent) if isinstance(study, StudySpec) else study
+    if not isinstance(study, StudySpec):
+        return study
+    try:
+        return study.rooted(path.parent)
+    except UsageError as error:
+        raise located(error, path) from None
 
 
 def parse_study(text: str, name: str = "study.yaml") -> StudySpec | PretrainSpec:
@@ -123,16 +128,20 @@ def located(error: UsageError, path: str | Path) -> UsageError:
 
 
 def _text(path: Path) -> str:
-    if path.is_dir():
-        inside = sorted(item.name for item in path.iterdir() if item.suffix in (".yaml", ".yml"))
-        remedy = f"name a file in it: {', '.join(inside[:5])}" if inside else ""
-        raise UsageError("a folder, not a file", wanted="a study file (YAML)", remedy=remedy, where=str(path))
-    if not path.exists():
-        beside = path.parent.iterdir() if path.parent.is_dir() else iter(())
-        names = sorted(item.name for item in beside if item.suffix in (".yaml", ".yml"))
-        remedy = nearest(path.name, names) or (f"there is: {', '.join(names[:5])}" if names else "")
-        raise UsageError("no such file", wanted="a study file (YAML)", remedy=remedy, where=str(path))
     try:
+        if path.is_dir():
+            inside = sorted(item.name for item in path.iterdir() if item.suffix in (".yaml", ".yml"))
+            remedy = f"name a file in it: {', '.join(inside[:5])}" if inside else ""
+            raise UsageError(
+                "a folder, not a file", wanted="a study file (YAML)", remedy=remedy, where=str(path)
+            )
+        if not path.exists():
+            beside = path.parent.iterdir() if path.parent.is_dir() else iter(())
+            names = sorted(item.name for item in beside if item.suffix in (".yaml", ".yml"))
+            remedy = nearest(path.name, names) or (f"there is: {', '.join(names[:5])}" if names else "")
+            raise UsageError("no such file", wanted="a study file (YAML)", remedy=remedy, where=str(path))
+        if not path.is_file():
+            raise UsageError("not a regular file", wanted="a study file (YAML)", where=str(path))
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UsageError(
@@ -196,7 +205,8 @@ def _place(root: Node, location: tuple[Any, ...]) -> tuple[Node, int, str]:
             node = node.items[part]
         elif not (last and node.kind == "mapping" and not str(part).startswith("(")):
             continue
-        field += f"[{part}]" if isinstance(part, int) else f".{str(part)[:80]}" if field else str(part)[:80]
+        key = str(part)[:80] if str(part).strip() else repr(part)
+        field += f"[{part}]" if isinstance(part, int) else f".{key}" if field else key
     return node, line, field
 
 

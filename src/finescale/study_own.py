@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from finescale.run_spec import METHODS, Count, MethodSpec, Strict
+from finescale.study_paths import is_inside, rooted
 
 PROMPTS = ("PrefixTuningConfig", "PromptEncoderConfig", "PromptTuningConfig")
 """PEFT configurations whose PET size is `num_virtual_tokens`; that of the others is `r`."""
@@ -71,12 +72,20 @@ class OwnModel(Strict):
         """Whether `from` means a folder, not a name on the hub."""
         return self.source.startswith((".", "/", "~")) or Path(self.source).is_dir()
 
-    def rooted(self, folder: Path) -> OwnModel:
-        """The model with a folder relative to `folder` made absolute; a name on the hub stays."""
-        path = folder.absolute() / Path(self.source).expanduser()
+    def rooted(self, folder: Path, where: str = "from") -> OwnModel:
+        """The model with a folder relative to `folder` made absolute; a name on the hub stays.
+
+        Args:
+            folder: The study file's folder.
+            where: The field, for the error.
+
+        Raises:
+            UsageError: Neither a folder nor the hub's could have such a name.
+        """
+        path = rooted(folder, self.source, where)
         if not (path.is_dir() or self.is_folder):
             return self
-        return self.model_copy(update={"source": str(path.resolve())})
+        return self.model_copy(update={"source": str(path)})
 
     @model_validator(mode="after")
     def _is_complete(self) -> OwnModel:
@@ -88,6 +97,13 @@ class OwnModel(Strict):
             raise FieldError("with `revision` also `pretrain_tokens`", "revision")
         if len({*stated, self.pretrain_tokens}) < len(stated) + 1:
             raise FieldError("a number of tokens of its own for each checkpoint", "revisions")
+        for name in self.revisions:
+            if not (name and is_inside(name)):
+                raise FieldError(
+                    "a revision, or a folder inside `from`: no `..`, no absolute path", "revisions", name
+                )
+        if self.revision is not None and not is_inside(self.revision):
+            raise FieldError("a revision, or a folder inside `from`: no `..`, no absolute path", "revision")
         if (self.params is None) != (self.nonembedding_params is None):
             missing = "params" if self.params is None else "nonembedding_params"
             raise FieldError("both params and nonembedding_params, or neither", missing)

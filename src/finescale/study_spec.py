@@ -26,6 +26,8 @@ from finescale.run_spec import (
 from finescale.study_own import FieldError, OwnMethod, OwnModel, UnknownKey
 from finescale.study_resources import Resources, Retries, broken
 
+MAX_RUNS = 1_000_000
+"""A few lists in a small file may ask for any number; the ledger was tried with a tenth of this."""
 Value = TypeVar("Value")
 Model = Annotated[str, Field(min_length=1, max_length=200)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -310,7 +312,9 @@ class StudySpec(Strict):
         changes: dict[str, Any] = {}
         if isinstance(self.task, TaskSpec):
             changes["task"] = self.task.rooted(folder)
-        changes["models"] = {name: model.rooted(folder) for name, model in self.models.items()}
+        changes["models"] = {
+            name: model.rooted(folder, f"models.{name}.from") for name, model in self.models.items()
+        }
         changes["evaluation"] = self.evaluation.rooted(folder)
         return self.model_copy(update=changes)
 
@@ -400,6 +404,9 @@ class StudySpec(Strict):
     def _something_to_run(self) -> StudySpec:
         if not self.methods():
             raise FieldError("data sizes for at least one method in grids[].finetune_examples", "grids")
+        asked = sum(self._asked(star, method) for star in self.grids for method in self.methods())
+        if asked > MAX_RUNS:
+            raise FieldError(f"at most {MAX_RUNS:,} runs in a study, not {asked:,}", "grids")
         for method in self.methods():
             stated = len(self.candidates(method))
             if stated == 0:
@@ -415,6 +422,12 @@ class StudySpec(Strict):
                     method,
                 )
         return self
+
+    def _asked(self, star: ModelStar | PretrainStar | PetStar, method: str) -> int:
+        """How many runs a star asks for with a method, equal ones counted again."""
+        values = (star.values.of(method) or ()) if isinstance(star, PetStar) else star.values
+        seeds = star.seeds if star.seeds is not None else self.seeds
+        return len(values) * len(star.finetune_examples.of(method) or ()) * len(seeds)
 
     @model_validator(mode="after")
     def _evaluation_has_metrics(self) -> StudySpec:

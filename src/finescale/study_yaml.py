@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from finescale.errors import UsageError
+from finescale.printable import UNPRINTABLE
 
 MAX_DEPTH = 20
 MAX_VALUES = 200_000
@@ -76,9 +77,11 @@ def read_yaml(text: str, name: str) -> Node | None:
             remedy="check indentation, quotes and brackets on this line and the one before",
             where=where,
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
         got = (str(error).splitlines() or [""])[0]
-        raise UsageError("not valid YAML", wanted="printable text", got=got, where=name) from None
+        before = text.encode(errors="replace")[: getattr(error, "position", 0)]
+        where = f"{name}, line {before.count(10) + 1}"
+        raise UsageError("not valid YAML", wanted="printable text", got=got, where=where) from None
 
 
 class _Reader:
@@ -142,13 +145,27 @@ class _Reader:
             for item in self.until(yaml.SequenceEndEvent):
                 node.items[len(node.items)] = self.node(item, depth + 1)
             return node
-        return Node(line, value=_scalar(event.value) if event.style in (None, "") else event.value)
+        text = self.text(event)
+        return Node(line, value=_scalar(text) if event.style in (None, "") else text)
+
+    def text(self, event: Any) -> str:
+        """A scalar's text; what would do something to a terminal has no place in a study."""
+        found = UNPRINTABLE.search(event.value)
+        if found is not None:
+            raise self.error(
+                "a control character",
+                event,
+                wanted="printable text",
+                got=f"U+{ord(found[0]):04X} in {event.value[:80]!r}",
+                remedy="remove it",
+            )
+        return event.value
 
     def mapping(self, node: Node, depth: int) -> Node:
         for event in self.until(yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 raise self.error("a key that is no single word", event, wanted="`key: value`")
-            key = event.value
+            key = self.text(event)
             if key in node.items:
                 raise self.error(
                     f"key {key[:80]!r} is there twice",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,17 @@ from typing import Any
 import polars as pl
 
 from finescale.errors import UsageError
+from finescale.printable import FOR_POLARS, INSTEAD, printable
+from finescale.study_paths import exists
 
+MAX_BYTES = 1_000_000_000
+MAX_CELLS = 200_000_000
+"""A million runs with every column are a quarter of it; a small Parquet file may unfold to any number."""
 _READERS = ("csv", "tsv", "txt", "parquet", "jsonl", "ndjson")
 
 
 def read_table(source: str | Path | Any) -> tuple[pl.DataFrame, str, int]:
-    """Reads a table as it is; CSV cells stay text.
+    """Reads a table as it is; CSV cells stay text. Control characters in texts are replaced.
 
     Args:
         source: A file, or any frame that narwhals knows (polars, pandas, pyarrow, ..., eager or lazy).
@@ -24,36 +30,106 @@ def read_table(source: str | Path | Any) -> tuple[pl.DataFrame, str, int]:
         The table, its name for messages, and the number of its first row (2 in a CSV file, after the header).
 
     Raises:
-        UsageError: The file is missing, damaged, empty or of an unknown kind; the object is no table.
+        UsageError: The file is missing, damaged, empty, too large or of an unknown kind; the object is no
+            table.
     """
     if not isinstance(source, str | Path):
-        return _from_frame(source), "the given frame", 1
+        return _printable(_from_frame(source), "the given frame"), "the given frame", 1
     path = Path(source)
     suffix = path.suffix.lower().lstrip(".")
     name = path.name
-    if not path.exists():
+    if not exists(source):
         raise UsageError("no such file", wanted="a table of runs", remedy="check the path", where=str(path))
     if path.is_dir():
         raise UsageError(
             "a folder, not a file", wanted="a table of runs, e.g. records.parquet", where=str(path)
         )
+    if not path.is_file():
+        raise UsageError("not a regular file", wanted="a table of runs", where=str(path))
     if suffix not in _READERS:
         kinds = ", ".join("." + reader for reader in _READERS)
         raise UsageError(
             "unknown kind of file", wanted=f"one of {kinds}", got=path.suffix or "no suffix", where=name
         )
     try:
+        _refuse_large(path.stat().st_size, MAX_BYTES, "bytes", name)
         if suffix == "parquet":
-            return pl.read_parquet(path), name, 1
+            return _printable(_read_parquet(path), name), name, 1
         if suffix in ("jsonl", "ndjson"):
-            return pl.read_ndjson(path, infer_schema_length=None), name, 1
-        return _read_delimited(path), name, 2
+            return _printable(_read_json_lines(path), name), name, 1
+        return _printable(_read_delimited(path), name), name, 2
     except UsageError:
         raise
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+    except (*_UNREADABLE, OSError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(
             "the file cannot be read as a table", wanted=f"a valid .{suffix} file", got=first, where=name
+        ) from None
+
+
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, MemoryError)
+
+
+def _refuse_large(size: int, most: int, what: str, name: str) -> None:
+    if size > most:
+        raise UsageError(
+            "too large for a table of runs", wanted=f"at most {most:,} {what}", got=f"{size:,}", where=name
+        )
+
+
+def _printable(table: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The table without characters that do something to a terminal, in its texts and its header."""
+    names = [printable(column) for column in table.columns]
+    twice = next((column for column in names if names.count(column) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two columns are called `{twice}`", wanted="different names", where=name)
+    return table.rename(dict(zip(table.columns, names, strict=True))).with_columns(
+        pl.col(pl.String).str.replace_all(FOR_POLARS, INSTEAD)
+    )
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    """Reads what the file's own counts say to be of a size that can be read."""
+    lazy = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+    width = len(lazy.collect_schema())
+    rows = int(lazy.select(pl.len()).collect().item())
+    _refuse_large(rows * width, MAX_CELLS, "cells", path.name)
+    return lazy.collect()
+
+
+def _read_json_lines(path: Path) -> pl.DataFrame:
+    raw = path.read_bytes()
+    text = _utf8(raw, path.name)
+    if not text.strip():
+        raise UsageError("the file is empty", wanted="a JSON object for each run", where=path.name)
+    try:
+        return pl.read_ndjson(text.encode(), infer_schema_length=None)
+    except _UNREADABLE:
+        for row, line in enumerate(text.split("\n"), start=1):
+            _refuse_no_object(line, f"{path.name}, row {row}")
+        raise
+
+
+def _refuse_no_object(line: str, where: str) -> None:
+    if not line.strip():
+        return
+    try:
+        found, got = json.loads(line), line
+    except (ValueError, RecursionError) as error:
+        found, got = None, f"{error}: {line}"
+    if not isinstance(found, dict):
+        wanted = 'one object a line, e.g. {"method": "lora", "test_loss": 2.5}'
+        raise UsageError("not a line of JSON", wanted=wanted, got=got[:120], where=where)
+
+
+def _utf8(raw: bytes, name: str) -> str:
+    """The text, without a byte order mark."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise UsageError(
+            "text that is not UTF-8", wanted="UTF-8", remedy="save it as UTF-8", where=f"{name}, row {line}"
         ) from None
 
 
@@ -86,16 +162,7 @@ def _read_delimited(path: Path) -> pl.DataFrame:
         )
     header = raw[: raw.find(b"\n")] if b"\n" in raw else raw
     separator = max((",", "\t", ";"), key=lambda mark: header.count(mark.encode()))
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise UsageError(
-            "text that is not UTF-8",
-            wanted="UTF-8",
-            remedy="save it as UTF-8",
-            where=f"{path.name}, row {line}",
-        ) from None
+    _utf8(raw, path.name)
     try:
         names = next(csv.reader([header.decode("utf-8-sig").rstrip("\r")], delimiter=separator), [])
     except csv.Error as error:

@@ -152,3 +152,20 @@ def test_sharded_weights_are_hashed_and_a_missing_shard_is_told(tmp_path):
 def test_what_is_no_causal_language_model_of_transformers_is_told(tmp_path, config, words):
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert words in told(sizes_of_folder, tmp_path)
+
+
+@pytest.mark.parametrize("named", ["../outside.safetensors", "/etc/passwd", "", None])
+def test_an_index_of_weights_names_files_beside_it(named, tmp_path):
+    text = {"weight_map": {"w": named}} if named is not None else {"weights": {}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(text))
+    (tmp_path.parent / "outside.safetensors").touch()
+    with pytest.raises(UsageError, match=r"models.m.from: .*index.json: an index of weights"):
+        weights_hash(tmp_path, "models.m.from")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, "\xff"])
+def test_a_damaged_index_or_configuration_is_told(text, tmp_path):
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(UsageError, match=r"models.m.from: .*config.json: config.json cannot be read"):
+        weights_hash(tmp_path, "models.m.from")

@@ -67,5 +67,17 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
     ]
 
 
+def test_names_and_errors_move_no_cursor() -> None:
+    out = io.StringIO()
+    hostile = Entry("a", "study", False, False, 1.0, {"method": "full", "model": "\x1b[2Jm"}, {})
+    with Shown(Console(file=out, width=200), workers=1) as shown:
+        shown.plan([hostile], {}, {}, [])
+        shown.broken(hostile, "\x1b]0;title\x07", 1)
+        shown.finished(hostile, {"status": "failed", "error": "\x9b31m"}, 1.0)
+        shown.finished(hostile, {"status": "done", "test_loss": 1.0}, 1.0)
+    assert not {"\x1b", "\x07", "\x9b"} & set(out.getvalue())
+    assert out.getvalue().count("\ufffd[2Jm") == 3
+
+
 def test_durations_read_as_clocks() -> None:
     assert duration(3725.4) == "1:02:05"

@@ -29,6 +29,12 @@ def test_an_unknown_task_names_the_nearest():
     assert "did you mean 'mini-en-de'?" in str(error.value)
 
 
+@pytest.mark.parametrize("name", [".nan", "a b", "../up", "x" * 100])
+def test_a_name_that_no_task_can_have_is_unknown(name):
+    with pytest.raises(UsageError, match=r"^task: unknown task"):
+        open_task(name)
+
+
 def test_too_much_data_is_refused_with_what_there_is():
     with pytest.raises(UsageError, match="at most 26,022 finetuning examples") as error:
         open_task("mini-en-de").check_sizes(30_000, 500, "grids[0].finetune_examples.full")

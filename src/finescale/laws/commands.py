@@ -16,7 +16,9 @@ from rich.console import Console
 from finescale.errors import DataError, UsageError
 from finescale.laws.display import backtest_cells, comparison_cells, law_cells, prediction_cells
 from finescale.laws.fitted import Fits, FittedLaw, Prediction
+from finescale.printable import printable
 from finescale.records import Records, read_records
+from finescale.tables import MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -190,10 +192,22 @@ def _number(text: str, where: str) -> float:
 
 def _read_fits(path: Path) -> Fits:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            wanted, got = f"at most {MAX_BYTES:,} bytes", f"{size:,}"
+            raise UsageError("too large for fitted laws", wanted=wanted, got=got, where=str(path))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        where = f"{path}, line {error.lineno}"
+        raise UsageError("cannot be read as JSON", got=error.msg, where=where) from None
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError("cannot be read as JSON", got=str(error), where=str(path)) from None
-    return Fits.from_dict(data)
+    try:
+        return Fits.from_dict(data)
+    except UsageError as error:
+        where = f"{path}, {error.where}" if error.where else str(path)
+        words = {"wanted": error.wanted, "got": error.got, "remedy": error.remedy}
+        raise UsageError(error.problem, **words, where=where) from None
 
 
 def _needs(law: FittedLaw) -> str:
@@ -236,7 +250,7 @@ def _console() -> Console:
 
 def _say(console: Console, notes: Sequence[str]) -> None:
     for note in notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(f"note: {note}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _say_status(

@@ -375,9 +375,11 @@ class Fits:
             raise UsageError(
                 "not a table of fits", wanted='what `finescale fit --json` wrote: {"fits": [...]}'
             )
-        return cls(
-            tuple(FittedLaw.from_dict(item, laws) for item in data["fits"]), tuple(data.get("notes", ()))
-        )
+        from finescale.laws.serial import law_from_dict  # noqa: PLC0415 - it knows this class
+
+        read = tuple(law_from_dict(item, laws, f"fits[{index}]") for index, item in enumerate(data["fits"]))
+        notes = data.get("notes", ())
+        return cls(read, tuple(map(str, notes)) if isinstance(notes, list | tuple) else ())
 
 
 __all__ = ["DATA_SIZE", "Fits", "FittedLaw", "Parameter", "Prediction"]

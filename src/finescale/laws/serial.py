@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveFloat,
+    ValidationError,
+    field_validator,
+)
 
 from finescale.errors import UsageError
 from finescale.laws.fitted import SCHEMA, FittedLaw, Parameter
 from finescale.laws.formulas import Law, named
+from finescale.printable import printable
 
 
 def law_to_dict(law: FittedLaw) -> dict[str, Any]:
@@ -42,44 +52,131 @@ def law_to_dict(law: FittedLaw) -> dict[str, Any]:
     }
 
 
-def law_from_dict(data: Mapping[str, Any], laws: Sequence[Law] = ()) -> FittedLaw:
-    """See ``FittedLaw.from_dict``."""
-    if data.get("schema", SCHEMA) != SCHEMA:
-        raise UsageError("a fit of another schema", wanted=str(SCHEMA), got=str(data.get("schema")))
-    own = {law.name: law for law in laws}
+class _Plain(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class _Interval(_Plain):
+    value: FiniteFloat
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+
+
+class _Stored(_Plain):
+    """What the Fit JSON of a law holds."""
+
+    by: dict[str, Any]
+    factors: list[str]
+    law: str
+    base: dict[str, Any]
+    parameters: dict[str, _Interval]
+    draws: dict[str, list[FiniteFloat]]
+    run_deviation: list[FiniteFloat]
+    objective: FiniteFloat | None
+    n_fitted: int
+    n_held_out: int
+    delta_e: FiniteFloat | None
+    delta_h: FiniteFloat | None
+    status: list[str]
+    columns: Annotated[dict[str, dict[str, str]], Field(min_length=1)]
+    ranges: dict[str, Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]]
+    residual: Literal["raw", "log"]
+    huber_delta: PositiveFloat | Literal["inf"]
+    loss: str
+    level: Annotated[float, Field(gt=0, lt=1)]
+    shared: list[str]
+
+    @field_validator("by", "base")
+    @classmethod
+    def _single_values(cls, named: dict[str, Any]) -> dict[str, Any]:
+        if not all(isinstance(value, str | int | float | None) for value in named.values()):
+            raise ValueError("a number or text for each name")
+        return named
+
+
+def law_from_dict(data: Any, laws: Sequence[Law] = (), where: str = "") -> FittedLaw:
+    """See ``FittedLaw.from_dict``; ``where`` is the law's place in a file, for the error."""
+    prefix = f"{where}." if where else ""
+    if isinstance(data, Mapping) and data.get("schema", SCHEMA) != SCHEMA:
+        got = str(data.get("schema"))[:80]
+        raise UsageError("a fit of another schema", wanted=str(SCHEMA), got=got, where=f"{prefix}schema")
     try:
-        factors = tuple(data["factors"])
-        formula = own.get(data["law"]) or named(data["law"], factors)
-        return FittedLaw(
-            by=data["by"],
-            factors=factors,
-            law=data["law"],
-            base=data["base"],
-            parameters={
-                name: Parameter(p["value"], _number(p["low"]), _number(p["high"]))
-                for name, p in data["parameters"].items()
-            },
-            draws={name: np.array(draw, dtype=float) for name, draw in data["draws"].items()},
-            run_deviation=np.array(data["run_deviation"], dtype=float),
-            objective=_number(data["objective"]),
-            n_fitted=data["n_fitted"],
-            n_held_out=data["n_held_out"],
-            delta_e=_number(data["delta_e"]),
-            delta_h=_number(data["delta_h"]),
-            status=tuple(data["status"]),
-            columns=data["columns"],
-            ranges={name: (limits[0], limits[1]) for name, limits in data["ranges"].items()},
-            residual=data["residual"],
-            huber_delta=float(data["huber_delta"]),
-            loss=data["loss"],
-            level=data["level"],
-            shared=tuple(data["shared"]),
-            formula=formula,
-        )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError("not a fit", wanted="what `finescale fit --json` wrote", got=repr(error)) from None
+        stored = _Stored.model_validate(_shown(data))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in problem["loc"])[:200]
+        raise UsageError(
+            "not a fit",
+            wanted="what `finescale fit --json` wrote",
+            got=problem["msg"],
+            where=(prefix + field).rstrip("."),
+        ) from None
+    own = {law.name: law for law in laws}
+    factors = tuple(stored.factors)
+    formula = own.get(stored.law) or named(stored.law, factors)
+    _check_names(stored, formula, prefix)
+    return FittedLaw(
+        by=stored.by,
+        factors=factors,
+        law=stored.law,
+        base=stored.base,
+        parameters={
+            name: Parameter(p.value, _number(p.low), _number(p.high)) for name, p in stored.parameters.items()
+        },
+        draws={name: np.array(draw, dtype=float) for name, draw in stored.draws.items()},
+        run_deviation=np.array(stored.run_deviation, dtype=float),
+        objective=_number(stored.objective),
+        n_fitted=stored.n_fitted,
+        n_held_out=stored.n_held_out,
+        delta_e=_number(stored.delta_e),
+        delta_h=_number(stored.delta_h),
+        status=tuple(stored.status),
+        columns=stored.columns,
+        ranges={name: (low, high) for name, (low, high) in stored.ranges.items()},
+        residual=stored.residual,
+        huber_delta=float(stored.huber_delta),
+        loss=stored.loss,
+        level=stored.level,
+        shared=tuple(stored.shared),
+        formula=formula,
+    )
+
+
+def _check_names(stored: _Stored, formula: Law, prefix: str) -> None:
+    """Refuses variables, parameters and draws that do not belong to the law."""
+    for factor, columns in stored.columns.items():
+        if set(columns) != set(formula.variables):
+            raise UsageError(
+                f"other variables than those of the law `{formula.name}`",
+                wanted=", ".join(formula.variables),
+                got=", ".join(columns) or "none",
+                where=f"{prefix}columns.{factor}",
+            )
+        for name in formula.parameters:
+            if not {name, f"{name}.{factor}"} & stored.parameters.keys():
+                raise UsageError(
+                    f"the law `{formula.name}` without its parameter {name}",
+                    wanted=", ".join(formula.parameters),
+                    got=", ".join(stored.parameters) or "none",
+                    where=f"{prefix}parameters",
+                )
+    for name, draw in stored.draws.items():
+        if len(draw) != len(stored.run_deviation) or stored.draws.keys() != stored.parameters.keys():
+            raise UsageError(
+                "draws that do not belong together",
+                wanted=f"{len(stored.run_deviation)} draws of each parameter, as in run_deviation",
+                got=f"{len(draw)} of {name}",
+                where=f"{prefix}draws",
+            )
+
+
+def _shown(value: Any) -> Any:
+    """Plain data with every text safe to show."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {_shown(key): _shown(item) for key, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list) else value
 
 
 def _null(value: float) -> float | None:
@@ -87,4 +184,4 @@ def _null(value: float) -> float | None:
 
 
 def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+    return float("nan") if value is None else value

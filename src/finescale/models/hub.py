@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from finescale.errors import UsageError
 from finescale.spec import ModelSpec
@@ -22,6 +23,8 @@ TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt", "tokenizer.model", "spiece.model",
 )  # fmt: skip
+LARGEST_JSON = 100_000_000
+"""Bytes of a model's configuration or index of weights."""
 BOOKKEEPING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
 """Keys of a model's configuration that change nothing that it computes."""
 
@@ -112,11 +115,7 @@ def weights_hash(folder: Path, where: str = "") -> str:
     Raises:
         UsageError: No weights in safetensors (pickle is never opened).
     """
-    if (folder / INDEX).is_file():
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        names = sorted(set(index["weight_map"].values()))
-    else:
-        names = [WEIGHTS]
+    names = _shards(folder / INDEX, where) if (folder / INDEX).is_file() else [WEIGHTS]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         there = sorted(item.name for item in folder.iterdir() if item.suffix in (*PICKLES, ".safetensors"))
@@ -129,9 +128,45 @@ def weights_hash(folder: Path, where: str = "") -> str:
             ".save_pretrained(FOLDER), and give FOLDER",
             where=where,
         )
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json", where)
     kept = {key: value for key, value in config.items() if key not in BOOKKEEPING}
     return _digest([json.dumps(kept, sort_keys=True), *(_file_hash(folder / name) for name in names)])
+
+
+def _shards(index: Path, where: str) -> list[str]:
+    """The weight files that an index names, all of them beside it."""
+    named = read_json(index, where).get("weight_map")
+    names = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
+    for name in names or [""]:
+        if Path(name).name != name or not name:
+            raise UsageError(
+                "an index of weights that names no files beside it",
+                wanted='{"weight_map": {TENSOR: FILE, ...}}, each file in the same folder',
+                got=repr(name or named)[:120],
+                where=f"{where}: {index}",
+            )
+    return names
+
+
+def read_json(path: Path, where: str = "") -> dict[str, Any]:
+    """A JSON file of a model that is an object.
+
+    Raises:
+        UsageError: It is damaged, too large, or something else.
+    """
+    problem = "not a JSON object"
+    try:
+        if path.stat().st_size <= LARGEST_JSON:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+        else:
+            problem = f"more than {LARGEST_JSON:,} bytes"
+    except (OSError, ValueError, RecursionError) as error:
+        problem = str(error)
+    raise UsageError(
+        f"{path.name} cannot be read", wanted="a JSON object", got=problem, where=f"{where}: {path}"
+    )
 
 
 def tokenizer_hash(folder: Path, where: str = "") -> str:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from finescale.errors import UsageError
+from finescale.printable import printable
 from finescale.spec import PretrainSpec, StudySpec
 from finescale.study.backends import check, open_executor
 from finescale.study.dry_run import GPU_FLOPS, shown
@@ -24,6 +25,8 @@ from finescale.study_file import load_study, located
 
 RESULTS = Path("results")
 TRAINING_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
+WRITTEN = ("runs", "tokens", "report")
+"""Folders inside the study's that are written to."""
 INTERRUPTED = 130
 
 
@@ -219,6 +222,7 @@ def _make_folder(folder: Path, name: str, study_file: Path) -> None:
         if ledger_file.exists():
             with Ledger(ledger_file) as ledger:
                 ledger.belongs_to(name)
+        _refuse_links(folder)
         copy = folder / "study.yaml"
         if not (copy.exists() and copy.samefile(study_file)):
             aside = folder / f".study.yaml.{os.getpid()}"
@@ -232,6 +236,23 @@ def _make_folder(folder: Path, name: str, study_file: Path) -> None:
             remedy="give another one with --out",
             where=str(folder),
         ) from None
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuses links inside the study's folder that would take what runs write out of it."""
+    inside = [folder / name for name in WRITTEN]
+    runs = folder / "runs"
+    if runs.is_dir():
+        inside += [Path(entry.path) for entry in os.scandir(runs) if entry.is_symlink()]
+    for path in inside:
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(
+                "a link out of the study's folder",
+                wanted="a folder of its own, or none",
+                got=f"a link to {path.resolve()}",
+                remedy="remove the link; to write elsewhere move the whole folder, and name it with --out",
+                where=str(path),
+            )
 
 
 @contextmanager
@@ -255,5 +276,5 @@ def _console() -> Console:
 
 
 def _say(console: Console, text: str, style: str | None = None) -> None:
-    """Prints prose as it is: no markup in names, no line breaks where the output is piped."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    """Prints prose as it is: no markup or control characters in names, no line breaks where it is piped."""
+    console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)

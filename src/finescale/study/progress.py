@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from finescale.printable import printable
 from finescale.study.store import Entry
 
 LINE_SECONDS = 5.0
@@ -240,7 +241,7 @@ class Shown:
         self._costs.done(entry, str(record["status"]), seconds)
         if record["status"] != "done":
             self._console.print(
-                f"{record['status']}: {title(entry)}: {record.get('error')}",
+                printable(f"{record['status']}: {title(entry)}: {record.get('error')}"),
                 style="red",
                 markup=False,
                 soft_wrap=True,
@@ -250,7 +251,7 @@ class Shown:
             loss = record.get("test_loss")
             shown = f"test loss {loss:.4f}, " if isinstance(loss, float) else ""
             self._console.print(
-                f"{self._words()}; {title(entry)}: {shown}{seconds:.1f} s",
+                printable(f"{self._words()}; {title(entry)}: {shown}{seconds:.1f} s"),
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
@@ -261,7 +262,7 @@ class Shown:
         """Tells that a run will be tried again."""
         self._costs.broken(entry)
         self._console.print(
-            f"attempt {attempts} broke, will try again: {title(entry)}: {error}",
+            printable(f"attempt {attempts} broke, will try again: {title(entry)}: {error}"),
             style="yellow",
             markup=False,
             soft_wrap=True,

@@ -19,6 +19,7 @@ from finescale.models.bundled import checkpoints, find_checkpoint
 from finescale.models.hub import find_own
 from finescale.spec import ModelSpec, PretrainRunSpec, PretrainSpec, Resolve, StudySpec, unknown
 from finescale.study_own import OwnModel
+from finescale.study_paths import exists
 from finescale.study_spec import ModelStar, PretrainStar
 from finescale.tasks.catalog import open_task
 from finescale.tasks.pretraining import read_sample, sample_hash
@@ -157,7 +158,7 @@ def _check_models(study: StudySpec) -> None:
 def _check_model(study: StudySpec, name: str, pretrain_tokens: int | str, where: str) -> None:
     if name in study.models:
         _tokens(name, study.models[name], pretrain_tokens, where)
-    elif name not in checkpoints() and ("/" in name or Path(name).exists()):
+    elif name not in checkpoints() and ("/" in name or exists(name)):
         short = re.sub(r"[^A-Za-z0-9._-]", "-", Path(name).name) or "mine"
         raise UsageError(
             f"{name!r} is no name of a model",

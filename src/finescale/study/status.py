@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from finescale.errors import UsageError
+from finescale.printable import printable
 from finescale.study.progress import duration
 from finescale.study.state import ORDER, study_state
 from finescale.study.store import Ledger
@@ -148,7 +149,7 @@ def _named(run: Mapping[str, Any]) -> str:
 
 def _text(words: str, style: str = "") -> Text:
     """Text that is shown as it is: no markup, and nothing that moves a terminal's cursor or colours."""
-    return Text("".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in words), style)
+    return Text(printable(words), style)
 
 
 def _print(console: Console, parts: Iterator[RenderableType] | list[Text]) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from finescale.errors import UsageError
 from finescale.spec import TaskSpec, unknown
 from finescale.tasks.local import local_task
@@ -32,22 +34,28 @@ def open_task(task: str | TaskSpec) -> Task:
     Raises:
         UsageError: No such task, or data that cannot be found or used.
     """
-    spec = TaskSpec(name=task) if isinstance(task, str) else task
+    try:
+        spec = TaskSpec(name=task) if isinstance(task, str) else task
+    except ValidationError:  # a name that no task has
+        raise _unknown(str(task)) from None
     if spec.train is not None and spec.dataset is None:
         return local_task(spec)
     if spec.dataset is not None or spec.name in PUBLISHED:
         from finescale.tasks.hub_tasks import hub_task, published_task  # noqa: PLC0415 - loads datasets
 
         return published_task(spec) if spec.dataset is None else hub_task(spec)
-    name = spec.name
-    if name in TASKS:
-        return TASKS[name](name)
+    if spec.name in TASKS:
+        return TASKS[spec.name](spec.name)
+    raise _unknown(spec.name)
+
+
+def _unknown(name: str) -> UsageError:
     if Path(name).suffix.lower() in READERS:
-        raise UsageError(
+        return UsageError(
             f"{name!r} is a file, not the name of a task",
             wanted="one of " + ", ".join((*TASKS, *PUBLISHED)) + ", or a mapping with the task's files",
             got=repr(name),
             remedy=f"task: {{name: my-data, train: {name}, source: COLUMN, target: COLUMN}}",
             where="task",
         )
-    raise unknown("task", name, (*TASKS, *PUBLISHED), "task")
+    return unknown("task", name, (*TASKS, *PUBLISHED), "task")
