@@ -18,6 +18,7 @@ from finescale.spec import PretrainSpec, StudySpec
 from finescale.study.backends import check, open_executor
 from finescale.study.dry_run import GPU_FLOPS, shown
 from finescale.study.executors import LocalExecutor, usable_cores
+from finescale.study.filesystem import REMEDIES
 from finescale.study.plan import EXECUTE, FinetunePlan, Plan, PretrainPlan
 from finescale.study.progress import Shown
 from finescale.study.store import Ledger
@@ -233,7 +234,7 @@ def _make_folder(folder: Path, name: str, study_file: Path) -> None:
             "the study's folder cannot be used",
             wanted="a folder that can be written",
             got=str(error),
-            remedy="give another one with --out",
+            remedy=" or ".join(filter(None, (REMEDIES.get(error.errno or 0), "give another one with --out"))),
             where=str(folder),
         ) from None
 

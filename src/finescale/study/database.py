@@ -196,8 +196,8 @@ class Database:
                 "locked": "another process holds the ledger: wait for it, or end it",
                 "readonly": "make the folder writable",
                 "full": "free some disk space and run again: finished runs are kept",
-                "unable to open": "check that the folder exists and is writable",
-                "disk I/O": "check the disk and its free space, then run again: finished runs are kept",
+                "unable to open": "check that the folder exists, and make it writable",
+                "disk I/O": "free some disk space or check the disk, then run again: finished runs are kept",
             }
             remedy = next((text for key, text in remedies.items() if key in str(error)), "")
             raise FinescaleError(

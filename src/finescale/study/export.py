@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finescale.errors import UsageError
+from finescale.study.filesystem import REMEDIES
 from finescale.study.store import Ledger
 
 if TYPE_CHECKING:
@@ -90,7 +93,7 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
     Raises:
         UsageError: Another kind of file, or a folder that cannot be written.
     """
-    writers: dict[str, Callable[[Path], Any]] = {".parquet": frame.write_parquet, ".csv": frame.write_csv}
+    writers: dict[str, Callable[[BytesIO], Any]] = {".parquet": frame.write_parquet, ".csv": frame.write_csv}
     write = writers.get(path.suffix.lower())
     if write is None:
         raise UsageError(
@@ -100,16 +103,21 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
             remedy=f"try {path.stem}.parquet",
         )
     aside = path.with_name(f".{path.name}.{os.getpid()}")
+    table = BytesIO()  # polars itself says "invalid thrift" where the disk is full
+    write(table)
     try:
-        write(aside)
-        with aside.open("rb") as written:
+        with aside.open("wb") as written:
+            written.write(table.getbuffer())
+            written.flush()
             os.fsync(written.fileno())
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise UsageError(
             "the table cannot be written",
             wanted="a folder that can be written",
             got=str(error),
+            remedy=REMEDIES.get(error.errno or 0, "name another folder"),
             where=str(path),
         ) from None

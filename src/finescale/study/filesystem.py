@@ -1,7 +1,8 @@
-"""Whether a folder lies on a network file system: SQLite's write-ahead log needs a disk of this machine."""
+"""Where a study's folder lies: no network file system (SQLite's log needs a local disk), and writable."""
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,11 @@ from pathlib import Path
 from finescale.errors import UsageError
 
 MOUNTS = Path("/proc/mounts")
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some disk space"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make the folder writable"),
+}
+"""What to do about a file that cannot be written."""
 NETWORK = frozenset({
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "ceph", "glusterfs", "gpfs", "beegfs", "afs", "panfs",
     "wekafs", "orangefs", "davfs",

@@ -11,10 +11,12 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from finescale.errors import FinescaleError
 from finescale.study.executors import Executor, Result
 from finescale.study.export import export_study
 from finescale.study.owner import this_process
@@ -66,10 +68,11 @@ def run_study(plan: Plan, folder: Path, executor: Executor, *, progress: Progres
         try:
             with drive.progress:
                 drive.all()
-        finally:
-            executor.close()
-            ledger.release(drive.owner)
-            export_study(ledger, folder)
+        except BaseException:
+            with suppress(FinescaleError):  # what stopped the study is told, not what then failed as well
+                drive.end(folder)
+            raise
+        drive.end(folder)
         if plan.problems:
             raise plan.problems[0]
         counts: dict[str, int] = {}
@@ -108,6 +111,12 @@ class _Drive:
                 self.finish(result)
             self.keep_alive()
             self.progress.running(self.executor.progress())
+
+    def end(self, folder: Path) -> None:
+        """Stops what still runs, gives back its leases, and exports what is finished."""
+        self.executor.close()
+        self.ledger.release(self.owner)
+        export_study(self.ledger, folder)
 
     def advance(self) -> None:
         """Takes what the plan knows now: at the start, and whenever a sweep is finished."""
