@@ -57,7 +57,7 @@ def test_json_on_standard_output_stands_alone(table: Path) -> None:
 def test_crossovers_name_equal_reducible_loss_apart(table: Path) -> None:
     result = call(table, "--crossovers", "--law", "multiplicative", "--bootstrap", "50")
     assert "equal reducible loss" in result.output
-    assert "Full tuning and LoRA, along model size: at 100M LoRA up to" in result.output
+    assert "Full tuning and LoRA, along model size: at 100M: LoRA up to" in result.output
 
 
 def test_every_task_is_answered_and_a_task_that_cannot_be_is_said(tmp_path: Path) -> None:
@@ -83,6 +83,7 @@ def test_questions_without_an_answer_end_in_words(
 ) -> None:
     for arguments, code, words in (
         (("--target-loss", "0.2"), 1, "out of reach"),
+        (("--base", "foo=3"), 2, "--base foo: no such factor"),
         (("--budget", "10"), 1, "the budget buys no run"),
         (("--examples", "0"), 2, "a number above 0"),
         (("--task", "u"), 2, "no finished run of the task"),
@@ -95,6 +96,31 @@ def test_questions_without_an_answer_end_in_words(
     runs().with_columns(pl.lit("diverged").alias("status")).write_csv(diverged)
     got, said = failing(monkeypatch, capsys, diverged)
     assert (got, "nothing can be advised" in said) == (1, True)
+
+
+def test_a_base_that_would_lose_a_method_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = runs(("full", "lora")).with_columns(
+        pl.when(pl.col("method") == "lora").then(4.0).alias("pet_size"),
+    )
+    frame.write_parquet(tmp_path / "runs.parquet")
+    got, said = failing(monkeypatch, capsys, tmp_path / "runs.parquet", "--base", "pet_size.lora=99")
+    assert got == 2
+    assert "no run of LoRA at this base setting" in said
+    assert "wanted: pet_size 4" in said
+    assert "got: --base pet_size.lora=99" in said
+
+
+def test_a_method_that_was_never_run_at_the_base_setting_is_named(tmp_path: Path) -> None:
+    frame = runs(("full", "lora")).with_columns(
+        pl.when(pl.col("method") == "lora").then(2e9).otherwise(1e9).alias("pretrain_tokens"),
+    )
+    more = frame.filter(pl.col("method") == "full").with_columns(seed=pl.col("seed") + 100)
+    pl.concat([frame, more]).write_parquet(tmp_path / "runs.parquet")
+    result = call(tmp_path / "runs.parquet", "--bootstrap", "20")
+    assert result.exit_code == 0
+    assert "note: LoRA: no run at the base setting, so left out" in result.output
 
 
 def test_advise_loads_no_training_library(table: Path) -> None:

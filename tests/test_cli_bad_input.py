@@ -87,6 +87,9 @@ def test_diverged_runs_alone_end_with_their_number_and_a_page_that_lists_them(as
     for command, flags, words in (
         ("advise", (), "no finished run of a tuned model: nothing can be advised"),
         ("plan", (*PLAN, "1e17"), "no finished run to plan from"),
+        ("fit", (), "no finished run: nothing can be fitted"),
+        ("compare", ("--backtest",), "no finished run: nothing can be fitted"),
+        ("predict", ("--at", "model_params=1e9,finetune_examples=1e4"), "nothing can be fitted"),
         ("report", (), "no finished run of a tuned model: no law can be fitted"),
     ):
         code, _, err = ask(command, frame, *flags)

@@ -19,13 +19,14 @@ import polars as pl
 from finescale.advice.critical import name_of
 from finescale.advice.scan import times_outside
 from finescale.advice.setting import at_base, base_setting, named_groups
-from finescale.advice.wording import factor_name, listed, nats
+from finescale.advice.wording import capital, factor_name, listed, method_name, nats
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.fitting import fit
 from finescale.laws.formulas import named
 from finescale.laws.selection import BASELINE, CURVES, SURFACES, Backtest, backtest
-from finescale.records import DATA_SIZE, Records, untuned
+from finescale.laws.slices import ANY, check_base
+from finescale.records import DATA_SIZE, FACTORS, Records, untuned
 
 SIZE = "model_params"
 _MOST_UNEXPLAINED = 0.5
@@ -146,18 +147,18 @@ def candidates(
         UsageError: A task that is not there, or several and none named.
         DataError: No run to fit, or too few.
     """
+    check_base(base or {})
     frame = _of_task(records, task)
     chosen = str(frame["task"][0])
     setting: dict[str, Any] = {**base_setting(frame), **(base or {})}
     methods = frame["method"].unique(maintain_order=True).to_list()
-    runs = pl.concat([at_base(frame, setting, method, free=SIZE) for method in methods])
-    if not runs.height:
-        raise DataError("no run at this base setting", got=f"--base {dict(base or {})}", where=chosen)
+    parts = {method: at_base(frame, setting, method, free=SIZE) for method in methods}
+    notes = _lost_methods(parts, frame, base or {}, chosen)
+    runs = pl.concat(list(parts.values()))
     mine = replace(records, frame=runs, notes=())
     sizes = sorted(runs[SIZE].drop_nulls().unique().to_list()) if SIZE in runs.columns else []
     options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "hold_out": False}
     asked = None if law == "auto" else named(law)
-    notes: list[str] = []
     factor = SIZE if len(sizes) > 1 and (asked is None or not asked.per_curve) else None
     if factor and asked is None:
         share = _unexplained(fit(mine, SURFACES[0], SIZE, hold_out=False, bootstrap=0))
@@ -176,6 +177,34 @@ def candidates(
     by_size = _size_misses(mine, name, max(sizes)) if factor else {}
     members = _members(fits, tried, by_size, runs)
     return Candidates(chosen, name, factor, members, tuple(sizes), setting, runs, tuple(notes))
+
+
+def _lost_methods(
+    parts: Mapping[str, pl.DataFrame], frame: pl.DataFrame, asked: Mapping[str, Any], task: str
+) -> list[str]:
+    """A note on methods without a run at the base setting.
+
+    Raises:
+        UsageError: The setting was asked for.
+        DataError: No method has a run there.
+    """
+    lost = [method for method, part in parts.items() if not part.height]
+    if not lost:
+        return []
+    who = listed([method_name(method) for method in lost])
+    if asked:
+        rows = frame.filter(pl.col("method") == lost[0])
+        have = {name: sorted(rows[name].drop_nulls().unique()) for name in FACTORS if name in rows.columns}
+        have = {name: values for name, values in have.items() if any(at.startswith(name) for at in asked)}
+        raise UsageError(
+            f"no run of {who} at this base setting",
+            wanted="; ".join(f"{name} {', '.join(f'{v:g}' for v in vs)}" for name, vs in have.items()),
+            got=", ".join(f"--base {name}={value:g}" for name, value in asked.items() if value != ANY),
+            where=task,
+        )
+    if len(lost) == len(parts):
+        raise DataError("no run at the base setting", remedy="choose it: --base FACTOR=VALUE", where=task)
+    return [f"{capital(who)}: no run at the base setting, so left out (--base to choose it)."]
 
 
 def _tuned(frame: pl.DataFrame) -> pl.DataFrame:

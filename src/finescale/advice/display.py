@@ -51,9 +51,9 @@ def option_columns(advice: Advice) -> Columns:
         columns.append(("best with", lambda o: chance(o.probability)))
     if any(o.needed for o in options):
         columns.append(("examples for target", _needed))
-    columns.append(("2x examples buys", lambda o: gain(o.double_examples)))
+    columns.append(("2x examples buys, for FLOPs", lambda o: gain(o.double_examples)))
     if any(o.double_model for o in options):
-        columns.append(("2x model buys", lambda o: gain(o.double_model)))
+        columns.append(("2x model buys, for FLOPs", lambda o: gain(o.double_model)))
     if any(math.isfinite(o.cost.flops) for o in options):
         columns.append(("FLOPs", lambda o: number(o.cost.flops)))
     if any(math.isfinite(o.cost.hours) for o in options):
@@ -111,10 +111,10 @@ def advice_html(advice: Advice) -> str:
 
 
 def gain(found: Gain | None) -> str:
-    """What a doubling buys."""
+    """What a doubling buys in nats, and for how many FLOPs."""
     if found is None:
         return "-"
-    extra = f" for {number(found.flops, 2)} FLOPs" if math.isfinite(found.flops) else ""
+    extra = f" for {number(found.flops, 2)}" if math.isfinite(found.flops) else ""
     return f"{nats(found.nats)}{extra}"
 
 

@@ -210,10 +210,14 @@ def _refuse_unreachable(needs: Mapping[str, tuple[Needed, Array | None]], target
     if any(math.isfinite(need.examples) for need, _ in needs.values()):
         return
     floors = [f"{method_name(name)} {nats(need.floor)}" for name, (need, _) in needs.items()]
-    above = all(need.floor >= target for need, _ in needs.values())
+    below = [method_name(name) for name, (need, _) in needs.items() if need.floor < target]
+    reason = "the floor of every law is above it"
+    if below:
+        reason = f"by the law of {listed(below)} it takes over 10^15 examples"
+    if 0 < len(below) < len(needs):
+        reason += ", and the other floors are above it"
     raise DataError(
-        f"a loss of {target:g} is out of reach: "
-        + ("the floor of every law is above it" if above else "by every law it takes over 10^15 examples"),
+        f"a loss of {target:g} is out of reach: {reason}",
         wanted="a target above the lowest floor",
         got="floors: " + "; ".join(floors[:8]),
         remedy="ask for a larger model (--model-params), or for a higher --target-loss",

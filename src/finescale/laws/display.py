@@ -33,6 +33,10 @@ def interval(value: float, low: float, high: float, digits: int = 3) -> str:
     return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
 
 
+_WORD = 20
+"""A column of words is not made narrower than its longest word, or than this."""
+
+
 @dataclass(frozen=True)
 class Cells:
     """What a table shows; columns of words are told in its title where they are the same in every row.
@@ -53,7 +57,10 @@ class Cells:
         title = f"{first}\n{self.title}" if first else self.title
         table = Table(title=title, title_justify="left", header_style="bold")
         for name in (*shown, *self.numbers):
-            table.add_column(name, justify="right" if name in self.numbers else "left", overflow="fold")
+            left = name not in self.numbers
+            longest = max(len(word) for text in (name, *shown.get(name, ())) for word in text.split() or [""])
+            least = min(longest, _WORD) if left else None
+            table.add_column(name, justify="left" if left else "right", overflow="fold", min_width=least)
         for row in self._rows(shown):
             table.add_row(*map(escape, row))
         return table

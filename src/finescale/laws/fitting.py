@@ -69,6 +69,7 @@ def fit(
         DataError: The data do not allow the fit.
     """
     records = _as_records(records, loss)
+    check_finished(records)
     _check_options(residual, solver, bootstrap, level)
     if law == "auto":
         from finescale.laws.selection import fit_auto  # noqa: PLC0415 - selection fits with this module
@@ -191,6 +192,24 @@ def joint_fit(
 
 def _as_records(records: Any, loss: str | None) -> Records:
     return records if isinstance(records, Records) else read_records(records, loss=loss or "test_loss")
+
+
+def check_finished(records: Records) -> None:
+    """Refuses a table without a finished run.
+
+    Raises:
+        DataError: There is none; it says what there is.
+    """
+    if records.frame.height:
+        return
+    left = ", ".join(f"{many} with {reason}" for reason, many in records.left_out.items())
+    raise DataError(
+        "no finished run: nothing can be fitted",
+        wanted="runs with a loss, and status done",
+        got=f"{records.every_row.height} rows" + (f" ({left})" if left else ""),
+        remedy="see why they failed: finescale report",
+        where=records.source,
+    )
 
 
 def _check_options(residual: str, solver: str, bootstrap: int, level: float) -> None:

@@ -15,7 +15,7 @@ import polars as pl
 
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import Fits, FittedLaw
-from finescale.laws.fitting import fit
+from finescale.laws.fitting import check_finished, fit
 from finescale.laws.formulas import Law, named
 from finescale.laws.slices import varying_factors
 from finescale.records import DATA_SIZE, FACTORS, Records, read_records
@@ -110,6 +110,7 @@ def compare(
         DataError: No law can be fitted.
     """
     records = _records(records, options)
+    check_finished(records)
     if hold_out is None and not _marked(records):
         hold_out = "largest"
     fitted, notes = _fit_all(records, laws, factors, hold_out=hold_out, bootstrap=0, **options)
@@ -162,6 +163,7 @@ def backtest(
         DataError: Too few data sizes to hide any.
     """
     records = _records(records, options)
+    check_finished(records)
     if DATA_SIZE not in records.frame.columns:
         raise DataError(
             f"a backtest needs {DATA_SIZE}", remedy=f"map the column: --column {DATA_SIZE}=THEIRS"

@@ -83,6 +83,22 @@ def varying_factors(frame: pl.DataFrame, by: Sequence[str] = ()) -> tuple[str, .
     return tuple(found)
 
 
+def check_base(base: Mapping[str, Any]) -> None:
+    """Refuses a base setting of something that is no factor.
+
+    Raises:
+        UsageError: A name that no table knows as a factor; with or without a method behind it.
+    """
+    known = (*FACTORS, "model", DATA_SIZE)
+    unknown = [name for name in base if name.partition(".")[0] not in known]
+    if unknown:
+        raise UsageError(
+            f"--base {unknown[0]}: no such factor",
+            wanted=f"one of {', '.join(FACTORS)}, or pet_size.METHOD",
+            got=unknown[0],
+        )
+
+
 def variable_columns(law: Law, factor: str | None) -> dict[str, str]:
     """The column behind each variable of the law."""
     if law.per_curve:
@@ -107,6 +123,7 @@ def slices(records: Records, law: Law, factor: str | None, choice: Choice) -> tu
         UsageError: A column that is not there.
         DataError: No run at all.
     """
+    check_base(choice.base)
     columns = variable_columns(law, factor)
     if "X" in columns and factor is None:
         raise UsageError(f"the law `{law.name}` needs a factor", wanted="e.g. --factor model_params")

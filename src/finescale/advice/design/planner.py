@@ -21,7 +21,7 @@ from finescale.advice.design.known import DRAWS, Known, together
 from finescale.advice.design.outcome import Outlook, Plan, Planned
 from finescale.advice.design.records import measured_settings, run_noise
 from finescale.advice.design.search import Check, best_runs
-from finescale.advice.wording import count, listed, method_name, nats
+from finescale.advice.wording import chance, count, listed, method_name, nats
 from finescale.errors import DataError, UsageError
 from finescale.records import DATA_SIZE, FACTORS, Records
 
@@ -227,8 +227,8 @@ def _weights(losses: Mapping[str, Array], best: Mapping[str, float], made: float
     weights = {m: min(1.0, 4 * p * (1 - p)) if p > 1 - SURE else 0.0 for m, p in doubt.items()}
     if not any(weights.values()):
         raise DataError(
-            f"{method_name(leader)} is the best method at the target with probability {best[leader]:.2f}: "
-            "no run is needed to decide",
+            f"{method_name(leader)} is the best method at the target with a probability of "
+            f"{chance(best[leader])}: no run is needed to decide",
             wanted="a decision in doubt",
             remedy=f"to predict its loss better: --method {leader}",
         )
