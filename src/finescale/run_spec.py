@@ -30,7 +30,8 @@ Metric = Literal["bleu", "chrf", "rouge1", "rouge2", "rougeL", "exact_match", "b
 Shots = Annotated[int, Field(ge=0, le=32)]
 
 
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Values of which none is there twice."""
     if len(set(values)) != len(values):
         raise ValueError("each value once")
     return values
@@ -250,13 +251,13 @@ class EvaluationSpec(Hashed):
     )
     ignored: ClassVar[frozenset[str]] = frozenset({"checkpoints"})
 
-    metrics: Annotated[tuple[Metric, ...], AfterValidator(_distinct)] = ()
+    metrics: Annotated[tuple[Metric, ...], AfterValidator(distinct)] = ()
     """Scores of generated text; nothing is generated without any."""
     examples: Count = 100
     """Examples of each test set that are generated, from the first; fewer where it has fewer."""
     max_new_tokens: Count = 128
     """Longest generated text."""
-    shots: Annotated[tuple[Shots, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
+    shots: Annotated[tuple[Shots, ...], Field(min_length=1), AfterValidator(distinct)] = (0,)
     """Numbers of demonstrations before each test example."""
     zero_shot: bool = False
     """Also the task's zero-shot sets: language pairs that finetuning never saw."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from finescale.run_spec import Count, Strict
+from finescale.run_spec import Count, Strict, distinct
 
 
 class Resources(Strict):
@@ -66,3 +66,15 @@ class Retries(Strict):
 def broken(value: Any) -> Any:
     """A number alone as `Retries` has it."""
     return {"broken": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+Trackers = Annotated[
+    tuple[Literal["tensorboard", "mlflow", "wandb", "trackio"], ...],
+    BeforeValidator(_listed),
+    AfterValidator(distinct),
+]
+"""Where finished runs are shown besides (`study.tracking`); one name alone is a list of it."""

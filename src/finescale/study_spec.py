@@ -24,7 +24,7 @@ from finescale.run_spec import (
     TrainSpec,
 )
 from finescale.study_own import FieldError, OwnMethod, OwnModel, UnknownKey
-from finescale.study_resources import Resources, Retries, broken
+from finescale.study_resources import Resources, Retries, Trackers, broken
 
 MAX_RUNS = 1_000_000
 """A few lists in a small file may ask for any number; the ledger was tried with a tenth of this."""
@@ -301,6 +301,8 @@ class StudySpec(Strict):
     resume: ResumeSpec = ResumeSpec()
     resources: ResourcesOrEach = Resources()
     retries: Annotated[Retries, BeforeValidator(broken)] = Retries()
+    tracking: Trackers = ()
+    """Where finished runs are shown besides; it changes no run."""
 
     @property
     def task_name(self) -> str:
@@ -481,3 +483,4 @@ class PretrainSpec(Strict):
     seed: Seed = 0
     resume: ResumeSpec = ResumeSpec()
     retries: Annotated[Retries, BeforeValidator(broken)] = Retries()
+    tracking: Trackers = ()

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from finescale.study.dry_run import GPU_FLOPS, shown
 from finescale.study.executors import LocalExecutor, usable_cores
 from finescale.study.filesystem import REMEDIES
 from finescale.study.plan import EXECUTE, FinetunePlan, Plan, PretrainPlan
-from finescale.study.progress import Shown
+from finescale.study.progress import Progress, Shown
 from finescale.study.store import Ledger
+from finescale.study.tracking import Tracking, check_trackers
 from finescale.study_file import load_study, located
 
 RESULTS = Path("results")
 TRAINING_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
-WRITTEN = ("runs", "tokens", "report")
+WRITTEN = ("runs", "tokens", "tracking", "report")
 """Folders inside the study's that are written to."""
 INTERRUPTED = 130
 
@@ -76,6 +78,7 @@ def run(
     try:
         if probe or not dry_run:
             _check_training_libraries()
+            check_trackers(spec.tracking)
         plan = _plan(spec, folder.absolute(), text, execute, contents=probe or not dry_run)
     except UsageError as error:
         raise located(error, study_file) from None
@@ -96,7 +99,7 @@ def run(
             where, size, notes = open_executor(executor, plan, folder, address=address, workers=workers)
             for note in notes:
                 _say(console, note)
-            summary = run_study(plan, folder, where, progress=Shown(console, size))
+            summary = run_study(plan, folder, where, progress=_progress(spec, folder, console, size))
     except KeyboardInterrupt:
         _say(console, "\nStopped. Everything finished is kept; the same command continues.", style="yellow")
         return INTERRUPTED
@@ -109,6 +112,14 @@ def run(
             console, f"{summary.orphans} finished runs are no longer in the study: finescale status {folder}"
         )
     return 0
+
+
+def _progress(spec: StudySpec | PretrainSpec, folder: Path, console: Console, workers: int) -> Progress:
+    """What shows the progress, and tells the study's trackers."""
+    shown = Shown(console, workers)
+    if not spec.tracking:
+        return shown
+    return Tracking(shown, spec.tracking, spec.name, folder, partial(_say, console))
 
 
 def _probe(console: Console, plan: Plan, workers: int) -> int:
