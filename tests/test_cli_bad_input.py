@@ -100,6 +100,14 @@ def test_diverged_runs_alone_end_with_their_number_and_a_page_that_lists_them(as
     assert not [name for name in written(tmp_path) if ".part" in name]
 
 
+def test_a_report_over_a_file_is_refused_before_any_work(ask, tmp_path: Path) -> None:
+    frame = runs(("lora",), sizes=(1e8,), seeds=1)
+    code, out, err = ask("report", frame, "--out", str(tmp_path / "runs.parquet"))
+    assert (code, out) == (2, "")
+    assert "wanted: a folder" in err
+    assert pl.read_parquet(tmp_path / "runs.parquet").equals(frame)
+
+
 def test_hostile_task_names_stay_names(ask, tmp_path: Path) -> None:
     parts = [
         runs(("full", "lora"), sizes=(1e8, 8e8), seeds=1).with_columns(pl.lit(t).alias("task"))

@@ -51,9 +51,11 @@ def option_columns(advice: Advice) -> Columns:
         columns.append(("best with", lambda o: chance(o.probability)))
     if any(o.needed for o in options):
         columns.append(("examples for target", _needed))
-    columns.append(("2x examples buys, for FLOPs", lambda o: gain(o.double_examples)))
+    priced = any(o.double_examples and math.isfinite(o.double_examples.flops) for o in options)
+    cost = ", for FLOPs" if priced else ""
+    columns.append((f"2x examples buys{cost}", lambda o: gain(o.double_examples)))
     if any(o.double_model for o in options):
-        columns.append(("2x model buys, for FLOPs", lambda o: gain(o.double_model)))
+        columns.append((f"2x model buys{cost}", lambda o: gain(o.double_model)))
     if any(math.isfinite(o.cost.flops) for o in options):
         columns.append(("FLOPs", lambda o: number(o.cost.flops)))
     if any(math.isfinite(o.cost.hours) for o in options):

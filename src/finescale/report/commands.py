@@ -70,6 +70,8 @@ def report(
 
     console = console or _console()
     place = _place(source, out)
+    if place.out.exists() and not place.out.is_dir():
+        raise UsageError(f"--out {place.out}", wanted="a folder", got="a file", remedy="name another one")
     mapping = pairs(columns, "--column", "NAME=THEIRS")
     records = read_records(place.records, columns=mapping, loss=loss or "test_loss", need=(DATA_SIZE,))
     found = scores or place.scores
