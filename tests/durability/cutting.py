@@ -85,13 +85,20 @@ class Cut:
 WORKERS = 2
 
 
-def make(folder: Path, orders: Mapping[str, tuple[str, float]] | None = None, text: str = STUDY) -> None:
+def make(
+    folder: Path,
+    orders: Mapping[str, tuple[str, float]] | None = None,
+    text: str = STUDY,
+    *,
+    workers: int = WORKERS,
+) -> None:
     """Runs a study to its end on worker processes.
 
     Args:
         folder: A new folder.
         orders: Run to (kind, number): how it is interfered with.
         text: The study.
+        workers: Worker processes.
     """
     study = parse_study(text)
     assert isinstance(study, StudySpec)
@@ -99,7 +106,7 @@ def make(folder: Path, orders: Mapping[str, tuple[str, float]] | None = None, te
     if orders is not None:
         (folder / "interference.json").write_text(json.dumps(orders))
     run_study(
-        FinetunePlan(study, resolver(study), folder, "interfering:execute"), folder, LocalExecutor(WORKERS)
+        FinetunePlan(study, resolver(study), folder, "interfering:execute"), folder, LocalExecutor(workers)
     )
 
 
@@ -138,7 +145,7 @@ def evidence(folder: Path, run: str) -> dict[str, Any]:
     curve = json.loads((folder / "runs" / run / "curve.json").read_text())
     files = sorted(file for file in (folder / "runs" / run).rglob("*.safetensors"))
     return {
-        "record": {name: value for name, value in record.items() if name not in MEASURED},
+        "record": {name: value for name, value in record.items() if not MEASURED.fullmatch(name)},
         "curve": [curve["dev_loss"], curve["gradient_norm"]],
         "weights": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
     }
