@@ -220,14 +220,19 @@ def _typed(raw: pl.DataFrame, name: str, kind: Kind | None, origin: str) -> pl.S
                     (numbers.abs() < 2**53).all()
                 )
                 return numbers.cast(pl.Int64) if kind == "label" and whole else numbers
-        return _as_text(series) if kind == "text" else series
+        if kind == "text":
+            return _as_text(series)
+        if kind is None or series.dtype.is_numeric() or series.dtype in (pl.String, pl.Boolean):
+            return series
     if series.dtype in (pl.List, pl.Struct, pl.Array, pl.Object):
         raise UsageError(
             "nested values",
-            wanted="one number in each row",
+            wanted="one text or number in each row" if kind == "label" else "one number in each row",
             got=str(series.dtype),
             where=f"{origin}, column {name}",
         )
+    if kind == "label":
+        return _as_text(series)
     if kind != "flag" and series.dtype.is_numeric():
         return series.cast(pl.Float64)
     text = _as_text(series).str.strip_chars().str.to_lowercase()
@@ -244,23 +249,25 @@ def _typed(raw: pl.DataFrame, name: str, kind: Kind | None, origin: str) -> pl.S
     if bad.any():
         row = int(bad.arg_max() or 0)
         remedy = "" if kind == "flag" else "write 7B as 7e9, without separators"
-        raise _bad_value(raw, row, name, origin, wanted=wanted, got=repr(series[row]), remedy=remedy)
+        raise _bad_value(raw, row, name, origin, wanted=wanted, got=_shown(series, row), remedy=remedy)
     return value
 
 
 def _as_text(series: pl.Series) -> pl.Series:
     if series.dtype == pl.String:
         return series
-    if series.dtype in (pl.List, pl.Struct, pl.Array, pl.Object, pl.Binary):
-        return pl.Series(
-            series.name,
-            [None if value is None else str(value) for value in series.to_list()],
-            dtype=pl.String,
-        )
-    try:
+    if series.dtype not in (pl.List, pl.Struct, pl.Array, pl.Object, pl.Binary, pl.Duration):
         return series.cast(pl.String)
-    except pl.exceptions.PolarsError:  # a duration, for one
-        return pl.Series(series.name, [None if value is None else str(value) for value in series.to_list()])
+    texts = [None if missing else _shown(series, row) for row, missing in enumerate(series.is_null())]
+    return pl.Series(series.name, texts, dtype=pl.String)
+
+
+def _shown(series: pl.Series, row: int) -> str:
+    """A value for a message; Python has no dates as far away as polars has."""
+    try:
+        return str(series[row]) if series.dtype != pl.String else repr(series[row])
+    except (ValueError, OverflowError):
+        return f"a {series.dtype} out of range"
 
 
 def _bad_value(
