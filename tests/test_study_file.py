@@ -281,6 +281,12 @@ def test_text_that_is_no_study_is_told(text: str, told: str) -> None:
         parse_study(text)
 
 
+@pytest.mark.parametrize(("key", "shown"), [('""', "''"), ('"\\t"', r"'\t'"), ('"a\\nb"', r"'a\nb'")])
+def test_a_key_that_cannot_be_seen_is_shown_in_quotes(key: str, shown: str) -> None:
+    told = refused("pet_size: {lora: 4,", f"pet_size: {{{key}: [], lora: 4,")
+    assert told.startswith(f"s.yaml, line 5, base.pet_size.{shown}: ")
+
+
 def test_a_study_of_more_runs_than_anybody_makes_is_refused_before_it_is_expanded() -> None:
     seeds = ", ".join(map(str, range(50_000)))
     sizes = ", ".join(map(str, range(1, 1000)))

@@ -205,7 +205,8 @@ def _place(root: Node, location: tuple[Any, ...]) -> tuple[Node, int, str]:
             node = node.items[part]
         elif not (last and node.kind == "mapping" and not str(part).startswith("(")):
             continue
-        key = str(part)[:80] if str(part).strip() else repr(part)
+        key = str(part)[:80]
+        key = key if key.strip() and key.isprintable() else repr(key)
         field += f"[{part}]" if isinstance(part, int) else f".{key}" if field else key
     return node, line, field
 
