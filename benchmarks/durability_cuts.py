@@ -1,6 +1,6 @@
 """Whether a run that is cut goes on to the same bits, and what its checkpoints cost.
 
-Usage: python benchmarks/durability_cuts.py [--part cuts] [--part checkpoints]   (about 45 min and 15 min)
+Usage: python benchmarks/durability_cuts.py [--part cuts] [--part checkpoints]   (about 15 min each)
 
 It may be stopped at any time and goes on where it was: what is finished is kept in
 benchmarks/results/durability_cuts.progress.json. Delete that file to start anew.
