@@ -157,5 +157,8 @@ def test_labels_and_dates_that_cannot_be_are_told_or_shown_as_text():
     far = pl.Series([7_000_000]).cast(pl.Int32).cast(pl.Date)  # the year 21135: Python's dates end before
     with pytest.raises(UsageError, match=r"row 1, column steps(.|\n)*got: a Date out of range"):
         read_records(frame.with_columns(steps=far))
+    beyond = pl.Series([2_000_000_000]).cast(pl.Int32).cast(pl.Date)  # beyond the dates of polars, too
+    with pytest.raises(UsageError, match=r"row 1, column steps(.|\n)*got: a Date out of range"):
+        read_records(frame.with_columns(steps=beyond))
     nested = pl.Series([[datetime.timedelta(days=1)]])
     assert read_records(frame.with_columns(method=nested)).frame["method"].len() == 1

@@ -30,7 +30,7 @@ def test_control_characters_in_texts_and_in_the_header_are_replaced(tmp_path: Pa
 
 def test_names_that_are_the_same_once_they_are_shown_are_refused(tmp_path: Path) -> None:
     pl.DataFrame({"a\x01": [1], "a\x02": [2]}).write_parquet(tmp_path / "t.parquet")
-    with pytest.raises(UsageError, match=r"t.parquet: two columns are called"):
+    with pytest.raises(UsageError, match=r"t.parquet, columns 1 and 2: two columns are called"):
         read_table(tmp_path / "t.parquet")
 
 

@@ -15,10 +15,13 @@ import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from finescale.errors import DataError, UsageError
 
 _HERE = Path(__file__).parent
+_ONLY_DATA: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+"""Nothing outside the folder is written. Python 3.11.3 and older know no filter; apt has checked the package."""
 _DEBIAN_SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 
 # Which files are kept, by what is read of a package (third column of packages.txt).
@@ -205,7 +208,7 @@ def _fetch_deb(package: Package, conf: Path, to: Path) -> str:
         for member in archive:
             # Links are left out: they point to pages that are read themselves.
             if member.isreg() and package.wants(member.name):
-                archive.extract(member, to, filter="data")
+                archive.extract(member, to, **_ONLY_DATA)
     if unpacker.returncode != 0:
         raise DataError(f"{deb.name} cannot be unpacked", remedy="run again: it will be downloaded anew")
     deb.unlink()

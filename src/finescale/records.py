@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -256,14 +257,25 @@ def _typed(raw: pl.DataFrame, name: str, kind: Kind | None, origin: str) -> pl.S
 def _as_text(series: pl.Series) -> pl.Series:
     if series.dtype == pl.String:
         return series
-    if series.dtype not in (pl.List, pl.Struct, pl.Array, pl.Object, pl.Binary, pl.Duration):
+    apart = series.dtype.is_temporal() or series.dtype.is_nested() or series.dtype in (pl.Object, pl.Binary)
+    if not apart:
         return series.cast(pl.String)
     texts = [None if missing else _shown(series, row) for row, missing in enumerate(series.is_null())]
     return pl.Series(series.name, texts, dtype=pl.String)
 
 
+def _is_far(series: pl.Series, row: int) -> bool:
+    """Whether a date is none of Python's: polars panics at those that are none of its own either."""
+    days = series.to_physical()[row] if series.dtype in (pl.Date, pl.Datetime) else 0
+    if isinstance(series.dtype, pl.Datetime):
+        days //= {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}[series.dtype.time_unit]
+    return not date.min.toordinal() <= days + date(1970, 1, 1).toordinal() <= date.max.toordinal()
+
+
 def _shown(series: pl.Series, row: int) -> str:
-    """A value for a message; Python has no dates as far away as polars has."""
+    """A value for a message."""
+    if _is_far(series, row):
+        return f"a {series.dtype} out of range"
     try:
         return str(series[row]) if series.dtype != pl.String else repr(series[row])
     except (ValueError, OverflowError):

@@ -82,7 +82,10 @@ def _printable(table: pl.DataFrame, name: str) -> pl.DataFrame:
     names = [printable(column) for column in table.columns]
     twice = next((column for column in names if names.count(column) > 1), None)
     if twice is not None:
-        raise UsageError(f"two columns are called `{twice}`", wanted="different names", where=name)
+        places = " and ".join(str(at + 1) for at, column in enumerate(names) if column == twice)
+        raise UsageError(
+            f"two columns are called `{twice}`", wanted="different names", where=f"{name}, columns {places}"
+        )
     return table.rename(dict(zip(table.columns, names, strict=True))).with_columns(
         pl.col(pl.String).str.replace_all(FOR_POLARS, INSTEAD)
     )

@@ -46,7 +46,7 @@ WHOLE = (
 """Problems of a study file's text, which no field is to blame for."""
 OF_TABLES = (
     "cannot be read as a table", "no column", "no factor column", "the file is empty", "zero bytes inside",
-    "too large", "nested values",
+    "too large", "nested values", "two columns are called",
 )  # fmt: skip
 """Problems of a whole table, or of a whole column."""
 
@@ -205,6 +205,8 @@ def _is_named(kind: str, words: str, name: str) -> bool:
     head = words.partition("\n")[0]
     if kind == "fit":
         return name in head or "no law answers" in head
+    if kind == "study" and "pairs.jsonl, line " in head:
+        return True  # a column that the study names is not in the file that it names
     if name not in head:
         return False
     if kind == "study":
