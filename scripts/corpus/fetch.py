@@ -21,7 +21,7 @@ from finescale.errors import DataError, UsageError
 
 _HERE = Path(__file__).parent
 _ONLY_DATA: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-"""Nothing outside the folder is written. Python 3.11.3 and older know no filter; apt has checked the package."""
+"""Nothing outside the folder is written. Python 3.11.3 and older know no filter; apt checks packages."""
 _DEBIAN_SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 
 # Which files are kept, by what is read of a package (third column of packages.txt).
