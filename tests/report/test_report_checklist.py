@@ -31,6 +31,15 @@ def test_stability_counts_diverged_runs_of_the_study_and_of_the_sweep_apart(evid
     assert "1 of 72 [" in stability(evidence).cells()[0][4]
 
 
+def test_a_large_table_without_a_status_counts_all_runs_as_done(evidence: Evidence) -> None:
+    tuned = (pl.col("status") == "done") & (pl.col("finetune_examples") > 0)
+    rows = evidence.records.every_row.filter(tuned).drop("status", "purpose")
+    large = pl.concat([rows] * (1 + 30_000 // rows.height))
+    records = replace(evidence.records, frame=large, every_row=large)
+    sheet = stability(replace(evidence, records=records))
+    assert sum(row["study_runs"] for row in sheet.rows) == large.height
+
+
 def test_stability_without_a_second_seed_says_so(frame: pl.DataFrame) -> None:
     one = gather(read_records(frame.filter(pl.col("seed") == 0)), bootstrap=0)
     sheet = stability(one)

@@ -85,8 +85,12 @@ def _outcomes(evidence: Evidence) -> dict[tuple[str, str], tuple[int, int, int, 
     frame = evidence.records.every_row.filter(~untuned())
     status = pl.col("status").fill_null("done") if "status" in frame.columns else pl.lit("done")
     purpose = pl.col("purpose").fill_null("study") if "purpose" in frame.columns else pl.lit("study")
-    ended = frame.filter(status.is_in(["done", "diverged"])).with_columns(
-        (status == "diverged").alias("diverged"), (purpose == "sweep").alias("swept")
+    ended = (
+        frame.with_columns(status.alias("status"), purpose.alias("purpose"))
+        .filter(pl.col("status").is_in(["done", "diverged"]))
+        .with_columns(
+            (pl.col("status") == "diverged").alias("diverged"), (pl.col("purpose") == "sweep").alias("swept")
+        )
     )
     counts = ended.group_by("task", "method", maintain_order=True).agg(
         (~pl.col("swept")).sum(),
