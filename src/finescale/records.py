@@ -132,6 +132,12 @@ class Records:
         """Number of runs in ``frame``."""
         return self.frame.height
 
+    @property
+    def rows_in_words(self) -> str:
+        """How many rows there are, and why some are left out, for messages."""
+        left = ", ".join(f"{many} with {reason}" for reason, many in self.left_out.items())
+        return f"{self.every_row.height} rows" + (f" ({left})" if left else "")
+
 
 def read_records(
     source: str | Path | Any,

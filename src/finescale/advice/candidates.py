@@ -218,11 +218,10 @@ def _of_task(records: Records, task: str | None) -> pl.DataFrame:
     frame = _tuned(records.frame)
     frame = frame.filter(pl.col(records.loss).is_not_null())
     if not frame.height:
-        left = ", ".join(f"{many} with {reason}" for reason, many in records.left_out.items())
         raise DataError(
             "no finished run of a tuned model: nothing can be advised",
             wanted="runs with a loss, and status done",
-            got=f"{records.every_row.height} rows" + (f" ({left})" if left else ""),
+            got=records.rows_in_words,
             remedy="see why they failed: finescale report",
             where=records.source,
         )

@@ -202,11 +202,10 @@ def check_finished(records: Records) -> None:
     """
     if records.frame.height:
         return
-    left = ", ".join(f"{many} with {reason}" for reason, many in records.left_out.items())
     raise DataError(
         "no finished run: nothing can be fitted",
         wanted="runs with a loss, and status done",
-        got=f"{records.every_row.height} rows" + (f" ({left})" if left else ""),
+        got=records.rows_in_words,
         remedy="see why they failed: finescale report",
         where=records.source,
     )

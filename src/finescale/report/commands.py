@@ -100,11 +100,10 @@ def report(
     words = f"{page} ({page.stat().st_size / 1e6:.1f} MB); figures and tables are beside it."
     console.print(words, markup=False, highlight=False, soft_wrap=True)
     if not evidence.tasks:
-        left = ", ".join(f"{many} with {reason}" for reason, many in records.left_out.items())
         raise DataError(
             "no finished run of a tuned model: no law can be fitted",
             wanted="runs with a loss, and status done",
-            got=f"{records.every_row.height} rows" + (f" ({left})" if left else ""),
+            got=records.rows_in_words,
             remedy="see in the page what failed, and why",
             where=str(page),
         )
