@@ -34,7 +34,7 @@ lint: setup  ## ruff and pyright
 	@$(BIN)/pyright
 
 bench: setup  ## run every benchmark (long) and keep the results under benchmarks/results/
-	@for script in $$(grep -l 'publish(' benchmarks/*.py | grep -v report.py); do $(BIN)/python $$script || exit 1; done
+	@for script in $$(grep -l -e 'publish(' -e 'measure("' benchmarks/*.py | grep -v report.py); do $(BIN)/python $$script || exit 1; done
 
 docs: setup  ## build the documentation; warnings are errors
 	@$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -37,7 +37,6 @@ from report import RESULTS, publish
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "durability"))
 
 PACKAGES = ("torch", "transformers", "peft", "pydantic")
-PROGRESS = RESULTS / "durability.progress.json"
 KILLS_A_STUDY = 12
 FUZZ_STEP = 1_000
 """Inputs between two looks at the progress."""
@@ -62,6 +61,10 @@ class Progress:
         aside = self.path.with_suffix(".partial")
         aside.write_text(json.dumps(self.parts, indent=1), encoding="utf-8")
         aside.replace(self.path)
+
+
+Parts = dict[str, tuple[Callable[[Progress, int], dict[str, float]], int]]
+"""Name of a part to what it does, and how often."""
 
 
 def kills(progress: Progress, count: int) -> dict[str, float]:
@@ -158,7 +161,7 @@ def fuzz(progress: Progress, count: int) -> dict[str, float]:
     }
 
 
-PARTS: dict[str, tuple[Callable[[Progress, int], dict[str, float]], int]] = {
+PARTS: Parts = {
     "kills": (kills, 200),
     "commits": (commits, 10_000),
     "scale": (scale, 100_000),
@@ -167,23 +170,29 @@ PARTS: dict[str, tuple[Callable[[Progress, int], dict[str, float]], int]] = {
 """What each part does, and how often."""
 
 
-def main() -> None:
-    """Runs the parts that were asked for and publishes the figures of all that are finished."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--part", action="append", choices=PARTS, help="repeat; default: all")
-    parser.add_argument("--count", type=int, help="how often, instead of the full count")
+def measure(benchmark: str, what: str | None, parts: Parts) -> None:
+    """Runs the parts that were asked for and publishes the figures of all that are finished.
+
+    Args:
+        benchmark: Its name.
+        what: Its documentation, for `--help`.
+        parts: What each part does, and how often.
+    """
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--part", action="append", choices=parts, help="repeat; default: all")
+    parser.add_argument("--count", type=int, help="how often (or long), instead of the full count")
     parser.add_argument("--no-keep", action="store_true", help="print only")
     arguments = parser.parse_args()
     keep = not arguments.no_keep
     with tempfile.TemporaryDirectory() as scratch:
-        progress = Progress(PROGRESS if keep else Path(scratch) / PROGRESS.name)
-        for name in arguments.part or PARTS:
-            part, count = PARTS[name]
+        progress = Progress((RESULTS if keep else Path(scratch)) / f"{benchmark}.progress.json")
+        for name in arguments.part or parts:
+            part, count = parts[name]
             progress.of(name)["figures"] = part(progress, arguments.count or count)
             progress.save()
         figures = [kept.get("figures", {}) for kept in progress.parts.values()]
-    publish("durability", {k: v for part in figures for k, v in part.items()}, packages=PACKAGES, keep=keep)
+    publish(benchmark, {k: v for part in figures for k, v in part.items()}, packages=PACKAGES, keep=keep)
 
 
 if __name__ == "__main__":
-    main()
+    measure("durability", __doc__, PARTS)

@@ -19,7 +19,6 @@ Figures, by part:
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import shutil
@@ -27,13 +26,11 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from durability import PACKAGES, Progress
-from report import RESULTS, publish
+from durability import Parts, Progress, measure
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests" / "durability"))
@@ -98,32 +95,12 @@ def checkpoints(progress: Progress, count: int) -> dict[str, float]:
     }
 
 
-PARTS: dict[str, tuple[Callable[[Progress, int], dict[str, float]], int]] = {
+PARTS: Parts = {
     "cuts": (cuts, 20),
     "checkpoints": (checkpoints, 240),
 }
 """What each part does, and how often or long."""
 
 
-def main() -> None:
-    """Runs the parts that were asked for and publishes the figures of all that are finished."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--part", action="append", choices=PARTS, help="repeat; default: all")
-    parser.add_argument("--count", type=int, help="cuts of each method and optimiser, or seconds of a run")
-    parser.add_argument("--no-keep", action="store_true", help="print only")
-    arguments = parser.parse_args()
-    keep = not arguments.no_keep
-    with tempfile.TemporaryDirectory() as scratch:
-        progress = Progress((RESULTS if keep else Path(scratch)) / "durability_cuts.progress.json")
-        for name in arguments.part or PARTS:
-            part, count = PARTS[name]
-            progress.of(name)["figures"] = part(progress, arguments.count or count)
-            progress.save()
-        figures = [kept.get("figures", {}) for kept in progress.parts.values()]
-    publish(
-        "durability_cuts", {k: v for part in figures for k, v in part.items()}, packages=PACKAGES, keep=keep
-    )
-
-
 if __name__ == "__main__":
-    main()
+    measure("durability_cuts", __doc__, PARTS)
