@@ -1,7 +1,8 @@
 """From what a study asks for to the runs that it means: `expand`, `sweep_runs`, `untuned_runs`.
 
 A finetuning study declares a base setting and stars around it: one factor varies at a time, crossed with
-methods, data sizes and seeds. `study_spec` says what a study may declare, `run_spec` what a run is.
+methods, data sizes and seeds. `study_spec` (with `study_parts`) says what a study may declare, `run_spec`
+what a run is.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from finescale.run_spec import (
     TaskSpec,
     TrainSpec,
 )
-from finescale.study_spec import (
+from finescale.study_parts import (
     BasePetSize,
     BaseSetting,
     Candidates,
@@ -40,15 +41,12 @@ from finescale.study_spec import (
     PerMethod,
     PetSizes,
     PetStar,
-    PretrainSpec,
     PretrainStar,
-    PretrainTrain,
-    Retries,
-    StudySpec,
     SweepSetting,
-    TokenizerSpec,
     TrainSettings,
 )
+from finescale.study_resources import Retries
+from finescale.study_spec import PretrainSpec, PretrainTrain, StudySpec, TokenizerSpec
 
 __all__ = [
     "FINGERPRINT_VERSION", "METHODS", "PET_METHODS", "BasePetSize", "BaseSetting", "Candidates", "Choice",

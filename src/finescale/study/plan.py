@@ -26,8 +26,8 @@ from finescale.spec import (
 from finescale.study.executors import Job
 from finescale.study.expected import Expected
 from finescale.study.store import Entry, Ledger
+from finescale.study_parts import for_method
 from finescale.study_resources import Resources
-from finescale.study_spec import for_method
 
 EXECUTE = "finescale.study.run:execute"
 EXECUTE_PRETRAINING = "finescale.study.pretraining:execute_pretraining"

@@ -19,8 +19,8 @@ from finescale.models.bundled import checkpoints, find_checkpoint
 from finescale.models.hub import find_own
 from finescale.spec import ModelSpec, PretrainRunSpec, PretrainSpec, Resolve, StudySpec, unknown
 from finescale.study_own import OwnModel
+from finescale.study_parts import ModelStar, PretrainStar
 from finescale.study_paths import exists
-from finescale.study_spec import ModelStar, PretrainStar
 from finescale.tasks.catalog import open_task
 from finescale.tasks.pretraining import read_sample, sample_hash
 from finescale.tasks.published import known_sizes, on_hub

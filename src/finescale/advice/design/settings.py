@@ -12,7 +12,8 @@ import polars as pl
 from finescale.errors import DataError, UsageError
 from finescale.ladder import LADDER
 from finescale.records import DATA_SIZE
-from finescale.study_spec import ModelStar, PetStar, PretrainStar, StudySpec
+from finescale.study_parts import ModelStar, PetStar, PretrainStar
+from finescale.study_spec import StudySpec
 
 STEP = 2.0
 """Data sizes between the smallest and the largest are offered at this ratio."""
