@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -125,6 +126,16 @@ def alive(process: int) -> bool:
         return False
 
 
+def named(name: str) -> list[int]:
+    """The processes whose name starts so."""
+    found = []
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if comm.read_text().startswith(name):
+                found.append(int(comm.parent.name))
+    return found
+
+
 def workers(runs: Path) -> list[int]:
     """The processes that are, or were, at a run."""
     return [int(item.name.removeprefix("pid-")) for item in runs.glob("*/pid-*")]
@@ -164,6 +175,21 @@ def test_what_a_job_says_comes_back(cluster, tmp_path: Path) -> None:
             assert result.value == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "torch": False}
             assert "finescale" in result.environment["packages"]
             assert (result.peak_memory_bytes or 0) > 1e6
+        executor.submit(Job("telling", "calls:telling_until", (str(tmp_path / "release"),)))
+        wait_for(lambda: executor.wait(0.1) or executor.progress().get("telling") == 0.5)
+        (tmp_path / "release").touch()
+        assert results(executor, 1)[0].error is None
+    finally:
+        executor.close()
+
+
+@pytest.mark.slow
+def test_progress_goes_on_when_the_process_that_collects_it_dies(cluster, tmp_path: Path) -> None:
+    executor = join(cluster.address, tmp_path)
+    try:
+        (board,) = named("ray::_Board")
+        os.kill(board, signal.SIGKILL)
+        wait_for(lambda: not alive(board))
         executor.submit(Job("telling", "calls:telling_until", (str(tmp_path / "release"),)))
         wait_for(lambda: executor.wait(0.1) or executor.progress().get("telling") == 0.5)
         (tmp_path / "release").touch()
@@ -215,6 +241,7 @@ def test_the_runs_of_a_dead_node_move_to_another_one(
     summary = run(cluster.address, tmp_path, "held")
     other.join()
     cluster.remove_node(node, allow_graceful=False)
+    cluster.wait_for_nodes()  # until the others know, they may still be sent there
     assert summary.counts == {"done": RUNS}
     (lost,) = [tries[0]["error"] for tries in attempts(tmp_path) if len(tries) > 1]
     assert lost == "its node is gone" or lost.startswith("the worker process died")

@@ -43,7 +43,10 @@ OBJECT_STORE_BYTES = 100_000_000
 
 
 class _Board:
-    """Where runs tell how far they are, and where the workers of one run leave its outcome."""
+    """Where runs tell how far they are, and where the workers of one run leave its outcome.
+
+    One that dies starts again, empty: a node may be gone before the cluster knows, also while a driver joins.
+    """
 
     def __init__(self) -> None:
         self.shares: dict[str, float] = {}
@@ -101,16 +104,18 @@ def _execute_together(
             failure_config=FailureConfig(max_failures=0),
         ),
     )
+    said, broken = None, "its outcome was lost with the process that kept it"
     try:
         trainer.fit()
     except Exception as error:  # Ray Train's own, around whatever a worker raised
-        outcome: dict[str, Any] = ray.get(board.fetch.remote(run)) or {}
         said = str(error).strip()
-        broken = {"error": f"a worker of the run died: {said.splitlines()[0] if said else 'no message'}"}
-        return {"traceback": said, "seconds": time.monotonic() - began, **broken, **outcome}
+        broken = f"a worker of the run died: {said.splitlines()[0] if said else 'no message'}"
     finally:
         shutil.rmtree(kept, ignore_errors=True)
-    return ray.get(board.fetch.remote(run))
+    outcome: dict[str, Any] | None = ray.get(board.fetch.remote(run))
+    if said is None and outcome is not None:
+        return outcome
+    return {"error": broken, "traceback": said, "seconds": time.monotonic() - began, **(outcome or {})}
 
 
 def _rank(config: dict[str, Any]) -> None:
@@ -161,7 +166,11 @@ class _Cluster:
                 **options,
             )
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        self.board: Any = ray.remote(_Board).options(num_cpus=0, scheduling_strategy=here).remote()
+        self.board: Any = (
+            ray.remote(_Board)
+            .options(num_cpus=0, scheduling_strategy=here, max_restarts=-1, max_task_retries=-1)
+            .remote()
+        )
         self.task = ray.remote(max_retries=0, max_calls=0)(_execute)
         self.together = ray.remote(max_retries=0, num_cpus=0)(_execute_together)
 
