@@ -135,16 +135,34 @@ def test_a_wrong_line_is_told_with_file_line_and_field(
         ('source,target\n"a\nb",c\n"d"x,e\n', "line 4", ["not a row of CSV"]),
         ("source,target\na,b\nc,\n", "line 3, target", ["an empty target"]),
         ("question,answer\na,b\n", "line 2, source", ["no column 'source'", "task: {source: COLUMN"]),
-        ("source,target\n", "", ["no examples", "an empty file"]),
     ],
 )
 def test_a_wrong_csv_is_told(tmp_path: Path, text: str, where: str, words: list[str]) -> None:
     file = tmp_path / "train.csv"
     file.write_text(text)
     message = told(TaskSpec(name="mine", train=str(file)))
-    assert message.startswith(f"{file}, {where}: " if where else f"{file}: ")
+    assert message.startswith(f"{file}, {where}: ")
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("train.jsnl", "", "unknown kind of data file"),
+        ("absent.csv", None, "no such data file"),
+        ("train.csv", "source,target\n", "no examples in "),
+    ],
+)
+def test_a_file_that_gives_no_rows_is_told_by_the_field_that_names_it(
+    tmp_path: Path, name: str, text: str | None, problem: str
+) -> None:
+    file = tmp_path / name
+    if text is not None:
+        file.write_text(text)
+    message = told(TaskSpec(name="mine", train=str(file)))
+    assert message.startswith(f"task.train: {problem}")
+    assert name in message
 
 
 def message(role: str, content: Any) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def local_task(spec: TaskSpec) -> Task:
         UsageError: A file that cannot be read, a missing column, an empty target, a pair of dev or test that
             is also in train; the message names file, line and field.
     """
-    rows = {split: _rows(file) for split, file in _files(spec).items()}
+    rows = {split: _rows(file, f"task.{split}") for split, file in _files(spec).items()}
     first = rows["train"][0].values
     chats = spec.source not in first and spec.messages in first
     template = spec.template or (CHAT_TEMPLATE if chats else TEMPLATE)
@@ -91,10 +91,10 @@ def _files(spec: TaskSpec) -> dict[str, Path]:
     return {split: Path(file) for split, file in stated.items() if file is not None}
 
 
-def _rows(path: Path) -> list[Row]:
-    rows = read_rows(path)
+def _rows(path: Path, where: str) -> list[Row]:
+    rows = read_rows(path, where)
     if not rows:
-        raise UsageError("no examples", wanted="at least one row", got="an empty file", where=str(path))
+        raise UsageError(f"no examples in {path}", wanted="at least one row", got="an empty file", where=where)
     return rows
 
 

@@ -23,11 +23,12 @@ class Row(NamedTuple):
     values: dict[str, Any]
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, where: str | None = None) -> list[Row]:
     """Reads a file whole.
 
     Args:
         path: A .jsonl, .csv, .tsv or .parquet file.
+        where: The field that names it, for messages about the file as a whole. Default: its path.
 
     Raises:
         UsageError: No such file, another kind of file, invalid UTF-8, or a line that cannot be read.
@@ -39,7 +40,7 @@ def read_rows(path: Path) -> list[Row]:
             wanted="a name that ends in " + ", ".join(READERS),
             got=path.name,
             remedy="write one JSON object a line, as .jsonl" if path.suffix == ".json" else "",
-            where=str(path),
+            where=where or str(path),
         )
     if not path.is_file():
         beside = sorted(item.name for item in path.parent.glob("*") if item.suffix in READERS)
@@ -48,7 +49,7 @@ def read_rows(path: Path) -> list[Row]:
             wanted="a file, relative to the study file",
             got=str(path),
             remedy=f"there is: {', '.join(beside[:5])}" if beside else "",
-            where=str(path),
+            where=where or str(path),
         )
     return list(read(path))
 
