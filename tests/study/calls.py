@@ -67,7 +67,7 @@ def stubborn(folder: str) -> None:
 
 def probing(planned: Any) -> dict[str, float]:
     assert planned.run.train.max_steps == 20
-    return {"step": 1.0, "example": 0.5, "setup": 60.0}
+    return {"step": 1.0, "example": 0.5, "setup": 60.0, "generated": 5.0, "forgetting": 2.0}
 
 
 def probing_no_lora(planned: Any) -> dict[str, float]:

@@ -36,10 +36,10 @@ def test_a_probe_is_of_the_same_kind_and_has_twenty_steps(epochs) -> None:
 
 def test_a_run_costs_its_setup_its_steps_and_its_evaluations() -> None:
     item = next(i for i in study_runs() if i.run.finetune_examples == 256 and i.run.method.name == "full")
-    cost = Cost(step=2.0, example=0.5, setup=3.0, memory=None)
-    assert cost.seconds(item.run) == 3 + 16 * 2 + (8 * 256 + 100) * 0.5
+    cost = Cost(step=2.0, example=0.5, setup=3.0, beside=7.0, memory=None)
+    assert cost.seconds(item.run) == 3 + 16 * 2 + (8 * 256 + 100) * 0.5 + 7
     untuned = next(i for i in study_runs() if i.run.finetune_examples == 0)
-    assert cost.seconds(untuned.run) == 3 + (256 + 100) * 0.5
+    assert cost.seconds(untuned.run) == 3 + (256 + 100) * 0.5 + 7
 
 
 def test_every_kind_is_probed_once_and_the_study_s_time_is_their_sum() -> None:
@@ -48,10 +48,21 @@ def test_every_kind_is_probed_once_and_the_study_s_time_is_their_sum() -> None:
     assert set(costs) == {kind(item.run) for item in runs if item.run.finetune_examples}
     assert not failed
     one = next(iter(costs.values()))
-    assert (one.step, one.example, one.setup) == (1.0, 0.5, 60.0)
+    assert (one.step, one.example, one.setup, one.beside) == (1.0, 0.5, 60.0, 7.0)
     total = sum(one.seconds(item.run) for item in runs)
     minutes, seconds = divmod(round(total), 60)
     assert f"{minutes // 60}:{minutes % 60:02}:{seconds:02} of one core" in said
+
+
+def test_a_probe_generates_one_batch_of_each_set_and_the_study_s_texts_are_counted() -> None:
+    text = (
+        TEXT.replace("some-task", "mini-en-de")
+        + "evaluation: {metrics: [chrf], shots: [0, 1], examples: 80, zero_shot: true}\n"
+    )
+    item = next(i for i in study_runs(text) if i.run.finetune_examples)
+    assert shortened(item).run.evaluation.examples == 32
+    costs, _, _ = measured(study_runs(text), "probing")
+    assert next(iter(costs.values())).beside == 5.0 * 3 + 2.0  # 80 examples: three batches of 32 each
 
 
 def test_a_kind_whose_probe_fails_is_named_and_left_out() -> None:

@@ -7,6 +7,7 @@ import torch
 
 from finescale.errors import UsageError
 from finescale.models.bundled import find_checkpoint
+from finescale.run_spec import EvaluationSpec, ForgettingSpec
 from finescale.spec import MethodSpec, ModelSpec, OptimizerSpec, PlannedRun, RunSpec, TrainSpec
 from finescale.study.resolve import resolver
 from finescale.study.run import execute, probe
@@ -120,10 +121,18 @@ def test_patience_ends_a_run_early_and_the_record_has_the_steps_taken(tmp_path):
 def test_a_probe_measures_the_parts_of_a_run_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     parts = probe(planned())
-    assert set(parts) == {"step", "example", "setup"}
-    assert all(value > 0 for value in parts.values())
+    assert set(parts) == {"step", "example", "setup", "generated", "forgetting"}
+    assert all(parts[name] > 0 for name in ("step", "example", "setup"))
+    assert parts["generated"] == parts["forgetting"] == 0.0
     assert list(tmp_path.iterdir()) == []
     assert "uniform guess" in probe(planned(learning_rate=10.0))["error"]
+    beside = EvaluationSpec(
+        metrics=("chrf",), examples=2, max_new_tokens=4, forgetting=ForgettingSpec(rows=1)
+    )
+    whole = planned()
+    parts = probe(whole.model_copy(update={"run": whole.run.model_copy(update={"evaluation": beside})}))
+    assert parts["generated"] > 0
+    assert parts["forgetting"] > 0
 
 
 STUDY = {

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from finescale.spec import PlannedRun, RunSpec
+from finescale.study.evaluation_cost import BATCH_PROMPTS, evaluation_cost
 from finescale.study.executors import Executor, Job, Result
 from finescale.study.expected import planned_steps
 from finescale.study.progress import duration
@@ -33,12 +34,14 @@ class Cost:
         step: Seconds of a training step.
         example: Seconds to evaluate one example.
         setup: Seconds before the first step.
+        beside: Seconds of what the study measures beside losses on its own sets: `evaluation`.
         memory: Peak memory of the worker, bytes.
     """
 
     step: float
     example: float
     setup: float
+    beside: float
     memory: int | None
 
     def seconds(self, run: RunSpec) -> float:
@@ -47,7 +50,7 @@ class Cost:
         if run.finetune_examples:
             evaluated = run.train.evaluations * run.train.dev_examples + run.test_examples
             steps = planned_steps(run)
-        return self.setup + steps * self.step + evaluated * self.example
+        return self.setup + steps * self.step + evaluated * self.example + self.beside
 
 
 def kind(run: RunSpec) -> Kind:
@@ -56,7 +59,7 @@ def kind(run: RunSpec) -> Kind:
 
 
 def shortened(item: PlannedRun) -> PlannedRun:
-    """A run of the same kind with `STEPS` steps, one dev evaluation, and little to evaluate."""
+    """A run of the same kind with `STEPS` steps, one dev evaluation, and little to evaluate or generate."""
     run = item.run
     batch = run.train.batch_size
     examples = min(run.finetune_examples, STEPS * batch)
@@ -73,6 +76,9 @@ def shortened(item: PlannedRun) -> PlannedRun:
         "test_examples": min(run.test_examples, EVALUATED),
         "train": run.train.model_copy(update=changes),
     }
+    if run.evaluation.metrics:
+        few = min(run.evaluation.examples, BATCH_PROMPTS)
+        short["evaluation"] = run.evaluation.model_copy(update={"examples": few})
     return item.model_copy(update={"run": run.model_copy(update=short), "keep": "nothing"})
 
 
@@ -121,10 +127,22 @@ def measure(
         return {}, failed
     setup = statistics.median(result.value["setup"] for result in measured.values())
     costs = {
-        name: Cost(result.value["step"], result.value["example"], setup, result.peak_memory_bytes)
+        name: Cost(
+            result.value["step"],
+            result.value["example"],
+            setup,
+            result.value["generated"] * _batches(kinds[name]) + result.value["forgetting"],
+            result.peak_memory_bytes,
+        )
         for name, result in measured.items()
     }
     return {name: costs[name] for name in kinds if name in costs}, failed
+
+
+def _batches(item: PlannedRun) -> float:
+    """How many times as many batches of texts a run generates as its probe does."""
+    whole, short = (evaluation_cost(run, (0, 0), 0, 0).passes for run in (item.run, shortened(item).run))
+    return whole / short if short else 1.0
 
 
 def show(

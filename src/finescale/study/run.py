@@ -82,16 +82,21 @@ def probe(planned: PlannedRun) -> dict[str, Any]:
     """Executes a short run to see what its parts take.
 
     Returns:
-        Seconds of a `step`, of an evaluated `example` and of the `setup`; or only the `error`.
+        Seconds of a `step`, of an evaluated `example`, of the `setup`, of all that it `generated`, and of
+        `forgetting` (its loss on pretraining text); or only the `error`.
     """
     with tempfile.TemporaryDirectory() as folder:
         record: dict[str, Any] = execute(planned, Path(folder))
         if record["status"] != "done":
             return {"error": record["error"]}
         parts = json.loads((Path(folder) / "curve.json").read_text(encoding="utf-8"))["seconds"]
-    example = parts["evaluations"] / planned.run.train.dev_examples
-    setup = record["wall_seconds"] - parts["steps"] - parts["evaluations"] - parts["test"]
-    return {"step": parts["steps"] / record["steps"], "example": example, "setup": max(setup, 0.0)}
+    return {
+        "step": parts["steps"] / record["steps"],
+        "example": parts["evaluations"] / planned.run.train.dev_examples,
+        "setup": max(record["wall_seconds"] - sum(parts.values()), 0.0),
+        "generated": sum(parts.get(part, 0.0) for part in ("generation", "few_shot", "zero_shot")),
+        "forgetting": parts.get("forgetting", 0.0),
+    }
 
 
 def _out_of_memory(spec: RunSpec) -> str:
