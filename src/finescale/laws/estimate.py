@@ -209,17 +209,15 @@ def _predicted(made: FittedLaw, put: Assembly) -> pl.DataFrame:
         variables = {name: piece.points[column].to_numpy() for name, column in piece.columns.items()}
         with np.errstate(all="ignore"):
             predicted = put.law.function(**variables, **arguments)
-        frames.append(
-            piece.points.with_columns(pl.Series("predicted", predicted), pl.lit(suffix).alias("factor"))
-        )
-    return pl.concat(frames, how="diagonal_relaxed")
+        factor = pl.Series("factor", [suffix] * piece.points.height, dtype=pl.String)
+        frames.append(piece.points.hstack([pl.Series("predicted", predicted), factor]))
+    return pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
 
 
 def _mean_deviation(points: pl.DataFrame, held_out: bool) -> float:
-    part = points.filter(pl.col("held_out") == held_out)
-    return (
-        float(np.mean(np.abs((part["predicted"] - part["loss"]).to_numpy()))) if part.height else float("nan")
-    )
+    missed = np.abs((points["predicted"] - points["loss"]).to_numpy())
+    part = missed[points["held_out"].to_numpy() == held_out]
+    return float(np.mean(part)) if part.size else float("nan")
 
 
 def apart(made: FittedLaw, put: Assembly) -> list[FittedLaw]:

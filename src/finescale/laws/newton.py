@@ -14,6 +14,7 @@ from finescale.laws.problem import (
     linearised,
     majoriser,
     objective,
+    projected,
     residual,
     scores,
 )
@@ -27,7 +28,7 @@ _LINEAR_STEPS = 20
 _LINEAR_FROM = 100
 """Resamples of fewer points go too far from the optimum for linearised residuals to help."""
 _WEAK = 1e-8
-_SHARES = (0.3, 0.08, 0.02)
+_SHARES = np.array([0.3, 0.08, 0.02])[:, None, None]
 """Fractions of a Newton step that are tried where the whole step fails."""
 
 
@@ -87,16 +88,16 @@ def _polish(problem: Problem, z: Array, steps: int, tolerance: float, smooth: bo
         enough = np.where(stage, 1e-3, tolerance) * np.maximum(value, 1e-30)
         small = (predicted <= enough) & (predicted >= 0)
         last = small & ~stage  # no derivatives are needed after these
-        reached, slope, bend = _reached(problem, trial, last, hessian)
+        reached = objective(problem, trial)
         failed = np.flatnonzero(~(reached < value))
         if failed.size:
-            part = problem.part(failed)
-            trial[failed] = _shortened(part, z[failed], step[failed], value[failed])
-            reached[failed], slope[failed], bend[failed] = derivatives(part, trial[failed])
+            places = _instead(problem.part(failed), z[failed], step[failed], value[failed])
+            trial[failed], reached[failed] = places
         better = reached < value
         z, value = np.where(better[:, None], trial, z), np.where(better, reached, value)
-        gradient = np.where(better[:, None], slope, gradient)
-        hessian = np.where(better[:, None, None], bend, hessian)
+        moved = np.flatnonzero(better & ~last)
+        if moved.size:
+            _, gradient[moved], hessian[moved] = derivatives(problem.part(moved), z[moved])
         eased = np.where(damping < 1e-4, 0.0, damping / 8)
         damping = np.where(better, eased, np.maximum(damping * 8, 1e-3))
         small |= damping > 1e9
@@ -117,30 +118,31 @@ def _finite(gradient: Array, hessian: Array) -> Array:
     return np.asarray(np.isfinite(gradient).all(axis=1) & np.isfinite(hessian).all(axis=(1, 2)))
 
 
-def _reached(problem: Problem, z: Array, last: Array, before: Array) -> tuple[Array, Array, Array]:
-    """Objective, gradient and Hessian at z; where the step is the last one [G], the Hessian before it."""
-    if not last.any():
-        return derivatives(problem, z)
-    value, gradient, hessian = np.empty(len(z)), np.zeros_like(z), before.copy()
-    value[last] = objective(problem.part(last), z[last])
-    on = np.flatnonzero(~last)
-    if on.size:
-        value[on], gradient[on], hessian[on] = derivatives(problem.part(on), z[on])
-    return value, gradient, hessian
+def _instead(problem: Problem, z: Array, step: Array, value: Array) -> tuple[Array, Array]:
+    """Where the whole step of the exponents leads with coefficients that fit there, or its first fraction.
 
+    Most steps that fail leave a curved valley, where coefficients and exponents make up for one another.
 
-def _shortened(problem: Problem, z: Array, step: Array, value: Array) -> Array:
-    """The first fraction of each failed step that improves on the value, or no step: [G, M]."""
-    result = z.copy()
+    Returns:
+        The first place that improves on the value, or z, [G, M]; and the value there, [G].
+    """
+    P = problem.model.n_linear
+    result, reached = z.copy(), value.copy()
     left = np.arange(len(z))
-    for share in _SHARES:
-        shorter = np.clip(z[left] + share * step[left], problem.lower, problem.upper)
-        better = objective(problem.part(left), shorter) < value[left]
-        result[left[better]] = shorter[better]
-        left = left[~better]
-        if not left.size:
-            break
-    return result
+    if problem.model.n_nonlinear and problem.free[:P].all():
+        result = np.clip(z + step, problem.lower, problem.upper)
+        result[:, :P] = projected(problem, z, result[:, P:])
+        reached = objective(problem, result)
+        left = np.flatnonzero(~(reached < value))
+        result[left], reached[left] = z[left], value[left]
+    if left.size:
+        places = np.clip(z[left] + _SHARES * step[left], problem.lower, problem.upper)
+        part = problem.part(np.tile(left, len(places)))
+        values = objective(part, places.reshape(-1, z.shape[1])).reshape(len(places), -1)
+        better = values < value[left]
+        first, some = better.argmax(axis=0), np.flatnonzero(better.any(axis=0))
+        result[left[some]], reached[left[some]] = places[first[some], some], values[first[some], some]
+    return result, reached
 
 
 def _first_delta(problem: Problem, z: Array) -> Array:
@@ -170,25 +172,26 @@ def _newton_step(
     """
     edge = 1e-12 * (1 + np.abs(z))
     down, up = problem.lower - z, problem.upper - z
-    blocked = ((down >= -edge) & (gradient > 0)) | ((up <= edge) & (gradient < 0)) | ~problem.free
+    blocked = np.where(gradient > 0, down >= -edge, (up <= edge) & (gradient < 0)) | ~problem.free
     diagonal = np.abs(np.einsum("gii->gi", hessian))
-    weak = diagonal.min(axis=1) < _WEAK * diagonal.max(axis=1)
-    troubled = np.flatnonzero(
-        (damping > 0) | weak
-    )  # steps failed there, or hardly a residual is within delta
+    largest = diagonal.max(axis=1, keepdims=True)
+    weak = (diagonal < _WEAK * largest).any(axis=1)  # hardly a residual is within delta
+    damped = damping > 0  # steps failed there
+    troubled = np.flatnonzero(damped | weak)
     if troubled.size:
         major = majoriser(problem.part(troubled), z[troubled])
         hessian[troubled] += damping[troubled, None, None] * major
         diagonal[troubled] = np.einsum("gii->gi", major)
-    unit = 1.0 / np.sqrt(np.maximum(diagonal, 1e-12 * diagonal.max(axis=1, keepdims=True) + _TINY))
-    H = hessian * unit[:, :, None] * unit[:, None, :]
-    index = np.arange(z.shape[1])
-    H[:, index, index] += 1e-14 + 1e-6 * damping[:, None]
-    troubled = np.flatnonzero((damping > 0) & np.isfinite(H).all(axis=(1, 2)))
-    if troubled.size:  # make the model convex, keeping the curvatures' sizes
-        size, axes = np.linalg.eigh(H[troubled])
-        size = np.maximum(np.abs(size), 1e-12 * np.abs(size).max(axis=1, keepdims=True))
-        H[troubled] = np.matmul(axes * size[:, None, :], np.swapaxes(axes, 1, 2))
+        largest[troubled] = diagonal[troubled].max(axis=1, keepdims=True)
+    unit = 1.0 / np.sqrt(np.maximum(diagonal, 1e-12 * largest + _TINY))
+    H = hessian * (unit[:, :, None] * unit[:, None, :])
+    np.einsum("gii->gi", H)[...] += (1e-14 + 1e-6 * damping)[:, None]
+    if damped.any():
+        troubled = np.flatnonzero(damped & np.isfinite(H).all(axis=(1, 2)))
+        if troubled.size:  # make the model convex, keeping the curvatures' sizes
+            size, axes = np.linalg.eigh(H[troubled])
+            size = np.maximum(np.abs(size), 1e-12 * np.abs(size).max(axis=1, keepdims=True))
+            H[troubled] = np.matmul(axes * size[:, None, :], np.swapaxes(axes, 1, 2))
     g = gradient * unit
     d = _solve_free(H, g, blocked, np.zeros_like(z))
     down, up = down / unit, up / unit
@@ -208,15 +211,15 @@ def _newton_step(
 
 def _solve_free(H: Array, g: Array, fixed: Array, at: Array) -> Array:
     """Minimises the quadratic model over the parameters that are not fixed at the given places."""
-    right = -g - np.einsum("gij,gj->gi", H, at) if at.any() else -g
-    inner = np.where(fixed[:, :, None] | fixed[:, None, :], 0.0, H)
-    index = np.arange(g.shape[1])
-    inner[:, index, index] += fixed
-    right = np.where(fixed, at, right)
+    right, inner = -g, H
+    if fixed.any():
+        right = np.where(fixed, at, right - np.einsum("gij,gj->gi", H, at))
+        inner = np.where(fixed[:, :, None] | fixed[:, None, :], 0.0, H)
+        np.einsum("gii->gi", inner)[...] += fixed
     try:
         return np.linalg.solve(inner, right[:, :, None])[:, :, 0]
     except np.linalg.LinAlgError:
-        inner[:, index, index] += 1e-8
+        inner = inner + 1e-8 * np.eye(g.shape[1])
         return np.linalg.solve(inner, right[:, :, None])[:, :, 0]
 
 

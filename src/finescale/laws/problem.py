@@ -14,6 +14,8 @@ Array = np.ndarray[Any, Any]
 _TINY = 1e-300
 _POINTS = 50_000
 """Points of a large table that are worked on at a time."""
+_SLOPES = 24_000
+"""Slopes [G, M, N] that are worked on at a time: the system takes larger arrays back after each use."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def residual(problem: Problem, z: Array) -> Array:
 
 def objective(problem: Problem, z: Array) -> Array:
     """The objective at z [G, P + K]: [G]."""
-    return total(problem, residual(problem, z))
+    parts = ((problem.part(rows), z[rows]) for rows in _blocks(problem, z))
+    return np.concatenate([total(part, residual(part, here)) for part, here in parts])
 
 
 @np.errstate(all="ignore")
@@ -110,9 +113,23 @@ def total(problem: Problem, r: Array) -> Array:
     return np.where(np.isfinite(value), value, np.inf)
 
 
-@np.errstate(all="ignore")
 def derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array]:
     """Objective [G] (infinite where it is no number), gradient [G, M] and Hessian [G, M, M] at z [G, M]."""
+    parts = [_derivatives(problem.part(rows), z[rows]) for rows in _blocks(problem, z)]
+    if len(parts) == 1:
+        return parts[0]
+    value, gradient, hessian = zip(*parts, strict=True)
+    return np.concatenate(value), np.concatenate(gradient), np.concatenate(hessian)
+
+
+def _blocks(problem: Problem, z: Array) -> list[slice]:
+    """Some of the G problems after others: what is computed on them stays small."""
+    most = max(1, _SLOPES // (z.shape[1] * problem.model.n_points))
+    return [slice(at, at + most) for at in range(0, max(1, len(z)), most)]
+
+
+@np.errstate(all="ignore")
+def _derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array]:
     G, M = z.shape
     value, gradient, hessian = np.zeros(G), np.zeros((G, M)), np.zeros((G, M, M))
     for part in problem.chunks():
@@ -138,13 +155,38 @@ def derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array]:
 def majoriser(problem: Problem, z: Array) -> Array:
     """The matrix of iteratively reweighted least squares at z, [G, M, M]; never negative."""
     result = np.zeros((*z.shape, z.shape[1]))
-    for part in problem.chunks():
-        J, r, f = _linearised(part, z)
-        weight = part.weights * np.minimum(1.0, part.delta / np.maximum(np.abs(r), _TINY))
-        if part.log:
-            weight = weight / (f * f)
-        result += _gram(J, weight)
+    for rows in _blocks(problem, z):
+        for part in problem.part(rows).chunks():
+            J, r, f = _linearised(part, z[rows])
+            weight = _reweighted(part, r)
+            if part.log:
+                weight = weight / (f * f)
+            result[rows] += _gram(J, weight)
     return result
+
+
+@np.errstate(all="ignore")
+def projected(problem: Problem, z: Array, theta: Array) -> Array:
+    """The coefficients [G, P] that fit best at theta [G, K]: one round of reweighted least squares from z."""
+    P = problem.model.n_linear
+    matrix, right = np.zeros((len(z), P, P)), np.zeros((len(z), P))
+    for part in problem.chunks():
+        r = deviation(part, _combined(z[:, :P], part.model.basis(z[:, P:])))
+        phi, weight = part.model.basis(theta), _reweighted(part, r)
+        if part.log:
+            weight = weight / (part.y * part.y)
+        matrix += _gram(phi, weight)
+        right += np.matmul(phi, (weight * part.y)[:, :, None])[:, :, 0]
+    unit = 1.0 / np.sqrt(np.einsum("gii->gi", matrix) + _TINY)
+    matrix *= unit[:, :, None] * unit[:, None, :]
+    np.einsum("gii->gi", matrix)[...] += 1e-10
+    c = np.linalg.solve(matrix, (right * unit)[:, :, None])[:, :, 0] * unit
+    return np.clip(c, problem.lower[:P], problem.upper[:P])
+
+
+def _reweighted(problem: Problem, r: Array) -> Array:
+    """Weights [G, N] under which squared residuals stand for Huber's loss at residuals r [G, N]."""
+    return problem.weights * np.minimum(1.0, problem.delta / np.maximum(np.abs(r), _TINY))
 
 
 def scores(problem: Problem, z: Array) -> Iterator[tuple[Array, Array]]:

@@ -169,14 +169,11 @@ def _usable(
             )
             frame = frame.filter(~bare)
     for name in columns.values():
-        good = (pl.col(name) > 0).fill_null(value=False)
-        if name == "pet_size" and "method" in frame.columns:
-            frame = frame.filter(good)
-            continue
-        lost = frame.height - frame.filter(good).height
-        if lost:
+        kept = frame.filter((pl.col(name) > 0).fill_null(value=False))
+        lost = frame.height - kept.height
+        if lost and not (name == "pet_size" and "method" in frame.columns):
             notes.append(f"Left out {lost} runs without a positive {name}.")
-            frame = frame.filter(good)
+        frame = kept
     return frame
 
 
@@ -220,8 +217,10 @@ def _slice(  # noqa: PLR0917
             if name == "model_params_nonembedding" and "model_params" in rows.columns:
                 continue
             wanted = _most_frequent(values)
-        near = (pl.col(name) / wanted - 1).abs() < 1e-9
-        kept = rows.filter(near | pl.col(name).is_null())
+        kept = rows
+        if values.min() != wanted or values.max() != wanted:
+            near = (pl.col(name) / wanted - 1).abs() < 1e-9
+            kept = rows.filter(near | pl.col(name).is_null())
         if not kept.height:
             have = ", ".join(f"{value:g}" for value in values.unique().sort())
             raise UsageError(
@@ -247,8 +246,8 @@ def _slice(  # noqa: PLR0917
 
 def _most_frequent(values: pl.Series) -> float:
     """The most frequent value; the smallest of several."""
-    counts = values.value_counts(sort=False)
-    return float(counts.filter(pl.col("count") == pl.col("count").max())[values.name].min())  # type: ignore[arg-type]
+    distinct, counts = np.unique(values.to_numpy(), return_counts=True)
+    return float(distinct[counts.argmax()])
 
 
 def _held_out(rows: pl.DataFrame, choice: Choice, used: set[str]) -> pl.Series:
@@ -315,6 +314,6 @@ def _points(
 
 def _repeated_seeds(runs: pl.DataFrame, label: str) -> tuple[str, ...]:
     seeds = runs.filter(pl.col("seed").is_not_null())
-    if seeds.height and seeds.select(pl.struct("point", "seed").n_unique()).item() < seeds.height:
+    if seeds.select("point", "seed").is_duplicated().any():
         return (f"{label}: several runs share setting and seed (other columns differ?); they are averaged.",)
     return ()

@@ -12,7 +12,9 @@ from finescale.study.evaluation_cost import FLOPS_PER_SECOND, EvaluationCost, ev
 from finescale.tasks.published import known_sizes
 
 TOKENS_PER_EXAMPLE = 82, 38
-"""Tokens of an example, and those of its target, where nothing better is known."""
+"""Tokens of an example, and those of its target, where nothing better is known: those of mini-en-de."""
+TOKENS_OF_BUNDLED = {"mini-en-zh": (64, 26), "mini-summarization": (419, 47)}
+"""Means over the first 1,000 examples, with the tokenizer of each task's ladder."""
 SECONDS_PER_RUN = 1.0
 SECONDS_PER_STEP = 0.03
 """Measured with the nano ladder on one core; for the order of runs and a first guess at the time."""
@@ -101,7 +103,9 @@ def _tokens(run: RunSpec) -> tuple[int, int]:
     if known is None and run.data is not None and run.data.dataset is not None:
         target = run.data.max_target_tokens
         return run.data.max_source_tokens + target, target
-    return TOKENS_PER_EXAMPLE if known is None else (known.tokens, known.target_tokens)
+    if known is None:
+        return TOKENS_OF_BUNDLED.get(run.task, TOKENS_PER_EXAMPLE)
+    return known.tokens, known.target_tokens
 
 
 def _sizes(model: ModelSpec) -> tuple[int, int] | None:

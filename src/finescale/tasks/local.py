@@ -94,7 +94,8 @@ def _files(spec: TaskSpec) -> dict[str, Path]:
 def _rows(path: Path, where: str) -> list[Row]:
     rows = read_rows(path, where)
     if not rows:
-        raise UsageError(f"no examples in {path}", wanted="at least one row", got="an empty file", where=where)
+        problem = f"no examples in {path}"
+        raise UsageError(problem, wanted="at least one row", got="an empty file", where=where)
     return rows
 
 
