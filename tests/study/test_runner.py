@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from example import RUNS, TEXT, plan
 
-from finescale.errors import DataError, UsageError
+from finescale.errors import DataError, FinescaleError, UsageError
 from finescale.records import COLUMNS, read_records
 from finescale.spec import Choice, OptimizerSpec
 from finescale.study.executors import LocalExecutor
@@ -127,6 +127,21 @@ def test_the_choice_and_its_evidence_are_committed(tmp_path: Path) -> None:
     tried = choice["evidence"]["candidates"]
     assert [item["learning_rate"] for item in tried] == [1e-3, 3e-3]
     assert all(item["dev_loss"] > 3 and len(item["run"]) == 20 for item in tried)
+
+
+@pytest.mark.parametrize(
+    ("now", "told"), [("0.007", "none of the candidates of its sweep"), ("0.0:3", "not what was committed")]
+)
+def test_a_choice_that_was_altered_is_told_before_anything_runs_with_it(
+    tmp_path: Path, now: str, told: str
+) -> None:
+    run(tmp_path, "instant")
+    with Ledger(tmp_path / "ledger.sqlite") as ledger, ledger.transaction():
+        ledger.connection.execute(f"UPDATE choices SET chosen = replace(chosen, '0.003', '{now}')")
+    with pytest.raises(FinescaleError, match="the ledger is damaged") as caught:
+        run(tmp_path, "instant", TEXT.replace("full: [128, 256]", "full: [128, 256, 512]"))
+    assert told in str(caught.value)
+    assert finished(tmp_path) == RUNS
 
 
 def test_the_swept_batch_size_is_the_one_that_the_study_runs_with(tmp_path: Path) -> None:

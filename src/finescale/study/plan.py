@@ -221,7 +221,11 @@ class FinetunePlan:
             ledger.choose(method, sweep, candidates[index].model_dump(mode="json"), evidence)
             committed = ledger.choice(method, sweep)
             assert committed is not None
-        return Choice.model_validate(committed[0])
+        chosen = committed[0]
+        for choice, _ in tried:
+            if choice.model_dump(mode="json", include=set(chosen)) == chosen:
+                return choice
+        raise ledger.damaged(f"the choice of {method} is none of the candidates of its sweep: {chosen}")
 
 
 class PretrainPlan:

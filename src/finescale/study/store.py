@@ -290,22 +290,32 @@ class Ledger(Database):
             self.connection.execute("INSERT OR IGNORE INTO choices VALUES (?, ?, ?, ?, ?)", row)
 
     def choice(self, method: str, sweep: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """A committed choice and its evidence."""
+        """A committed choice and its evidence.
+
+        Raises:
+            FinescaleError: It is damaged.
+        """
         rows = self.read(
-            "SELECT chosen, evidence FROM choices WHERE method = ? AND sweep = ?", (method, sweep)
+            "SELECT method, chosen, evidence FROM choices WHERE method = ? AND sweep = ?", (method, sweep)
         )
-        return (json.loads(rows[0]["chosen"]), json.loads(rows[0]["evidence"])) if rows else None
+        return self._chosen(rows[0]) if rows else None
 
     def choices(self) -> list[dict[str, Any]]:
         """The choices of the present plan's sweeps, oldest first: method, sweep, chosen, evidence."""
         planned = "SELECT planned FROM runs WHERE run = ?"
         found = []
         for row in self.read("SELECT * FROM choices ORDER BY committed, method"):
-            evidence = json.loads(row["evidence"])
+            chosen, evidence = self._chosen(row)
             runs = [tried["run"] for tried in evidence["candidates"]]
             if all(any(state["planned"] for state in self.read(planned, (run,))) for run in runs):
-                found.append({**dict(row), "chosen": json.loads(row["chosen"]), "evidence": evidence})
+                found.append({**dict(row), "chosen": chosen, "evidence": evidence})
         return found
+
+    def _chosen(self, row: sqlite3.Row) -> tuple[dict[str, Any], dict[str, Any]]:
+        try:
+            return json.loads(row["chosen"]), json.loads(row["evidence"])
+        except ValueError:
+            raise self.damaged(f"the choice of {row['method']} is not what was committed") from None
 
     # --- reading
 
