@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def call(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["advise", *map(str, arguments)], env={"COLUMNS": "220"})
+def call(*arguments: str | Path, columns: int = 220) -> Result:
+    return CliRunner().invoke(app, ["advise", *map(str, arguments)], env={"COLUMNS": str(columns)})
 
 
 def failing(
@@ -44,6 +45,19 @@ def test_the_sentence_comes_first_and_the_table_below(table: Path) -> None:
     first = result.output.splitlines()[0]
     assert first.startswith("t: Full tuning for 32,000 examples on a model of 800M parameters")
     assert "2x model buys" in result.output
+
+
+@pytest.mark.parametrize(("columns", "heading"), [(220, "candidate"), (110, "Full tuning")])
+def test_a_narrow_terminal_has_a_column_a_candidate_and_breaks_no_number(
+    table: Path, columns: int, heading: str
+) -> None:
+    output = call(table, "--bootstrap", "50", columns=columns).output
+    lines = [line for line in output.splitlines() if line.startswith(("┃", "│"))]
+    assert max(map(len, lines)) <= columns
+    assert any(heading in line for line in lines if line.startswith("┃"))
+    text = "\n".join(lines)
+    assert len(re.findall(r"\d\.\d+ to \d\.\d+ ", text)) == 6
+    assert len(re.findall(r"\d\.\d+ for \d\.\de\+\d+ ", text)) == 6
 
 
 def test_json_on_standard_output_stands_alone(table: Path) -> None:

@@ -177,11 +177,11 @@ class Advice:
         """The option that is advised; None where the advice abstains."""
         return None if self.reasons or not self.options else self.options[0]
 
-    def table(self) -> Table:
-        """The options as a rich table."""
+    def table(self, width: int | None = None) -> Table:
+        """The options as a rich table, turned where only that fits into `width` characters."""
         from finescale.advice.display import advice_table  # noqa: PLC0415 - rich only where it is shown
 
-        return advice_table(self)
+        return advice_table(self, width)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and text; null for what is not known or not finite."""

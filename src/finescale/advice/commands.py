@@ -119,7 +119,7 @@ def show(advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...]
         say("These runs would settle it:" if advice.reasons else "Worth a look:")
         for run in advice.settle:
             say(f"  - {run.words}")
-    out.print(advice.table())
+    out.print(advice.table(out.width))
     asked = advice.options[0]
     size = f", {count(asked.model_params)} parameters" if asked.model_params else ""
     if len({(option.examples, option.model_params) for option in advice.options}) == 1:

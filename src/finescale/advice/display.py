@@ -19,19 +19,44 @@ if TYPE_CHECKING:
 Columns = list[tuple[str, Callable[[Option], str]]]
 
 
-def advice_table(advice: Advice) -> Table:
-    """One row a candidate, best first."""
+def advice_table(advice: Advice, width: int | None = None) -> Table:
+    """One row a candidate, best first; one column a candidate where only that fits into the width."""
     from rich.table import Table  # noqa: PLC0415 - rich only where something is shown
 
+    columns = option_columns(advice)
+    cells = [[heading for heading, _ in columns]]
+    cells += [[cell(option) for _, cell in columns] for option in advice.options]
+    turned = [list(row) for row in zip(*cells, strict=True)]
+    fixed: list[int | None] = [None] * len(cells[0])
+    if width is not None and _total(_widths(cells)) > width:
+        if _total(_widths(cells, breaking=True)) > width >= _total(_widths(turned, breaking=True)):
+            cells = turned
+        narrow = _widths(cells, breaking=True)
+        if _total(narrow) <= width:
+            fixed = [None, *narrow[1:]]
     title = "predicted test loss, nats per target token, with 90% intervals"
     shown = Table(title=title, title_justify="left", header_style="bold")
-    columns = option_columns(advice)
-    for heading, _ in columns:
-        left = heading == "candidate"
-        shown.add_column(heading, justify="left" if left else "right", overflow="fold")
-    for option in advice.options:
-        shown.add_row(*(_plain(cell(option)) for _, cell in columns))
+    for at, (heading, characters) in enumerate(zip(cells[0], fixed, strict=False)):
+        justify = "right" if at else "left"
+        shown.add_column(_plain(heading), justify=justify, overflow="fold", width=characters)
+    for row in cells[1:]:
+        shown.add_row(*map(_plain, row))
     return shown
+
+
+def _widths(cells: Sequence[Sequence[str]], *, breaking: bool = False) -> list[int]:
+    """Characters that each column needs, also if headings and the first column are broken at spaces."""
+    found = []
+    for at, column in enumerate(zip(*cells, strict=True)):
+        words = column if at == 0 else column[:1]
+        parts = [word for text in words for word in text.split()] if breaking else words
+        found.append(max(map(len, (*parts, *column[len(words) :]))))
+    return found
+
+
+def _total(widths: Sequence[int]) -> int:
+    """Characters of a line of a table with these columns."""
+    return sum(widths) + 3 * len(widths) + 1
 
 
 def option_columns(advice: Advice) -> Columns:
