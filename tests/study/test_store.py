@@ -194,6 +194,12 @@ def test_choices_of_a_sweep_that_the_plan_dropped_are_not_shown(ledger: Ledger) 
     assert [row["sweep"] for row in ledger.choices()] == ["new"]
 
 
+def test_a_sweep_that_was_extended_is_shown_as_it_is_now(ledger: Ledger) -> None:
+    ledger.choose("full", "extended", {"learning_rate": 2e-3}, {"candidates": [{"run": "a"}, {"run": "b"}]})
+    ledger.choose("full", "first", {"learning_rate": 1e-3}, {"candidates": [{"run": "a"}]})
+    assert [row["sweep"] for row in ledger.choices()] == ["extended"]
+
+
 def test_the_file_is_durable_and_versioned(tmp_path: Path, ledger: Ledger) -> None:
     with sqlite3.connect(tmp_path / "ledger.sqlite") as other:
         assert other.execute("PRAGMA journal_mode").fetchone()[0] == "wal"

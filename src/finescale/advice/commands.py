@@ -14,7 +14,7 @@ from finescale.advice.answers import Advice, Question
 from finescale.advice.candidates import Candidates, candidates, tasks_of
 from finescale.advice.cost import costs
 from finescale.advice.critical import Crossovers, crossovers
-from finescale.advice.display import crossover_table
+from finescale.advice.display import crossover_cells
 from finescale.advice.recommend import advise, check
 from finescale.advice.wording import count, examples_of, nats
 from finescale.errors import DataError
@@ -127,7 +127,7 @@ def show(advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...]
     else:
         say(f"law: {advice.law}; {basis}")
     if pairs:
-        out.print(crossover_table(pairs))
+        out.print(crossover_cells(pairs).within(out.width))
         for pair in pairs:
             say(pair.sentence)
         missed = max(option.missed for option in advice.options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from finescale.advice.answers import Advice, Gain, Option
 from finescale.advice.wording import capital, chance, count, hours, method_name, nats, number
-from finescale.laws.display import Cells, bullets
+from finescale.laws.display import Cells, bullets, column_widths
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,36 +27,18 @@ def advice_table(advice: Advice, width: int | None = None) -> Table:
     cells = [[heading for heading, _ in columns]]
     cells += [[cell(option) for _, cell in columns] for option in advice.options]
     turned = [list(row) for row in zip(*cells, strict=True)]
-    fixed: list[int | None] = [None] * len(cells[0])
-    if width is not None and _total(_widths(cells)) > width:
-        if _total(_widths(cells, breaking=True)) > width >= _total(_widths(turned, breaking=True)):
-            cells = turned
-        narrow = _widths(cells, breaking=True)
-        if _total(narrow) <= width:
-            fixed = [None, *narrow[1:]]
+    fixed = column_widths(cells, width)
+    if fixed is None and (narrow := column_widths(turned, width)) is not None:
+        cells, fixed = turned, narrow
     title = "predicted test loss, nats per target token, with 90% intervals"
     shown = Table(title=title, title_justify="left", header_style="bold")
-    for at, (heading, characters) in enumerate(zip(cells[0], fixed, strict=False)):
+    for at, heading in enumerate(cells[0]):
         justify = "right" if at else "left"
-        shown.add_column(_plain(heading), justify=justify, overflow="fold", width=characters)
+        wide = fixed[at] if fixed else None
+        shown.add_column(_plain(heading), justify=justify, overflow="fold", width=wide)
     for row in cells[1:]:
         shown.add_row(*map(_plain, row))
     return shown
-
-
-def _widths(cells: Sequence[Sequence[str]], *, breaking: bool = False) -> list[int]:
-    """Characters that each column needs, also if headings and the first column are broken at spaces."""
-    found = []
-    for at, column in enumerate(zip(*cells, strict=True)):
-        words = column if at == 0 else column[:1]
-        parts = [word for text in words for word in text.split()] if breaking else words
-        found.append(max(map(len, (*parts, *column[len(words) :]))))
-    return found
-
-
-def _total(widths: Sequence[int]) -> int:
-    """Characters of a line of a table with these columns."""
-    return sum(widths) + 3 * len(widths) + 1
 
 
 def option_columns(advice: Advice) -> Columns:
@@ -89,11 +71,6 @@ def option_columns(advice: Advice) -> Columns:
         columns.append(("price", lambda o: number(o.cost.money)))
     columns.append(("laws missed by", lambda o: nats(o.missed)))
     return columns
-
-
-def crossover_table(found: Sequence[Crossovers]) -> Table:
-    """One row a pair and value of the factor."""
-    return crossover_cells(found).table()
 
 
 def crossover_cells(found: Sequence[Crossovers]) -> Cells:

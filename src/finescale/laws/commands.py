@@ -55,7 +55,7 @@ def fit_command(table: Table, *, law: str, joint: bool, to: str | None, **option
         write_json(fits.to_dict(), to)
     if to != "-":
         console = _console()
-        console.print(law_cells(fits.laws).table())
+        console.print(law_cells(fits.laws).within(console.width))
         _say(console, fits.notes)
         _say_status(console, fits.laws)
 
@@ -77,7 +77,7 @@ def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | 
     if to:
         write_json({"schema": 1, **rows, "notes": notes}, to)
     if to != "-":
-        console.print(shown.table())
+        console.print(shown.within(console.width))
         _say(console, notes)
 
 
@@ -122,7 +122,7 @@ def predict_command(table: Table, *, at: Sequence[str], to: str | None, **option
     if to != "-":
         console = _console()
         cells = prediction_cells([law for law, _ in asked], [prediction for _, prediction in asked])
-        console.print(cells.table())
+        console.print(cells.within(console.width))
         _say(console, [*fits.notes, *dict.fromkeys(refused)])
         _say_status(console, [law for law, _ in asked], [prediction for _, prediction in asked])
 

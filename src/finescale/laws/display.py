@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape as plain
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from finescale.laws.fitted import FittedLaw, Prediction
 
@@ -35,6 +37,32 @@ def interval(value: float, low: float, high: float, digits: int = 3) -> str:
 
 _WORD = 20
 """A column of words is not made narrower than its longest word, or than this."""
+_JOINED = "\N{UNIT SEPARATOR}"
+"""Stands for a space where no line is broken."""
+
+
+def column_widths(cells: Sequence[Sequence[str]], width: int | None) -> list[int | None] | None:
+    """How wide a table's columns are when only headings and the first column are broken, at spaces.
+
+    Args:
+        cells: The headings, and the rows.
+        width: Characters that there are; None: any number.
+
+    Returns:
+        Characters, or None for a column that is as wide as it comes; nothing at all where they do not fit.
+    """
+    whole, narrow = [], []
+    for at, column in enumerate(zip(*cells, strict=True)):
+        breaking = column if at == 0 else column[:1]
+        rest = column[len(breaking) :]
+        whole.append(max(map(len, column)))
+        narrow.append(
+            max(map(len, (*(word for text in breaking for word in text.split()), *rest)), default=0)
+        )
+    borders = 3 * len(whole) + 1
+    if width is None or sum(whole) + borders <= width:
+        return [None for _ in whole]
+    return [None, *narrow[1:]] if sum(narrow) + borders <= width else None
 
 
 @dataclass(frozen=True)
@@ -54,8 +82,7 @@ class Cells:
     def table(self) -> Table:
         """The table for a terminal."""
         first, shown = self._shared()
-        title = f"{first}\n{self.title}" if first else self.title
-        table = Table(title=title, title_justify="left", header_style="bold")
+        table = Table(title=self._title(first), title_justify="left", header_style="bold")
         for name in (*shown, *self.numbers):
             left = name not in self.numbers
             longest = max(len(word) for text in (name, *shown.get(name, ())) for word in text.split() or [""])
@@ -64,6 +91,29 @@ class Cells:
         for row in self._rows(shown):
             table.add_row(*map(escape, row))
         return table
+
+    def within(self, width: int) -> Table | Text:
+        """The table; lines of text instead where it would have to break numbers to be so narrow."""
+        first, shown = self._shared()
+        names = (*shown, *self.numbers)
+        rows = list(self._rows(shown))
+        fixed = column_widths([names, *rows], width)
+        if fixed is not None:
+            table = self.table()
+            for column, characters in zip(table.columns, fixed, strict=True):
+                column.width = characters
+            return table
+        lines = [Text(self._title(first), style="italic")]
+        for row in rows:
+            told = [f"{name} {cell}" for name, cell in zip(names, row, strict=True) if cell]
+            lines.append(Text(", ".join(told[: len(shown)]), style="bold"))
+            whole = "  ".join(text.replace(" ", _JOINED) for text in told[len(shown) :])
+            wrapped = textwrap.wrap(whole, width, initial_indent="  ", subsequent_indent="  ")
+            lines += [Text(line.replace(_JOINED, " ")) for line in wrapped]
+        return Text("\n").join(lines)
+
+    def _title(self, first: str) -> str:
+        return f"{first}\n{self.title}" if first else self.title
 
     def html(self) -> str:
         """The table for a notebook; every text is escaped."""

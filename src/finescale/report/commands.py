@@ -77,7 +77,7 @@ def report(
     found = scores or place.scores
     evidence = gather(records, hold_out=hold_out, bootstrap=bootstrap, seed=seed, scores=found)
     for sheet in paper_tables(evidence):
-        console.print(sheet.rich())
+        console.print(sheet.terminal(console.width))
         for words in sheet.notes:
             console.print(words, markup=False, highlight=False, soft_wrap=True)
     text = place.study_file.read_text(encoding="utf-8") if place.study_file else ""

@@ -10,6 +10,7 @@ import polars as pl
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from finescale.report.evidence import Evidence
 
@@ -73,18 +74,14 @@ class Sheet:
         ]
         return "\n".join([f"% {' '.join(self.title.split())}", *rows, r"\end{tabular}", ""])
 
-    def rich(self) -> Table:
-        """The table for a terminal."""
-        from rich.markup import escape  # noqa: PLC0415 - rich only where something is shown
-        from rich.table import Table  # noqa: PLC0415
+    def terminal(self, width: int) -> Table | Text:
+        """The table for a terminal of so many characters."""
+        from finescale.laws.display import Cells  # noqa: PLC0415 - rich only where something is shown
 
-        table = Table(title=escape(self.title), title_justify="left", header_style="bold")
-        for column in self.shown:
-            justify = "right" if column.numeric else "left"
-            table.add_column(escape(column.heading), justify=justify, overflow="fold")
-        for cells in self.cells():
-            table.add_row(*map(escape, cells))
-        return table
+        columns = [(shown, [shown.cell(row) for row in self.rows]) for shown in self.shown]
+        words = {shown.heading: cells for shown, cells in columns if not shown.numeric}
+        numbers = {shown.heading: cells for shown, cells in columns if shown.numeric}
+        return Cells(self.title, words, numbers).within(width)
 
 
 _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

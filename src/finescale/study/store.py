@@ -301,15 +301,21 @@ class Ledger(Database):
         return self._chosen(rows[0]) if rows else None
 
     def choices(self) -> list[dict[str, Any]]:
-        """The choices of the present plan's sweeps, oldest first: method, sweep, chosen, evidence."""
+        """The choice of each method's sweep in the present plan: method, sweep, chosen, evidence.
+
+        Of two sweeps whose runs are all planned, the larger one is the plan's.
+        """
         planned = "SELECT planned FROM runs WHERE run = ?"
-        found = []
+        found: dict[str, dict[str, Any]] = {}
         for row in self.read("SELECT * FROM choices ORDER BY committed, method"):
             chosen, evidence = self._chosen(row)
             runs = [tried["run"] for tried in evidence["candidates"]]
+            before = found.get(row["method"])
+            if before is not None and len(before["evidence"]["candidates"]) > len(runs):
+                continue
             if all(any(state["planned"] for state in self.read(planned, (run,))) for run in runs):
-                found.append({**dict(row), "chosen": chosen, "evidence": evidence})
-        return found
+                found[row["method"]] = {**dict(row), "chosen": chosen, "evidence": evidence}
+        return list(found.values())
 
     def _chosen(self, row: sqlite3.Row) -> tuple[dict[str, Any], dict[str, Any]]:
         try:

@@ -79,8 +79,8 @@ def show(made: Plan, out: Path | None, to: Console) -> None:
 
     say(headline(made), "bold")
     say(question(made))
-    to.print(runs_table(made).table())
-    to.print(outlook_table(made).table())
+    to.print(runs_table(made).within(to.width))
+    to.print(outlook_table(made).within(to.width))
     if any(run.check for run in made.runs):
         say("Runs marked `check` lie nearest to the target: they would expose a law that fails there.")
     for note in made.notes:

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from finescale.laws.display import Cells, column_widths
+
+CELLS = Cells(
+    "loss",
+    {"task": ["t", "t"], "method": ["full", "lora"]},
+    {"A": ["1.2 [1.1, 1.3]", "2 [1, 3]"], "settings": ["12", "13"]},
+)
+
+
+def shown(width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(CELLS.within(width))
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [20, 25, 30, 40, 60])
+def test_no_number_is_broken_however_narrow_the_terminal(width: int) -> None:
+    lines = shown(width)
+    assert max(len(line.rstrip()) for line in lines) <= width
+    for whole in ("1.2 [1.1, 1.3]", "2 [1, 3]"):
+        assert sum(whole in line for line in lines) == 1
+
+
+def test_a_table_that_does_not_fit_is_told_line_by_line() -> None:
+    assert [line.rstrip() for line in shown(20)] == [
+        "task t",
+        "loss",
+        "method full",
+        "  A 1.2 [1.1, 1.3]",
+        "  settings 12",
+        "method lora",
+        "  A 2 [1, 3]",
+        "  settings 13",
+    ]
+
+
+def test_headings_and_the_first_column_break_before_anything_else_does() -> None:
+    cells = [["method", "held out off by"], ["prompt tuning", "0.0123"]]
+    assert column_widths(cells, None) == column_widths(cells, 35) == [None, None]
+    assert column_widths(cells, 34) == column_widths(cells, 19) == [None, 6]
+    assert column_widths(cells, 18) is None
