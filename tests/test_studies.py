@@ -26,7 +26,7 @@ EN_ZH = SEEDS * (5 * (9 + PET) + 5 * (9 + PET) + 2 * 6 * 11) + 5 + 5
 MLSUM = SEEDS * (5 * (9 + PET) + 4 * (9 + PET) + 2 * 6 * 11) + 5 + 4
 PYTHIA = 2 * (8 * 13 + 4 * 9 + (3 + 2) * 3) + 8 + 4 + 9
 # sweep + untuned + (model star) + (second seed) + (checkpoints that are not the last) + (other PET sizes)
-EN_ZH_NANO = 12 + 5 + 3 * 12 + 2 * 7 + 2 * 5 + 6
+EN_ZH_NANO = 13 + 5 + 3 * 12 + 2 * 7 + 2 * 5 + 6
 SUMMARIES = 12 + 3 + 3 * 10 + 2 * 5 + 8
 
 FINETUNE = {

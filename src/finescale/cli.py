@@ -18,7 +18,9 @@ app = typer.Typer(
 
 
 # options that several commands share
-TableArgument = Annotated[str, typer.Argument(help="Table of runs: CSV, Parquet or JSON lines.")]
+TableArgument = Annotated[
+    str, typer.Argument(help="Table of runs: CSV, Parquet, JSON lines; or a study's folder.")
+]
 Law = Annotated[str, typer.Option(help="Law of the zoo, or auto.")]
 Factor = Annotated[list[str] | None, typer.Option(help="Factor; repeat. (default: all that vary)")]
 By = Annotated[str, typer.Option(help="Columns that make groups.")]

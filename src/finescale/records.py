@@ -149,8 +149,8 @@ def read_records(
     """Reads and validates a table of runs.
 
     Args:
-        source: A CSV, TSV, Parquet or JSON-lines file, or any frame that narwhals knows (polars, pandas,
-            pyarrow ...).
+        source: A CSV, TSV, Parquet or JSON-lines file, a study's folder, or any frame that narwhals knows
+            (polars, pandas, pyarrow ...).
         columns: Names to map, ours to theirs: ``{"finetune_examples": "samples"}``.
         loss: The loss column, in nats per target token.
         need: Further columns that must be there (validated as sizes where finescale does not know them).
