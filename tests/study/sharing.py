@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import torch.distributed as dist
 from finescale.models.bundled import find_checkpoint
 from finescale.spec import MethodSpec, ModelSpec, OptimizerSpec, PlannedRun, RunSpec, TrainSpec
 from finescale.study.run import execute
+from finescale.training.checkpoints import Checkpoints
+from finescale.training.state import Training
 
 RANKS = 2
 ADAMW = OptimizerSpec(name="adamw", weight_decay=0.01)
@@ -34,15 +38,46 @@ def planned(method: str, size: int | None, rate: float, optimizer: OptimizerSpec
     return PlannedRun(run=run, purpose="study", lr_tuned=False, keep="weights")
 
 
-def run_together(folder: Path, runs: Sequence[PlannedRun]) -> list[list[dict]]:
-    """The records of each rank; run i has the folder `folder/i`."""
-    torch.multiprocessing.start_processes(_rank, (folder, runs), nprocs=RANKS, start_method="spawn")
+def run_together(
+    folder: Path, runs: Sequence[PlannedRun], *, cut_at: int | None = None, kill: bool = False
+) -> list[list[dict]]:
+    """The records of each rank; run i has the folder `folder/i`.
+
+    Args:
+        folder: Where the runs are.
+        runs: What is run, one after another.
+        cut_at: After this step every run ends in an exception, and its record is empty.
+        kill: Instead, the second process is killed then.
+    """
+    (folder / "meeting").unlink(missing_ok=True)
+    arguments = (folder, runs, cut_at, kill)
+    torch.multiprocessing.start_processes(_rank, arguments, nprocs=RANKS, start_method="spawn")
     return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(RANKS)]
 
 
-def _rank(rank: int, folder: Path, runs: Sequence[PlannedRun]) -> None:
+class Cut(Exception):
+    """Stands for the end of a run."""
+
+
+def _rank(rank: int, folder: Path, runs: Sequence[PlannedRun], cut_at: int | None, kill: bool) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=RANKS)
-    records = [execute(planned, folder / str(i)) for i, planned in enumerate(runs)]
+    offer = Checkpoints.offer
+
+    def cutting(self: Checkpoints, training: Training) -> None:
+        offer(self, training)
+        if training.progress.step == cut_at:
+            if not kill:
+                raise Cut
+            if rank == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    Checkpoints.offer = cutting
+    records = []
+    for i, planned in enumerate(runs):
+        try:
+            records.append(execute(planned, folder / str(i)))
+        except Cut:
+            records.append({})
     (folder / f"rank-{rank}.json").write_text(json.dumps(records))
     dist.destroy_process_group()

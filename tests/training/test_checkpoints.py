@@ -268,8 +268,10 @@ def test_time_decides_when_to_save_and_saving_takes_a_small_share_of_it(tmp_path
     def write(training):
         saved.append(now[0])
         now[0] += 10.0
+        return {}
 
     monkeypatch.setattr(checkpoints, "_write", write)
+    monkeypatch.setattr(checkpoints, "_commit", lambda training, files: None)
     while now[0] < 500:
         checkpoints.offer(None)
         now[0] += 1.0
@@ -295,7 +297,8 @@ def test_a_checkpoint_is_json_and_safetensors_only(tmp_path, tiny_shape):
     cut(tmp_path, tiny_shape, cut_at=4, optimizer=ADAMW)
     assert {file.suffix for file in tmp_path.iterdir()} == {".json", ".safetensors"}
     manifest = json.loads(next(tmp_path.glob("step-000000004-*")).read_text())
-    assert set(manifest["content"]["body"]) == {"run", "wall_seconds", "history", "progress", "optimizer"}
+    wanted = {"run", "processes", "wall_seconds", "history", "progress", "optimizer", "sharded"}
+    assert set(manifest["content"]["body"]) == wanted
 
 
 def test_a_url_that_needs_a_package_says_which(monkeypatch):

@@ -73,7 +73,7 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
         record |= {"status": "failed", "error": _out_of_memory(spec)}
         finished = False  # tried again with less memory, it goes on
     record["wall_seconds"] = checkpoints.wall_seconds()
-    if finished and ranks() == 1:
+    if finished:
         checkpoints.clear()
     return record
 
@@ -156,7 +156,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
         keep_best=True,
         patience=settings.patience,
         bf16=settings.precision == "bf16",
-        checkpoints=checkpoints if ranks() == 1 else None,
+        checkpoints=checkpoints,
     )
     uniform = math.log(tuned.model.config.vocab_size)
     if progress.best_loss > uniform:

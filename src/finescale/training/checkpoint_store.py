@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -199,7 +200,7 @@ class CheckpointStore:
         if self._local:
             folder = Path(self._folder)
             folder.mkdir(parents=True, exist_ok=True)
-            aside = folder / f".{stem}-{os.getpid()}{ASIDE}"
+            aside = folder / f".{stem}-{secrets.token_hex(8)}{ASIDE}"
             try:
                 yield aside
             finally:

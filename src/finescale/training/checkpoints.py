@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import torch.distributed as dist
+
 from finescale.training.checkpoint_store import CheckpointStore, Damaged, DataFile
+from finescale.training.sharding import from_first, gathered, is_first, own_part, ranks
 from finescale.training.state import Training
 
 LEAST_SHARE = 20.0
@@ -21,6 +25,10 @@ class Checkpoints:
     A checkpoint holds the trained tensors, the optimiser, torch's random states, the progress (schedule,
     data, early stopping, curves, the best step's tensors) and the time spent. What cannot be saved or read
     costs the run nothing but the repeated work: it goes on, and `history` says so.
+
+    Where several processes share the run each writes and reads the parts that it holds, all at the same step:
+    the first one says when, and commits the checkpoint once all have written; every method has to be called
+    in all of them.
 
     Attributes:
         history: What happened, in sentences: resumed, skipped, not saved.
@@ -61,22 +69,26 @@ class Checkpoints:
         Args:
             training: Built exactly as it was the first time.
         """
-        skipped: list[str] = []
-        try:
-            for manifest in self._store.manifests():
-                try:
-                    self._restore(training, manifest)
-                except (Damaged, ValueError, KeyError, TypeError) as reason:
-                    step = int(manifest.split("-")[1])
-                    skipped.append(f"the checkpoint of step {step} was skipped: {reason}")
-                else:
-                    skipped.append(f"resumed at step {training.progress.step}")
-                    break
-            else:
-                skipped += ["started from the beginning"] if skipped else []
-        except Exception as error:  # whatever a store raises: the run can begin again
-            skipped.append(f"checkpoints could not be read: {_told(error)}")
-        self.history += skipped
+        told: list[str] = []
+        manifests, problem = from_first(self._manifests() if is_first() else None)
+        for manifest in manifests:
+            step = int(manifest.split("-")[1])
+            try:
+                restore, problem = self._loaded(training, manifest), None
+            except (Damaged, ValueError, KeyError, TypeError) as reason:
+                restore, problem = None, f"the checkpoint of step {step} was skipped: {reason}"
+            except Exception as error:  # whatever a store raises: the run can begin again
+                restore, problem = None, f"checkpoints could not be read: {_told(error)}"
+            problem = next(filter(None, gathered(problem)), None)
+            if problem is None and restore is not None:
+                restore()
+                told.append(f"resumed at step {training.progress.step}")
+                break
+            told.append(str(problem))
+        else:
+            told += [problem] if problem and not manifests else []
+            told += ["started from the beginning"] if manifests else []
+        self.history += told
         self._last = time.monotonic()
 
     def offer(self, training: Training) -> None:
@@ -85,20 +97,28 @@ class Checkpoints:
         Args:
             training: After a step and its evaluation.
         """
-        elapsed = time.monotonic() - self._last
-        by_time = self._every_seconds is not None and elapsed >= max(
-            self._every_seconds, LEAST_SHARE * self._took
-        )
+        by_time = False
+        if self._every_seconds is not None:
+            elapsed = time.monotonic() - self._last
+            by_time = from_first(elapsed >= max(self._every_seconds, LEAST_SHARE * self._took))
         if by_time or (self._every_steps is not None and training.progress.step % self._every_steps == 0):
             self.save(training)
 
     def save(self, training: Training) -> None:
         """Saves the training now; where that fails the run goes on without."""
         began = time.monotonic()
+        files, problem = {}, None
         try:
-            self._write(training)
+            files = self._write(training)
         except Exception as error:  # whatever a store raises: the run is worth more than its checkpoint
-            told = f"checkpoints could not be saved: {_told(error)}"
+            problem = _told(error)
+        written = gathered((files, problem))
+        problem = next((problem for _, problem in written if problem), None)
+        files = {name: file for part, _ in written for name, file in part.items()}
+        if problem is None:
+            problem = from_first(self._commit(training, files) if is_first() else None)
+        if problem is not None:
+            told = f"checkpoints could not be saved: {problem}"
             if told not in self.history:
                 self.history.append(told)
             self._best = None
@@ -110,44 +130,84 @@ class Checkpoints:
     def clear(self) -> None:
         """Removes the checkpoints of a finished run."""
         try:
-            self._store.clear()
+            if is_first():
+                self._store.clear()
         except Exception as error:  # the run is finished all the same
             self.history.append(f"checkpoints could not be removed: {_told(error)}")
 
-    def _write(self, training: Training) -> None:
+    def _write(self, training: Training) -> dict[str, DataFile]:
+        """Writes the tensors that this process holds; the files by their place in the manifest."""
         progress = training.progress
-        files = {"state": self._store.write("state", progress.step, training.tensors())}
+        files = {_place("state"): self._store.write("state", progress.step, training.tensors())}
         if progress.best_state is not None:
             if self._best is None or self._best[0] != progress.best_step:
-                tensors = {name: item.cpu().contiguous() for name, item in progress.best_state.items()}
+                parts = {name: own_part(item) for name, item in progress.best_state.items()}
+                tensors = {name: item.cpu().contiguous() for name, item in parts.items()}
                 self._best = (progress.best_step, self._store.write("best", progress.best_step, tensors))
-            files["best"] = self._best[1]
+            files[_place("best")] = self._best[1]
+        return files
+
+    def _commit(self, training: Training, files: dict[str, DataFile]) -> str | None:
+        """Makes a checkpoint of the files of all processes; what went wrong, if anything."""
         body: dict[str, Any] = {
             "run": self._run,
+            "processes": ranks(),
             "wall_seconds": self.wall_seconds(),
             "history": self.history,
             **training.plain(),
         }
-        manifest = self._store.commit(progress.step, files, body)
-        self._kept = [*(kept for kept in self._kept if kept[0] != manifest), (manifest, files)][-KEPT:]
-        self._keep()
+        try:
+            manifest = self._store.commit(training.progress.step, files, body)
+            self._kept = [*(kept for kept in self._kept if kept[0] != manifest), (manifest, files)][-KEPT:]
+            self._keep()
+        except Exception as error:  # whatever a store raises
+            return _told(error)
+        return None
 
     def _keep(self) -> None:
+        if not is_first():
+            return
         names = {manifest for manifest, _ in self._kept}
         self._store.keep_only(names | {file.name for _, files in self._kept for file in files.values()})
 
-    def _restore(self, training: Training, manifest: str) -> None:
+    def _manifests(self) -> tuple[list[str], str | None]:
+        """The manifests, newest first; or why they cannot be read."""
+        try:
+            return self._store.manifests(), None
+        except Exception as error:  # whatever a store raises: the run can begin again
+            return [], f"checkpoints could not be read: {_told(error)}"
+
+    def _loaded(self, training: Training, manifest: str) -> Callable[[], None]:
+        """Reads a checkpoint; what it returns puts the training and this object where it was.
+
+        Raises:
+            Damaged: It cannot be used.
+        """
         files, body = self._store.read(manifest)
         if body["run"] != self._run:
             raise Damaged(f"it is of another run ({str(body['run'])[:20]})")
-        tensors = self._store.load(files["state"])
-        best = self._store.load(files["best"]) if "best" in files else None
+        if body.get("processes", 1) != ranks():
+            raise Damaged(
+                f"it was saved by {body.get('processes', 1)} processes, and the run has {ranks()} now"
+            )
+        tensors = self._store.load(files[_place("state")])
+        best = self._store.load(files[_place("best")]) if _place("best") in files else None
         earlier, history = float(body["wall_seconds"]), [str(told) for told in body["history"]]
-        training.restore(tensors, best, body)
-        self._earlier, self.history = earlier, history + self.history
-        self._kept = [(manifest, files)]
-        if "best" in files:
-            self._best = (training.progress.best_step, files["best"])
+        put_back = training.restoring(tensors, best, body)
+
+        def restore() -> None:
+            put_back()
+            self._earlier, self.history = earlier, history + self.history
+            self._kept = [(manifest, files)]
+            if best is not None:
+                self._best = (training.progress.best_step, files[_place("best")])
+
+        return restore
+
+
+def _place(kind: str) -> str:
+    """Where a manifest has this process's file of a kind."""
+    return kind if ranks() == 1 else f"{kind}-{dist.get_rank()}"
 
 
 def _told(error: Exception) -> str:

@@ -40,6 +40,36 @@ def sharded_like(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return distribute_tensor(tensor, other.device_mesh, other.placements, src_data_rank=None)
 
 
+def own_part(tensor: torch.Tensor) -> torch.Tensor:
+    """What this process holds of a sharded tensor; any other as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def part_like(part: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """A tensor of which every process gives the part that it holds of another one; nothing is sent."""
+    if not isinstance(other, DTensor):
+        return part
+    device, shape, stride = other.device_mesh.device_type, other.shape, other.stride()
+    part = part.to(device)
+    return DTensor.from_local(part, other.device_mesh, other.placements, shape=shape, stride=stride)
+
+
+def gathered(item: Any) -> list[Any]:
+    """What every process of the run gives, by rank; every one has to ask."""
+    found = [item] * ranks()
+    if ranks() > 1:
+        dist.all_gather_object(found, item)
+    return found
+
+
+def from_first(item: Any) -> Any:
+    """What the first process of the run gives; every one has to ask."""
+    found = [item]
+    if ranks() > 1:
+        dist.broadcast_object_list(found, src=0)
+    return found[0]
+
+
 @dataclass(frozen=True)
 class Sharded(Tuned):
     """A tuned model of which every process holds a part."""
@@ -56,6 +86,11 @@ class Sharded(Tuned):
     def full_state(self) -> dict[str, torch.Tensor]:
         """The trained tensors in full, on the CPU; every process has to ask."""
         return {name: whole(tensor.detach()).cpu().clone() for name, tensor in self.trainable.items()}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Puts back trained tensors that `state` returned."""
+        super().restore(state)
+        cast(Any, self.model).reshard()  # an evaluation leaves full weights behind, now of another state
 
     def _embed(self, batch: Batch) -> torch.Tensor:
         cast(Any, self.model).unshard()  # the embedding is used before the model is called

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
 from pydantic import ConfigDict, TypeAdapter
+from torch.distributed.tensor import DTensor
 
+from finescale.training.sharding import own_part, part_like
 from finescale.tuning.tuned import Tuned
 
 WEIGHT, OPTIMIZER, RANDOM = "trained/", "optimizer/", "random/"
@@ -72,7 +74,10 @@ class Training:
     progress: Progress
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Trained tensors, optimiser and random states by name; not the best step's tensors."""
+        """Trained tensors, optimiser and random states by name; not the best step's tensors.
+
+        Of sharded tensors, what this process holds.
+        """
         tensors = {f"{WEIGHT}{name}": tensor.detach() for name, tensor in self.tuned.trainable.items()}
         for index, state in self._optimiser().items():
             tensors |= {
@@ -83,10 +88,10 @@ class Training:
         tensors[f"{RANDOM}cpu"] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors |= {f"{RANDOM}{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
-        return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        return {name: own_part(tensor).cpu().contiguous() for name, tensor in tensors.items()}
 
     def plain(self) -> dict[str, Any]:
-        """Everything else, as JSON has it (floats to the last bit)."""
+        """Everything else, as JSON has it (floats to the last bit); the same in every process of the run."""
         return {
             "progress": {
                 item.name: getattr(self.progress, item.name)
@@ -99,47 +104,68 @@ class Training:
                 }
                 for index, state in self._optimiser().items()
             },
+            "sharded": [
+                f"{index}/{name}"
+                for index, state in self._optimiser().items()
+                for name, value in state.items()
+                if isinstance(value, DTensor)
+            ],
         }
 
-    def restore(
+    def restoring(
         self,
         tensors: Mapping[str, torch.Tensor],
         best: dict[str, torch.Tensor] | None,
         plain: Mapping[str, Any],
-    ) -> None:
-        """Puts back what `tensors` and `plain` returned.
+    ) -> Callable[[], None]:
+        """Checks what `tensors` and `plain` returned, and puts it back when it is told to.
 
         Args:
             tensors: What `tensors` returned.
             best: The trained tensors of the best step, by name.
             plain: What `plain` returned, out of JSON.
 
+        Returns:
+            What puts it back; until it is called nothing is changed.
+
         Raises:
-            ValueError: It is not of such a training; nothing is changed then.
+            ValueError: It is not of such a training.
         """
         progress = TypeAdapter(Progress).validate_python(plain["progress"])
         weights = _named(tensors, WEIGHT)
-        wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in self.tuned.trainable.items()}
+        held = {name: own_part(tensor) for name, tensor in self.tuned.trainable.items()}
+        wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in held.items()}
         for found in (weights, *([] if best is None else [best])):
             if {name: (tensor.shape, tensor.dtype) for name, tensor in found.items()} != wanted:
                 raise ValueError("it holds other trained tensors than this run has")
         optimiser: dict[int, dict[str, Any]] = {
             int(index): dict(state) for index, state in plain["optimizer"].items()
         }
+        trained = list(self.tuned.trainable.values())
+        sharded = set(plain.get("sharded", ()))
         for name, tensor in _named(tensors, OPTIMIZER).items():
             index, _, key = name.partition("/")
-            optimiser[int(index)][key] = tensor
+            like = trained[int(index)] if name in sharded else tensor
+            optimiser[int(index)][key] = part_like(tensor, like)
         generators = _named(tensors, RANDOM)
-        torch.set_rng_state(generators.pop("cpu"))
-        for index, state in generators.items():
-            if int(index) < torch.cuda.device_count():
-                torch.cuda.set_rng_state(state, int(index))
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": optimiser})
-        self.tuned.restore(weights)
-        vars(self.progress).update(vars(progress))
-        if best is not None:
-            device = self.tuned.model.device
-            self.progress.best_state = {name: tensor.to(device) for name, tensor in best.items()}
+
+        def restore() -> None:
+            torch.set_rng_state(generators.pop("cpu"))
+            for index, state in generators.items():
+                if int(index) < torch.cuda.device_count():
+                    torch.cuda.set_rng_state(state, int(index))
+            self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": optimiser})
+            self.tuned.restore(self._whole(weights))
+            vars(self.progress).update(vars(progress))
+            if best is not None:
+                device = self.tuned.model.device
+                self.progress.best_state = self._whole({name: item.to(device) for name, item in best.items()})
+
+        return restore
+
+    def _whole(self, parts: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Trained tensors, sharded as this run's, from the parts that this process holds."""
+        return {name: part_like(part, self.tuned.trainable[name]) for name, part in parts.items()}
 
     def _optimiser(self) -> dict[int, dict[str, Any]]:
         """The optimiser's state by the number of the trained tensor."""
