@@ -102,6 +102,19 @@ def test_missing_and_unknown_files_are_told(tmp_path):
         read_records(write(tmp_path, "not parquet", "runs.parquet"))
 
 
+def test_a_study_s_folder_stands_for_the_table_in_it(tmp_path):
+    with pytest.raises(UsageError, match=r"no records in this folder(.|\n)*finescale run"):
+        read_records(tmp_path)
+    (tmp_path / "ledger.sqlite").touch()
+    with pytest.raises(
+        UsageError, match=r"a ledger, but no records.parquet(.|\n)*finescale status .* --export"
+    ):
+        read_records(tmp_path)
+    runs = pl.DataFrame({"finetune_examples": [100, 200], "test_loss": [1.0, 2.0]})
+    runs.write_parquet(tmp_path / "records.parquet")
+    assert read_records(tmp_path).frame["test_loss"].to_list() == [1.0, 2.0]
+
+
 def test_perplexities_are_suspected():
     frame = pl.DataFrame({"finetune_examples": [1, 2], "test_loss": [35.0, 22.0]})
     assert any("perplexity" in note for note in read_records(frame).notes)

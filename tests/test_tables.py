@@ -75,13 +75,3 @@ def test_a_huge_file_and_a_pipe_are_refused_unread(tmp_path: Path) -> None:
 def test_a_name_that_no_file_can_have_is_no_such_file() -> None:
     with pytest.raises(UsageError, match=r"no such file"):
         read_table("x" * 300 + ".csv")
-
-
-def test_a_study_s_folder_stands_for_the_table_in_it(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"a folder, not a file(.|\n)*records.parquet"):
-        read_table(tmp_path)
-    frame = pl.DataFrame({"test_loss": [1.0, 2.0]})
-    frame.write_parquet(tmp_path / "records.parquet")
-    table, name, _ = read_table(tmp_path)
-    assert table.equals(frame)
-    assert name == "records.parquet"

@@ -11,16 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import polars as pl
 
 from finescale.errors import UsageError
+from finescale.study_paths import exists
 from finescale.tables import read_table
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+RECORDS = "records.parquet"
+"""The table in a study's folder."""
 Kind = Literal["text", "label", "size", "count", "number", "loss", "flag"]
 
 
@@ -161,6 +162,8 @@ def read_records(
     Raises:
         UsageError: A file that cannot be read, a column that is missing, a value that cannot be right.
     """
+    if isinstance(source, str | Path) and exists(source) and Path(source).is_dir():
+        source = table_in(Path(source))
     raw, origin, first_line = read_table(source)
     raw = _renamed(raw, columns or {}, origin)
     for name in (loss, *need):
@@ -201,6 +204,25 @@ def _renamed(raw: pl.DataFrame, columns: Mapping[str, str], origin: str) -> pl.D
         if ours != theirs:
             raw = raw.drop(ours, strict=False).with_columns(pl.col(theirs).alias(ours))
     return raw
+
+
+def table_in(folder: Path) -> Path:
+    """The table of a study's folder.
+
+    Raises:
+        UsageError: There is none.
+    """
+    table = folder / RECORDS
+    if not table.exists():
+        ledger = (folder / "ledger.sqlite").exists()
+        raise UsageError(
+            "no records in this folder",
+            wanted=RECORDS,
+            got=f"a ledger, but no {RECORDS}" if ledger else f"neither {RECORDS} nor a ledger",
+            remedy=f"finescale status {folder} --export {table}" if ledger else "finescale run STUDY",
+            where=str(folder),
+        )
+    return table
 
 
 def _missing_column(name: str, have: Sequence[str], origin: str, one_of: Sequence[str] = ()) -> UsageError:

@@ -17,8 +17,6 @@ from finescale.study_paths import exists
 MAX_BYTES = 1_000_000_000
 MAX_CELLS = 200_000_000
 """A million runs with every column are a quarter of it; a small Parquet file may unfold to any number."""
-RECORDS = "records.parquet"
-"""The table in a study's folder."""
 _READERS = ("csv", "tsv", "txt", "parquet", "jsonl", "ndjson")
 
 
@@ -26,8 +24,7 @@ def read_table(source: str | Path | Any) -> tuple[pl.DataFrame, str, int]:
     """Reads a table as it is; CSV cells stay text. Control characters in texts are replaced.
 
     Args:
-        source: A file, a study's folder, or any frame that narwhals knows (polars, pandas, pyarrow ...; eager
-            or lazy).
+        source: A file, or any frame that narwhals knows (polars, pandas, pyarrow, ..., eager or lazy).
 
     Returns:
         The table, its name for messages, and the number of its first row (2 in a CSV file, after the header).
@@ -39,15 +36,14 @@ def read_table(source: str | Path | Any) -> tuple[pl.DataFrame, str, int]:
     if not isinstance(source, str | Path):
         return _printable(_from_frame(source), "the given frame"), "the given frame", 1
     path = Path(source)
-    if exists(path / RECORDS):
-        path = path / RECORDS
     suffix = path.suffix.lower().lstrip(".")
     name = path.name
-    if not exists(path):
+    if not exists(source):
         raise UsageError("no such file", wanted="a table of runs", remedy="check the path", where=str(path))
     if path.is_dir():
-        wanted = f"a table of runs, or a study's folder ({RECORDS})"
-        raise UsageError("a folder, not a file", wanted=wanted, where=str(path))
+        raise UsageError(
+            "a folder, not a file", wanted="a table of runs, e.g. records.parquet", where=str(path)
+        )
     if not path.is_file():
         raise UsageError("not a regular file", wanted="a table of runs", where=str(path))
     if suffix not in _READERS:

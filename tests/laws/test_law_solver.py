@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -5,8 +7,9 @@ from random_problems import random_problem
 from scipy.optimize import minimize
 
 import finescale as fs
-from finescale.laws import lbfgs
-from finescale.laws.problem import derivatives, huber, objective, residual
+from finescale.laws import estimate, lbfgs
+from finescale.laws.newton import refit
+from finescale.laws.problem import derivatives, huber, objective, projected, residual
 from finescale.laws.solver import local_minima, solve
 
 
@@ -44,6 +47,33 @@ def test_derivatives_match_finite_differences(number):
         assert gradient[0, k] == pytest.approx((ahead - behind) / (2 * step), rel=1e-5, abs=1e-7)
         up, down = derivatives(problem, z + move)[1][0], derivatives(problem, z - move)[1][0]
         assert np.allclose(hessian[0, k], (up - down) / (2 * step), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_projected_coefficients_are_those_of_a_law_without_noise(number):
+    put, _ = random_problem(number)
+    clean = put.problem(log=False, delta=1e-3)
+    P, K = clean.model.n_linear, clean.model.n_nonlinear
+    c, theta = np.linspace(0.5, 1.2, P)[None], np.full((1, K), 0.3)
+    exact = (c[:, None] @ clean.model.basis(theta))[0, 0]
+    for log in (False, True):
+        problem = replace(put.problem(log=log, delta=np.inf), y=exact)
+        away = np.concatenate([2 * c, theta + 0.2], axis=1)
+        assert np.allclose(projected(problem, away, theta), c, rtol=1e-5)
+
+
+def test_every_resample_of_the_nano_study_converges(monkeypatch):
+    ends = []
+
+    def noted(*arguments, **options):
+        found = refit(*arguments, **options)
+        ends.append(found.converged)
+        return found
+
+    monkeypatch.setattr(estimate, "refit", noted)
+    fs.fit("examples/nano_full.parquet", "additive", factors=["model_params"], bootstrap=200)
+    assert len(ends) >= 3
+    assert np.concatenate(ends).all()
 
 
 def test_no_step_of_another_optimizer_improves_on_the_optimum():

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from finescale.run_spec import TaskSpec
 from finescale.spec import EvaluationSpec, PlannedRun, RunSpec, expand
 from finescale.study.evaluation_cost import evaluation_cost
-from finescale.study.expected import Expected, estimated_evaluation, estimated_seconds
+from finescale.study.expected import Expected, estimated_evaluation, estimated_flops, estimated_seconds
 from finescale.study.resolve import resolver
 from finescale.study_file import parse_study
 
@@ -79,3 +80,14 @@ def test_what_is_not_measured_costs_nothing_and_what_is_costs_time() -> None:
         estimated_seconds(plain.run),
         estimated_seconds(measured.run),
     ]
+
+
+def test_the_texts_of_a_bundled_task_are_as_long_as_they_are_but_not_those_of_a_task_of_that_name() -> None:
+    run = planned("{}")["full"].run
+    own = TaskSpec(name="mini-summarization", train="a.jsonl")
+    flops = [
+        estimated_flops(run.model_copy(update={"task": task, "data": data}))
+        for task, data in (("mini-en-de", None), ("mini-summarization", None), ("mini-summarization", own))
+    ]
+    assert flops[1] > 3 * flops[0]
+    assert flops[2] == flops[0]

@@ -36,10 +36,18 @@ def test_a_probe_is_of_the_same_kind_and_has_twenty_steps(epochs) -> None:
 
 def test_a_run_costs_its_setup_its_steps_and_its_evaluations() -> None:
     item = next(i for i in study_runs() if i.run.finetune_examples == 256 and i.run.method.name == "full")
-    cost = Cost(step=2.0, example=0.5, setup=3.0, beside=7.0, memory=None)
-    assert cost.seconds(item.run) == 3 + 16 * 2 + (8 * 256 + 100) * 0.5 + 7
+    cost = Cost(step=2.0, example=0.5, setup=3.0, generated=7.0, forgetting=2.0, memory=None)
+    assert cost.seconds(item.run) == 3 + 16 * 2 + (8 * 256 + 100) * 0.5
     untuned = next(i for i in study_runs() if i.run.finetune_examples == 0)
-    assert cost.seconds(untuned.run) == 3 + (256 + 100) * 0.5 + 7
+    assert cost.seconds(untuned.run) == 3 + (256 + 100) * 0.5
+
+
+def test_what_is_generated_and_forgotten_counts_where_it_is_measured() -> None:
+    runs = study_runs(TEXT.replace("some-task", "mini-en-de") + "evaluation: {metrics: [chrf]}\n")
+    kinds = {(item.purpose, item.run.finetune_examples > 0): item.run for item in runs}
+    plain, cost = (Cost(2.0, 0.5, 3.0, seconds, seconds / 2, None) for seconds in (0.0, 8.0))
+    more = {key: cost.seconds(run) - plain.seconds(run) for key, run in kinds.items()}
+    assert more == {("sweep", True): 0.0, ("study", True): 12.0, ("study", False): 8.0}
 
 
 def test_every_kind_is_probed_once_and_the_study_s_time_is_their_sum() -> None:
@@ -48,7 +56,8 @@ def test_every_kind_is_probed_once_and_the_study_s_time_is_their_sum() -> None:
     assert set(costs) == {kind(item.run) for item in runs if item.run.finetune_examples}
     assert not failed
     one = next(iter(costs.values()))
-    assert (one.step, one.example, one.setup, one.beside) == (1.0, 0.5, 60.0, 7.0)
+    assert (one.step, one.example, one.setup) == (1.0, 0.5, 60.0)
+    assert (one.generated, one.forgetting) == (5.0, 2.0)
     total = sum(one.seconds(item.run) for item in runs)
     minutes, seconds = divmod(round(total), 60)
     assert f"{minutes // 60}:{minutes % 60:02}:{seconds:02} of one core" in said
@@ -56,13 +65,13 @@ def test_every_kind_is_probed_once_and_the_study_s_time_is_their_sum() -> None:
 
 def test_a_probe_generates_one_batch_of_each_set_and_the_study_s_texts_are_counted() -> None:
     text = (
-        TEXT.replace("some-task", "mini-en-de")
+        TEXT.replace("some-task", "mini-en-de").replace("finetune_examples: 64", "finetune_examples: 512")
         + "evaluation: {metrics: [chrf], shots: [0, 1], examples: 80, zero_shot: true}\n"
     )
-    item = next(i for i in study_runs(text) if i.run.finetune_examples)
+    item = next(i for i in study_runs(text) if i.run.finetune_examples and i.purpose == "study")
     assert shortened(item).run.evaluation.examples == 32
     costs, _, _ = measured(study_runs(text), "probing")
-    assert next(iter(costs.values())).beside == 5.0 * 3 + 2.0  # 80 examples: three batches of 32 each
+    assert {cost.generated for cost in costs.values()} == {5.0 * 3}  # 80 examples: three batches of 32 each
 
 
 def test_a_kind_whose_probe_fails_is_named_and_left_out() -> None:

@@ -185,9 +185,11 @@ def test_what_a_job_says_comes_back(cluster, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_progress_goes_on_when_the_process_that_collects_it_dies(cluster, tmp_path: Path) -> None:
+    before = set(named("ray::_Board"))
     executor = join(cluster.address, tmp_path)
     try:
-        (board,) = named("ray::_Board")
+        wait_for(lambda: set(named("ray::_Board")) - before)
+        (board,) = set(named("ray::_Board")) - before
         os.kill(board, signal.SIGKILL)
         wait_for(lambda: not alive(board))
         executor.submit(Job("telling", "calls:telling_until", (str(tmp_path / "release"),)))

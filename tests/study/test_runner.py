@@ -130,14 +130,20 @@ def test_the_choice_and_its_evidence_are_committed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "told"), [("0.007", "none of the candidates of its sweep"), ("0.0:3", "not what was committed")]
+    ("now", "told"),
+    [
+        ("replace(chosen, '0.003', '0.007')", "none of the candidates of its sweep"),
+        ("'{}'", "none of the candidates of its sweep"),
+        ("replace(chosen, '0.003', '0.0:3')", "not what was committed"),
+        ("'3'", "not what was committed"),
+    ],
 )
 def test_a_choice_that_was_altered_is_told_before_anything_runs_with_it(
     tmp_path: Path, now: str, told: str
 ) -> None:
     run(tmp_path, "instant")
     with Ledger(tmp_path / "ledger.sqlite") as ledger, ledger.transaction():
-        ledger.connection.execute(f"UPDATE choices SET chosen = replace(chosen, '0.003', '{now}')")
+        ledger.connection.execute(f"UPDATE choices SET chosen = {now}")
     with pytest.raises(FinescaleError, match="the ledger is damaged") as caught:
         run(tmp_path, "instant", TEXT.replace("full: [128, 256]", "full: [128, 256, 512]"))
     assert told in str(caught.value)

@@ -13,6 +13,7 @@ from finescale.laws.fitted import FAR
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 SCHEMA = 1
 
@@ -177,8 +178,8 @@ class Advice:
         """The option that is advised; None where the advice abstains."""
         return None if self.reasons or not self.options else self.options[0]
 
-    def table(self, width: int | None = None) -> Table:
-        """The options as a rich table, turned where only that fits into `width` characters."""
+    def table(self, width: int | None = None) -> Table | Text:
+        """The options as a rich table; turned, or as text, where only that fits into `width` characters."""
         from finescale.advice.display import advice_table  # noqa: PLC0415 - rich only where it is shown
 
         return advice_table(self, width)

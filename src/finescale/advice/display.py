@@ -9,36 +9,30 @@ from typing import TYPE_CHECKING
 
 from finescale.advice.answers import Advice, Gain, Option
 from finescale.advice.wording import capital, chance, count, hours, method_name, nats, number
-from finescale.laws.display import Cells, bullets, column_widths
+from finescale.laws.display import Cells, bullets
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from finescale.advice.critical import Crossovers
 
 Columns = list[tuple[str, Callable[[Option], str]]]
 
 
-def advice_table(advice: Advice, width: int | None = None) -> Table:
-    """One row a candidate, best first; one column a candidate where only that fits into the width."""
-    from rich.table import Table  # noqa: PLC0415 - rich only where something is shown
-
-    columns = option_columns(advice)
-    cells = [[heading for heading, _ in columns]]
-    cells += [[cell(option) for _, cell in columns] for option in advice.options]
-    turned = [list(row) for row in zip(*cells, strict=True)]
-    fixed = column_widths(cells, width)
-    if fixed is None and (narrow := column_widths(turned, width)) is not None:
-        cells, fixed = turned, narrow
+def advice_table(advice: Advice, width: int | None = None) -> Table | Text:
+    """One row a candidate, best first; one column a candidate, or lines of text, where only that fits."""
     title = "predicted test loss, nats per target token, with 90% intervals"
-    shown = Table(title=title, title_justify="left", header_style="bold")
-    for at, heading in enumerate(cells[0]):
-        justify = "right" if at else "left"
-        wide = fixed[at] if fixed else None
-        shown.add_column(_plain(heading), justify=justify, overflow="fold", width=wide)
-    for row in cells[1:]:
-        shown.add_row(*map(_plain, row))
-    return shown
+    (first, name), *columns = option_columns(advice)
+    names = [name(option) for option in advice.options]
+    cells = {heading: [cell(option) for option in advice.options] for heading, cell in columns}
+    rows = Cells(title, {first: names}, cells)
+    if width is None:
+        return rows.table()
+    turned = [[column[at] for column in cells.values()] for at in range(len(names))]
+    by_name = Cells(title, {first: list(cells)}, dict(zip(names, turned, strict=True)))
+    only_turned = rows.widths(width) is None and by_name.widths(width) is not None
+    return (by_name if only_turned else rows).within(width)
 
 
 def option_columns(advice: Advice) -> Columns:

@@ -9,6 +9,7 @@ from html import escape as plain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -55,10 +56,9 @@ def column_widths(cells: Sequence[Sequence[str]], width: int | None) -> list[int
     for at, column in enumerate(zip(*cells, strict=True)):
         breaking = column if at == 0 else column[:1]
         rest = column[len(breaking) :]
-        whole.append(max(map(len, column)))
-        narrow.append(
-            max(map(len, (*(word for text in breaking for word in text.split()), *rest)), default=0)
-        )
+        words = [word for text in breaking for word in text.split()]
+        whole.append(max(map(cell_len, column)))
+        narrow.append(max(map(cell_len, (*words, *rest)), default=0))
     borders = 3 * len(whole) + 1
     if width is None or sum(whole) + borders <= width:
         return [None for _ in whole]
@@ -82,34 +82,44 @@ class Cells:
     def table(self) -> Table:
         """The table for a terminal."""
         first, shown = self._shared()
-        table = Table(title=self._title(first), title_justify="left", header_style="bold")
+        table = Table(title=escape(self._title(first)), title_justify="left", header_style="bold")
         for name in (*shown, *self.numbers):
             left = name not in self.numbers
             longest = max(len(word) for text in (name, *shown.get(name, ())) for word in text.split() or [""])
             least = min(longest, _WORD) if left else None
-            table.add_column(name, justify="left" if left else "right", overflow="fold", min_width=least)
+            justify = "left" if left else "right"
+            table.add_column(escape(name), justify=justify, overflow="fold", min_width=least)
         for row in self._rows(shown):
             table.add_row(*map(escape, row))
         return table
 
+    def widths(self, width: int) -> list[int | None] | None:
+        """How wide the table's columns are, as `column_widths` has them."""
+        _, shown = self._shared()
+        return column_widths([(*shown, *self.numbers), *self._rows(shown)], width)
+
     def within(self, width: int) -> Table | Text:
         """The table; lines of text instead where it would have to break numbers to be so narrow."""
-        first, shown = self._shared()
-        names = (*shown, *self.numbers)
-        rows = list(self._rows(shown))
-        fixed = column_widths([names, *rows], width)
+        fixed = self.widths(width)
         if fixed is not None:
             table = self.table()
             for column, characters in zip(table.columns, fixed, strict=True):
                 column.width = characters
             return table
+        first, shown = self._shared()
+        wrap = textwrap.TextWrapper(
+            width, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
         lines = [Text(self._title(first), style="italic")]
-        for row in rows:
-            told = [f"{name} {cell}" for name, cell in zip(names, row, strict=True) if cell]
-            lines.append(Text(", ".join(told[: len(shown)]), style="bold"))
-            whole = "  ".join(text.replace(" ", _JOINED) for text in told[len(shown) :])
-            wrapped = textwrap.wrap(whole, width, initial_indent="  ", subsequent_indent="  ")
-            lines += [Text(line.replace(_JOINED, " ")) for line in wrapped]
+        for row in self._rows(shown):
+            words = [f"{name} {cell}" for name, cell in zip(shown, row, strict=False) if cell]
+            lines.append(Text(", ".join(words), style="bold"))
+            told = [
+                _unbroken(name, cell, width - 2)
+                for name, cell in zip(self.numbers, row[len(shown) :], strict=True)
+                if cell
+            ]
+            lines += [Text(line.replace(_JOINED, " ")) for line in wrap.wrap("  ".join(told))]
         return Text("\n").join(lines)
 
     def _title(self, first: str) -> str:
@@ -133,6 +143,12 @@ class Cells:
 
     def _rows(self, shown: Mapping[str, list[str]]) -> Iterator[tuple[str, ...]]:
         return zip(*shown.values(), *self.numbers.values(), strict=True)
+
+
+def _unbroken(name: str, cell: str, width: int) -> str:
+    """A heading and its cell as one word; where that is longer than a line, the cell alone as one."""
+    whole = f"{name} {cell}".replace(" ", _JOINED)
+    return whole if len(whole) <= width else f"{name} {cell.replace(' ', _JOINED)}"
 
 
 def law_cells(laws: Sequence[FittedLaw]) -> Cells:

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from finescale.errors import DataError, UsageError
-from finescale.records import DATA_SIZE, read_records
+from finescale.records import DATA_SIZE, read_records, table_in
 
 STUDY_FILES = (".yaml", ".yml")
 RESULTS = Path("results")
@@ -130,17 +130,7 @@ def _place(source: Path, out: Path | None) -> _Place:
 
 
 def _study_folder(folder: Path, out: Path | None) -> _Place:
-    records = folder / "records.parquet"
-    if not records.exists():
-        ledger = (folder / "ledger.sqlite").exists()
-        remedy = f"finescale status {folder} --export {records}" if ledger else "finescale run STUDY"
-        raise UsageError(
-            "no records in this folder",
-            wanted="records.parquet",
-            got="a ledger, but no records.parquet" if ledger else "neither records.parquet nor a ledger",
-            remedy=remedy,
-            where=str(folder),
-        )
+    records = table_in(folder)
     study_file = folder / "study.yaml"
     scores = folder / "scores.parquet"
     return _Place(

@@ -104,7 +104,8 @@ def _tokens(run: RunSpec) -> tuple[int, int]:
         target = run.data.max_target_tokens
         return run.data.max_source_tokens + target, target
     if known is None:
-        return TOKENS_OF_BUNDLED.get(run.task, TOKENS_PER_EXAMPLE)
+        bundled = run.task if run.data is None else ""
+        return TOKENS_OF_BUNDLED.get(bundled, TOKENS_PER_EXAMPLE)
     return known.tokens, known.target_tokens
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from pydantic import ValidationError
 
 from finescale.errors import DataError, FinescaleError, UsageError
 from finescale.ladder import LADDER
@@ -221,11 +223,11 @@ class FinetunePlan:
             ledger.choose(method, sweep, candidates[index].model_dump(mode="json"), evidence)
             committed = ledger.choice(method, sweep)
             assert committed is not None
-        chosen = committed[0]
-        for choice, _ in tried:
-            if choice.model_dump(mode="json", include=set(chosen)) == chosen:
-                return choice
-        raise ledger.damaged(f"the choice of {method} is none of the candidates of its sweep: {chosen}")
+        with suppress(ValidationError):
+            chosen = Choice.model_validate(committed[0])
+            if chosen in [choice for choice, _ in tried]:
+                return chosen
+        raise ledger.damaged(f"the choice of {method} is none of the candidates of its sweep: {committed[0]}")
 
 
 class PretrainPlan:

@@ -34,14 +34,16 @@ class Cost:
         step: Seconds of a training step.
         example: Seconds to evaluate one example.
         setup: Seconds before the first step.
-        beside: Seconds of what the study measures beside losses on its own sets: `evaluation`.
+        generated: Seconds of all that a run generates and scores.
+        forgetting: Seconds of the loss on pretraining text after finetuning.
         memory: Peak memory of the worker, bytes.
     """
 
     step: float
     example: float
     setup: float
-    beside: float
+    generated: float
+    forgetting: float
     memory: int | None
 
     def seconds(self, run: RunSpec) -> float:
@@ -50,7 +52,10 @@ class Cost:
         if run.finetune_examples:
             evaluated = run.train.evaluations * run.train.dev_examples + run.test_examples
             steps = planned_steps(run)
-        return self.setup + steps * self.step + evaluated * self.example + self.beside
+        seconds = self.setup + steps * self.step + evaluated * self.example
+        if run.evaluation.science():  # a sweep measures losses only
+            seconds += self.generated + (self.forgetting if run.finetune_examples else 0.0)
+        return seconds
 
 
 def kind(run: RunSpec) -> Kind:
@@ -97,7 +102,10 @@ def measure(
         The cost of each kind, and why there is none for the others.
     """
     kinds: dict[Kind, PlannedRun] = {}
-    for item in sorted(runs, key=lambda item: -item.run.finetune_examples):
+    measured_first = sorted(
+        runs, key=lambda item: (not item.run.evaluation.science(), -item.run.finetune_examples)
+    )
+    for item in measured_first:
         if item.run.finetune_examples:
             kinds.setdefault(kind(item.run), item)
     names = {str(index): name for index, name in enumerate(kinds)}
@@ -131,7 +139,8 @@ def measure(
             result.value["step"],
             result.value["example"],
             setup,
-            result.value["generated"] * _batches(kinds[name]) + result.value["forgetting"],
+            result.value["generated"] * _batches(kinds[name]),
+            result.value["forgetting"],
             result.peak_memory_bytes,
         )
         for name, result in measured.items()

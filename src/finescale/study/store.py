@@ -303,7 +303,7 @@ class Ledger(Database):
     def choices(self) -> list[dict[str, Any]]:
         """The choice of each method's sweep in the present plan: method, sweep, chosen, evidence.
 
-        Of two sweeps whose runs are all planned, the larger one is the plan's.
+        Of two sweeps whose runs are all planned, the larger is the plan's; until it has chosen, the other.
         """
         planned = "SELECT planned FROM runs WHERE run = ?"
         found: dict[str, dict[str, Any]] = {}
@@ -319,9 +319,12 @@ class Ledger(Database):
 
     def _chosen(self, row: sqlite3.Row) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
-            return json.loads(row["chosen"]), json.loads(row["evidence"])
+            chosen, evidence = json.loads(row["chosen"]), json.loads(row["evidence"])
         except ValueError:
-            raise self.damaged(f"the choice of {row['method']} is not what was committed") from None
+            chosen = evidence = None
+        if not isinstance(chosen, dict) or not isinstance(evidence, dict):
+            raise self.damaged(f"the choice of {row['method']} is not what was committed")
+        return chosen, evidence
 
     # --- reading
 

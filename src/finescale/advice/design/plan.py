@@ -17,7 +17,7 @@ from finescale.advice.design.planner import BEND, CHECK_SHARE, check_question, p
 from finescale.advice.design.records import most_seen
 from finescale.advice.design.settings import Choices, of_runs, of_study
 from finescale.errors import UsageError
-from finescale.records import DATA_SIZE, Records, read_records
+from finescale.records import DATA_SIZE, RECORDS, Records, read_records
 from finescale.study_file import load_study
 from finescale.study_spec import StudySpec
 
@@ -123,10 +123,10 @@ def opened(source: Any, *, loss: str | None = None, columns: Mapping[str, str] |
     path = Path(source)
     if path.suffix.lower() in STUDY_FILES:
         study = _finetuning(path)
-        records = RESULTS / study.name / "records.parquet"
+        records = RESULTS / study.name / RECORDS
     elif path.is_dir():
         study = _finetuning(path / "study.yaml") if (path / "study.yaml").exists() else None
-        records = path / "records.parquet"
+        records = path / RECORDS
         if study is None and not records.exists():
             raise UsageError(
                 "neither study.yaml nor records.parquet in this folder",
