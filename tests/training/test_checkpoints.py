@@ -1,10 +1,13 @@
 import functools
 import json
 import random
+import socket
 
 import numpy as np
 import pytest
+import s3fs
 import torch
+from moto.server import ThreadedMotoServer
 from peft import LoraConfig, get_peft_model
 
 from finescale.errors import UsageError
@@ -159,6 +162,51 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before_and_told(tmp_path, t
     skipped, resumed = checkpoints.history
     assert skipped.startswith("the checkpoint of step 7 was skipped: ")
     assert resumed == "resumed at step 6"
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """A folder in a bucket of an S3 server on this machine, which s3fs finds by the environment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("studies")
+    yield "s3://studies/nano/run", server
+    server.stop()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_a_training_goes_on_from_an_object_store_skips_what_is_damaged_there_and_outlives_it(
+    bucket, tiny_shape
+):
+    url, server = bucket
+    wanted = run(tiny_shape)
+    cut(url, tiny_shape, cut_at=7)
+    store = CheckpointStore(url)
+    damage(store, store.read(store.manifests()[0])[0]["state"].name, "flipped")
+    checkpoints = every_step(url)
+    assert_same(run(tiny_shape, checkpoints=checkpoints), wanted)
+    skipped, resumed = checkpoints.history
+    assert skipped.startswith("the checkpoint of step 7 was skipped: the checksum of state-")
+    assert resumed == "resumed at step 6"
+    assert len(store.manifests()) == 2
+    checkpoints.clear()
+    assert store.manifests() == []
+    server.stop()
+    away = every_step(url, steps=6)
+    assert_same(run(tiny_shape, checkpoints=away), wanted)
+    assert any(told.startswith("checkpoints could not be saved: ") for told in away.history)
 
 
 def damage(store, name, harm):
