@@ -14,6 +14,7 @@ from finescale.advice.answers import Question
 from finescale.advice.candidates import Candidates, candidates
 from finescale.advice.cost import Costs, costs
 from finescale.advice.recommend import advise, recommend
+from finescale.advice.wording import hours
 from finescale.errors import DataError, UsageError
 from finescale.records import read_records
 
@@ -224,3 +225,18 @@ def test_advice_is_plain_json_and_escaped_html(found: Candidates, prices: Costs)
     assert "<script>" not in hostile._repr_html_()
     assert hostile.best is None
     assert any("without resamples" in reason for reason in hostile.reasons)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (90, "90 s"),
+        (1_800, "30 min"),
+        (9_000, "2.5 h"),
+        (259_200, "3.0 days"),
+        (2.06e10, "238,426 days"),
+        (math.inf, "-"),
+    ],
+)
+def test_a_duration_is_told_in_the_unit_that_suits_it(seconds: float, words: str) -> None:
+    assert hours(seconds) == words

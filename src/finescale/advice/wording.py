@@ -85,7 +85,12 @@ def hours(seconds: float | None) -> str:
         return "-"
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        return f"{seconds / 3600:.1f} h"
+    days = seconds / 86_400
+    return f"{days:.1f} days" if days < 100 else f"{days:,.0f} days"
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:
