@@ -47,12 +47,21 @@ class Problem:
         y = self.y[which] if self.y.ndim == 2 else self.y
         weights = self.weights[which] if self.weights.ndim == 2 else self.weights
         delta = self.delta[which] if isinstance(self.delta, np.ndarray) else self.delta
-        return replace(self, y=y, weights=weights, delta=delta)
+        return Problem(self.model, y, weights, self.log, delta, self.lower, self.upper, self.free)
 
     def some(self, rows: slice | Array) -> Problem:
         """The same problems on some of the points."""
         model, y, weights = self.model.take(rows), self.y[..., rows], self.weights[..., rows]
         return replace(self, model=model, y=y, weights=weights)
+
+    def blocks(self, z: Array) -> Iterator[tuple[Problem, Array]]:
+        """Some problems and their z [G, M] after others: what is computed on them stays small."""
+        most = max(1, _SLOPES // (z.shape[1] * self.model.n_points))
+        if len(z) <= most:
+            yield self, z
+            return
+        for at in range(0, len(z), most):
+            yield self.part(slice(at, at + most)), z[at : at + most]
 
     def chunks(self) -> Iterator[Problem]:
         """The same problems on some points after another: what is computed on them stays small."""
@@ -101,31 +110,25 @@ def residual(problem: Problem, z: Array) -> Array:
 
 def objective(problem: Problem, z: Array) -> Array:
     """The objective at z [G, P + K]: [G]."""
-    parts = ((problem.part(rows), z[rows]) for rows in _blocks(problem, z))
-    return np.concatenate([total(part, residual(part, here)) for part, here in parts])
+    parts = [total(part, residual(part, here)) for part, here in problem.blocks(z)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 @np.errstate(all="ignore")
 def total(problem: Problem, r: Array) -> Array:
     """The objective of residuals r [G, N]: [G]; infinite where it is no number."""
-    slope = np.clip(r, -problem.delta, problem.delta)
+    slope = r.clip(-problem.delta, problem.delta)
     value = np.einsum("gn,gn->g", problem.weights * slope, r - 0.5 * slope)
     return np.where(np.isfinite(value), value, np.inf)
 
 
 def derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array]:
     """Objective [G] (infinite where it is no number), gradient [G, M] and Hessian [G, M, M] at z [G, M]."""
-    parts = [_derivatives(problem.part(rows), z[rows]) for rows in _blocks(problem, z)]
+    parts = [_derivatives(part, here) for part, here in problem.blocks(z)]
     if len(parts) == 1:
         return parts[0]
     value, gradient, hessian = zip(*parts, strict=True)
     return np.concatenate(value), np.concatenate(gradient), np.concatenate(hessian)
-
-
-def _blocks(problem: Problem, z: Array) -> list[slice]:
-    """Some of the G problems after others: what is computed on them stays small."""
-    most = max(1, _SLOPES // (z.shape[1] * problem.model.n_points))
-    return [slice(at, at + most) for at in range(0, max(1, len(z)), most)]
 
 
 @np.errstate(all="ignore")
@@ -135,7 +138,7 @@ def _derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array]:
     for part in problem.chunks():
         J, r, f = _linearised(part, z)
         P = part.model.n_linear
-        psi = np.clip(r, -part.delta, part.delta)
+        psi = r.clip(-part.delta, part.delta)
         slope = part.weights * psi
         value += np.einsum("gn,gn->g", slope, r - 0.5 * psi)
         second = part.weights * (psi == r)
@@ -154,14 +157,17 @@ def _derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array]:
 @np.errstate(all="ignore")
 def majoriser(problem: Problem, z: Array) -> Array:
     """The matrix of iteratively reweighted least squares at z, [G, M, M]; never negative."""
+    return np.concatenate([_majoriser(part, here) for part, here in problem.blocks(z)])
+
+
+def _majoriser(problem: Problem, z: Array) -> Array:
     result = np.zeros((*z.shape, z.shape[1]))
-    for rows in _blocks(problem, z):
-        for part in problem.part(rows).chunks():
-            J, r, f = _linearised(part, z[rows])
-            weight = _reweighted(part, r)
-            if part.log:
-                weight = weight / (f * f)
-            result[rows] += _gram(J, weight)
+    for part in problem.chunks():
+        J, r, f = _linearised(part, z)
+        weight = _reweighted(part, r)
+        if part.log:
+            weight = weight / (f * f)
+        result += _gram(J, weight)
     return result
 
 

@@ -210,7 +210,8 @@ def _slice(  # noqa: PLR0917
         if name not in rows.columns or name in used or _SAME.get(name) in used or name in group:
             continue
         wanted = choice.base.get(f"{name}.{group.get('method')}", choice.base.get(name))
-        values = rows[name].drop_nulls()
+        values = rows[name]
+        values = values.drop_nulls() if values.null_count() else values
         if wanted == ANY or not values.len():
             continue
         if wanted is None:
@@ -234,13 +235,10 @@ def _slice(  # noqa: PLR0917
     if law.last_sizes:
         sizes = points.filter(~pl.col("held_out"))[next(iter(columns.values()))].unique().sort()
         if sizes.len() > law.last_sizes:
-            cut = sizes[-law.last_sizes]
-            keep = (pl.col(next(iter(columns.values()))) >= cut) | pl.col("held_out")
-            points = points.with_row_index("point").filter(keep)
-            runs = runs.filter(pl.col("point").is_in(points["point"].implode()))
-            order = {old: new for new, old in enumerate(points["point"])}
-            runs = runs.with_columns(pl.col("point").replace_strict(order, return_dtype=pl.Int64))
-            points = points.drop("point")
+            kept = (points[next(iter(columns.values()))] >= sizes[-law.last_sizes]) | points["held_out"]
+            here, at = kept.to_numpy(), runs["point"].to_numpy()
+            index = pl.Series("point", (here.cumsum() - 1)[at], dtype=pl.Int64)
+            points, runs = points.filter(kept), runs.with_columns(index).filter(here[at])
     return Slice(group, factor, base, columns, points, runs, _repeated_seeds(runs, label))
 
 
@@ -278,7 +276,7 @@ def _points(
             "seed"
         ),
     )
-    if (rows["weight"] < 0).any() or rows["weight"].is_null().any():
+    if rows["weight"].null_count() or (rows["weight"] < 0).any():
         raise UsageError(
             "a weight below 0, or none", wanted="0 or more in every row", where=f"column {choice.weights}"
         )
