@@ -62,6 +62,14 @@ def test_unfinished_and_sweep_rows_are_left_out_and_counted():
     assert "Left out 1 rows with purpose sweep." in records.notes
 
 
+@pytest.mark.parametrize("word", ["stopped", "PRUNED", " Pruned "])
+def test_a_run_that_was_stopped_early_never_enters_a_fit(word: str):
+    table = {"finetune_examples": [1, 2], "test_loss": [1.0, 2.0], "status": ["done", word]}
+    records = read_records(pl.DataFrame(table))
+    assert (len(records), records.left_out) == (1, {"status stopped": 1})
+    assert records.every_row["status"].to_list() == ["done", "stopped"]
+
+
 def test_untuned_rows_are_kept():
     frame = pl.DataFrame({"finetune_examples": [0, 10], "test_loss": [2.0, 1.0]})
     assert read_records(frame).frame["finetune_examples"].to_list() == [0.0, 10.0]

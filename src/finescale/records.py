@@ -47,7 +47,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("run", "text", "", "the run's fingerprint: equal runs have equal fingerprints"),
     Column("study", "text", "", "name of the study"),
     Column("purpose", "text", "", "`study`, or `sweep` (a learning-rate trial: never enters a fit)"),
-    Column("status", "text", "", "`done`, `diverged` or `failed`: only `done` enters a fit"),
+    Column(
+        "status",
+        "text",
+        "",
+        "`done`, `stopped` (early, in a race), `diverged` or `failed`: only `done` enters a fit",
+    ),
     Column("error", "text", "", "why a run is not `done`"),
     Column("held_out", "flag", "", "kept out of the fit, to test its prediction"),
     Column("task", "text", "", "what is learned, e.g. `wmt14-en-de`"),
@@ -58,6 +63,15 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "model_params_nonembedding", "size", "parameters", "parameters of the base model without embeddings"
     ),
+    Column(
+        "active_params",
+        "size",
+        "parameters",
+        "parameters that a token goes through: fewer than `model_params` in a mixture of experts",
+    ),
+    Column(
+        "tokenizer", "text", "", "fingerprint of the tokenizer: losses per token compare within one alone"
+    ),
     Column("pretrain_tokens", "size", "tokens", "tokens that the base model was pretrained on"),
     Column("pet_size", "size", "rank or prompt length", "LoRA rank or prompt length"),
     Column("lora_alpha", "size", "", "LoRA's alpha (the update is scaled by alpha / rank)"),
@@ -66,9 +80,26 @@ COLUMNS: tuple[Column, ...] = (
         "finetune_examples", "count", "examples", "distinct finetuning examples (D_f); 0: the untuned model"
     ),
     Column("finetune_tokens", "count", "tokens", "target tokens of the distinct finetuning examples"),
+    *(
+        Column(
+            f"{split}_{side}s_truncated",
+            "number",
+            "share",
+            f"share of the {split} examples whose {side} was cut to the tokens allowed",
+        )
+        for split in ("train", "dev", "test")
+        for side in ("source", "target")
+    ),
     Column("seed", "label", "", "seed of data subset and initialisation"),
     Column("dev_loss", "loss", "nats per target token", "cross-entropy on the dev set, token-weighted"),
     Column("test_loss", "loss", "nats per target token", "cross-entropy on the test sets, token-weighted"),
+    Column(
+        "test_loss_per_byte",
+        "loss",
+        "nats per byte",
+        "`test_loss` for a UTF-8 byte of the targets: the same in every tokenizer",
+    ),
+    Column("target_bytes", "count", "bytes", "UTF-8 bytes of the targets of the test sets"),
     Column("pretrain_loss_before", "loss", "nats per token", "loss on pretraining text before finetuning"),
     Column(
         "pretrain_loss_after",
@@ -79,6 +110,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("optimizer", "text", "", "optimizer's name"),
     Column("learning_rate", "size", "", "peak learning rate"),
     Column("lr_tuned", "flag", "", "the learning rate was chosen by a sweep"),
+    Column(
+        "lr_tuned_at",
+        "text",
+        "",
+        "the corners (model and data size) whose sweeps the learning rate comes from",
+    ),
     Column("batch_size", "size", "examples", "examples in a step"),
     Column("steps", "count", "steps", "optimizer steps made"),
     Column("best_step", "count", "steps", "step of the evaluated checkpoint (best dev loss)"),
@@ -105,6 +142,7 @@ DATA_SIZE = "finetune_examples"
 NUMERIC: frozenset[str] = frozenset({"size", "count", "number", "loss"})
 _EMPTY = ("", "na", "n/a", "null", "none")
 _TRUE, _FALSE = ("true", "1", "yes", "1.0"), ("false", "0", "no", "0.0")
+_STOPPED = ("stopped", "pruned")
 _SOURCE_ROW = "_source_row"
 
 
@@ -183,6 +221,9 @@ def read_records(
             if name != _SOURCE_ROW
         ]
     )
+    if "status" in typed.columns:  # Optuna says PRUNED
+        early = pl.col("status").str.strip_chars().str.to_lowercase().is_in(_STOPPED)
+        typed = typed.with_columns(pl.when(early).then(pl.lit("stopped")).otherwise("status").alias("status"))
     keep, left_out = _finished(typed)
     frame = typed.filter(keep)
     for name, kind in kinds.items():

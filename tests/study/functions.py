@@ -70,6 +70,13 @@ def broken(planned: PlannedRun, folder: Path) -> dict[str, object]:
     return instant(planned, folder)
 
 
+def stopped_early(planned: PlannedRun, folder: Path) -> dict[str, object]:
+    """The candidate 1e-3 of the sweep is ended before its last step."""
+    if planned.run.train.learning_rate != 1e-3 or not planned.run.finetune_examples:
+        return instant(planned, folder)
+    return {"status": "stopped", "dev_loss": 2.5, "test_loss": 2.5, "steps": 1}
+
+
 def diverging(planned: PlannedRun, folder: Path) -> dict[str, object]:
     """Says `done` with a loss that is not a number at the learning rate 1e-3."""
     value = instant(planned, folder)

@@ -198,6 +198,22 @@ def test_a_diverged_candidate_is_never_chosen() -> None:
         choose("full", candidates(1e-3, 1e-2), [done(None, "diverged"), done(None, "failed")])
 
 
+def test_a_candidate_that_was_stopped_early_is_never_chosen() -> None:
+    index, evidence = choose("full", candidates(1e-3, 1e-2), [done(2.0, "stopped"), done(9.0)])
+    assert index == 1
+    assert [tried["status"] for tried in evidence["candidates"]] == ["stopped", "done"]
+
+
+def test_a_stopped_run_keeps_its_dev_loss_and_is_finished(tmp_path: Path) -> None:
+    summary = run(tmp_path, "stopped_early")
+    stopped = records(tmp_path).filter(pl.col("status") == "stopped")
+    assert stopped["learning_rate"].to_list() == [1e-3]
+    assert (stopped["dev_loss"].to_list(), stopped["test_loss"].to_list()) == ([2.5], [None])
+    assert summary.counts == {"done": RUNS - 1, "stopped": 1}
+    assert read_records(tmp_path).left_out["status stopped"] == 1
+    assert run(tmp_path, "instant").made == 0
+
+
 def test_a_sweep_without_a_choice_stops_its_method_only(tmp_path: Path) -> None:
     text = TEXT.replace("full: [1e-3, 3e-3]", "full: [1e-3, {rate}]").replace("{rate}", "1.0e-3")
     with pytest.raises(DataError, match="no learning rate of full worked"):

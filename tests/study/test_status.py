@@ -99,6 +99,15 @@ def test_the_rate_is_told_while_runs_are_made(ledger: Ledger, tmp_path: Path) ->
     assert study_state(ledger, tmp_path)["runs_per_hour"] == pytest.approx(60, rel=0.1)
 
 
+def test_a_run_that_was_stopped_early_is_no_trouble(ledger: Ledger, tmp_path: Path) -> None:
+    for run in "abcd":
+        end(ledger, run)
+    end(ledger, "e", "stopped")
+    state = study_state(ledger, tmp_path)
+    assert state["counts"] == {"done": 4, "stopped": 1}
+    assert (state["troubles"], state["complete"], state["seconds"]) == ([], True, 100.0)
+
+
 def test_every_failure_has_its_reason_and_remedy(ledger: Ledger, tmp_path: Path) -> None:
     end(ledger, "a", "diverged", "the loss is not finite")
     end(ledger, "b", "failed", "OSError: No space left on device")

@@ -11,6 +11,7 @@ import pytest
 from finescale.errors import FinescaleError, UsageError
 from finescale.run_spec import OptimizerSpec
 from finescale.study.database import SCHEMA_VERSION
+from finescale.study.export import records_frame
 from finescale.study.owner import is_gone, this_process
 from finescale.study.store import LEASE_GRACE_SECONDS, Entry, Ledger
 
@@ -228,6 +229,26 @@ def test_a_ledger_of_an_older_version_keeps_its_scores(tmp_path: Path, ledger: L
         assert attempt is not None
         opened.commit("b", attempt, {"b": DONE}, scores=[{**score, "run": "b", "low": 3.4, "signature": "s"}])
         assert [row["low"] for row in opened.scores()] == [None, 3.4]
+
+
+def test_a_ledger_of_the_version_before_keeps_its_records_and_gains_empty_columns(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    attempt = ledger.claim("a", ME)
+    assert attempt is not None
+    ledger.commit("a", attempt, {"a": DONE})
+    ledger.connection.executescript("ALTER TABLE runs DROP COLUMN lr_tuned_at; PRAGMA user_version = 2")
+    ledger.connection.close()
+    with Ledger(tmp_path / "ledger.sqlite") as opened:
+        (row,) = opened.rows()
+        frame = records_frame(opened)
+        opened.sync_plan("s", [entry("a", lr_tuned_at="nano-0.3m at 1000")])
+        assert [row["lr_tuned_at"] for row in opened.rows()] == ["nano-0.3m at 1000"]
+    assert (row["test_loss"], row["lr_tuned_at"]) == (3.5, None)
+    added = ["tokenizer", "target_bytes", "test_loss_per_byte", "active_params", "lr_tuned_at"]
+    added += [name for name in frame.columns if name.endswith("s_truncated")]
+    assert len(added) == 11
+    assert frame.select(added).rows() == [(None,) * 11]
 
 
 def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:

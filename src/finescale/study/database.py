@@ -12,7 +12,7 @@ from typing import Any, Self
 from finescale.errors import FinescaleError, UsageError
 from finescale.study.filesystem import check_local
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 60.0
 """So long a process waits for another one's transaction."""
 
@@ -20,7 +20,7 @@ _SCHEMA = """
 CREATE TABLE runs (
     run TEXT PRIMARY KEY, study TEXT NOT NULL, purpose TEXT NOT NULL, held_out INTEGER NOT NULL,
     lr_tuned INTEGER NOT NULL, planned INTEGER NOT NULL, cost REAL NOT NULL, position INTEGER NOT NULL,
-    fields TEXT NOT NULL, spec TEXT NOT NULL, task TEXT, method TEXT, model TEXT
+    fields TEXT NOT NULL, spec TEXT NOT NULL, task TEXT, method TEXT, model TEXT, lr_tuned_at TEXT
 );
 CREATE INDEX runs_by_kind ON runs (planned, purpose, task, method, model, run, held_out, cost, position);
 CREATE TABLE attempts (
@@ -69,6 +69,8 @@ ALTER TABLE records ADD COLUMN digest TEXT;
 DROP INDEX records_by_run;
 CREATE INDEX records_by_run ON records (run, status);
 """,
+    # also tells older versions, which do not know the status `stopped`, to keep away
+    2: "ALTER TABLE runs ADD COLUMN lr_tuned_at TEXT",
 }
 """What turns each older schema version into the next one."""
 

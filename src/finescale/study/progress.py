@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from finescale.printable import printable
-from finescale.study.store import Entry
+from finescale.study.store import ENDED_WELL, Entry
 
 LINE_SECONDS = 5.0
 """Without a terminal: at most one line in so many seconds, and one for each failure."""
@@ -121,7 +121,7 @@ class Costs:
             method = entry.fields.get("method")
             if entry.run in statuses:
                 self.finished += 1
-                self.trouble += statuses[entry.run] != "done"
+                self.trouble += statuses[entry.run] not in ENDED_WELL
                 self._spent += entry.cost
                 if entry.run in seconds:
                     self._measure(entry, seconds[entry.run])
@@ -146,7 +146,7 @@ class Costs:
         """A run is finished."""
         self._running.pop(entry.run, None)
         self.finished += 1
-        self.trouble += status != "done"
+        self.trouble += status not in ENDED_WELL
         self._spent += entry.cost
         self._measure(entry, seconds)
 

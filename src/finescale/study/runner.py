@@ -22,11 +22,10 @@ from finescale.study.export import export_study
 from finescale.study.owner import this_process
 from finescale.study.plan import Plan, Task
 from finescale.study.progress import Progress, Silent
-from finescale.study.store import Ledger
+from finescale.study.store import STATUSES, Ledger
 
 HEARTBEAT_SECONDS = 10.0
 POLL_SECONDS = 1.0
-STATUSES = ("done", "diverged", "failed")
 
 
 @dataclass(frozen=True)
@@ -237,7 +236,9 @@ def _checked_record(value: Mapping[str, Any], result: Result) -> dict[str, Any]:
         got = value.get("test_loss")
         fields |= {"status": "diverged", "error": f"the test loss is not a finite number ({got})"}
     if fields["status"] != "done":
-        fields |= {"test_loss": None, "dev_loss": None}
+        fields["test_loss"] = None
+    if fields["status"] not in ("done", "stopped"):  # of a stopped one the curve until then is true
+        fields["dev_loss"] = None
     return fields
 
 

@@ -12,7 +12,7 @@ from finescale.study.memory import SAVE_MEMORY
 from finescale.study.owner import is_gone, is_here
 from finescale.study.store import LEASE_GRACE_SECONDS, Ledger
 
-ORDER = ("done", "running", "pending", "diverged", "failed")
+ORDER = ("done", "running", "pending", "stopped", "diverged", "failed")
 PARTS = ("test", "generation", "few_shot", "zero_shot", "forgetting")
 """The parts of a run's evaluation whose time its record has (`NAME_seconds`)."""
 RECENT_RUNS = 1000

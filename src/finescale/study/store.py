@@ -2,7 +2,7 @@
 
 A run's outcome is committed in one transaction (WAL, synchronous FULL). The first final outcome of a
 fingerprint wins; a run that was executed twice counts once. What a run is for (`purpose`, `held_out`,
-`lr_tuned`) is a property of the present plan, not of the outcome, and changes with the plan.
+`lr_tuned`, `lr_tuned_at`) is a property of the present plan, not of the outcome, and changes with the plan.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from finescale.study.owner import is_gone, is_here
 LEASE_GRACE_SECONDS = 60.0
 """A lease whose heart has not beaten for so long is free, whoever holds it."""
 
+STATUSES = ("done", "stopped", "diverged", "failed")
+"""How a run can end; `stopped`: early, because another candidate of its sweep had won."""
+ENDED_WELL = ("done", "stopped")
 SCORE_COLUMNS = ("dataset", "split", "shots", "metric", "value", "low", "high", "examples", "signature")
 """What a score is: of which data (`split`: `test` or `zero_shot`), with how many demonstrations, its 90%
 bootstrap interval, from how many examples, and how exactly it was computed (sacrebleu's signature)."""
@@ -40,6 +43,7 @@ class Entry:
         cost: Estimated seconds on one core, for order and time left.
         fields: What the record's columns are known to hold before the run (task, method, model ...).
         spec: The whole specification.
+        lr_tuned_at: The corners (model and data size) whose sweeps the learning rate comes from.
     """
 
     run: str
@@ -49,6 +53,7 @@ class Entry:
     cost: float
     fields: Mapping[str, Any]
     spec: Any
+    lr_tuned_at: str | None = None
 
 
 class Ledger(Database):
@@ -89,10 +94,12 @@ class Ledger(Database):
                 *(entry.fields.get(name) for name in ("task", "method", "model")),
                 json.dumps(entry.fields),
                 entry.spec.model_dump_json(),
+                entry.lr_tuned_at,
             )
             for position, entry in enumerate(entries)
         )
         columns = "study, purpose, held_out, lr_tuned, cost, position, task, method, model, fields, spec"
+        columns += ", lr_tuned_at"
         new = ", ".join(f"excluded.{name}" for name in columns.split(", "))
         present = "SELECT run FROM temp.present"
         with self.transaction():
@@ -104,7 +111,7 @@ class Ledger(Database):
             self.connection.execute(f"UPDATE runs SET planned = 0 WHERE planned AND run NOT IN ({present})")
             # a row that stays as it is is not written: going on with a large study starts at once
             self.connection.executemany(
-                f"INSERT INTO runs (run, {columns}, planned) VALUES (?{', ?' * 11}, 1)"
+                f"INSERT INTO runs (run, {columns}, planned) VALUES (?{', ?' * 12}, 1)"
                 f" ON CONFLICT (run) DO UPDATE SET ({columns}, planned) = ({new}, 1)"
                 f" WHERE ({columns}, planned) IS NOT ({new}, 1)",
                 rows,
@@ -329,7 +336,7 @@ class Ledger(Database):
     # --- reading
 
     def statuses(self) -> dict[str, str]:
-        """The status of every finished run: `done`, `diverged` or `failed`."""
+        """The status of every finished run: `done`, `stopped`, `diverged` or `failed`."""
         rows = self.read("SELECT run, min(status) AS status FROM records GROUP BY run")
         return {row["run"]: row["status"] for row in rows}
 
@@ -346,7 +353,7 @@ class Ledger(Database):
         """
         rows = self.read(
             "SELECT record, records.fields, digest, runs.fields AS known, study,"
-            " purpose, held_out, lr_tuned"
+            " purpose, held_out, lr_tuned, lr_tuned_at"
             " FROM runs JOIN records USING (run) WHERE planned = ? ORDER BY position, record",
             (int(not unplanned),),
         )
@@ -359,6 +366,7 @@ class Ledger(Database):
                 "purpose": row["purpose"],
                 "held_out": bool(row["held_out"]),
                 "lr_tuned": bool(row["lr_tuned"]),
+                "lr_tuned_at": row["lr_tuned_at"],
             }
 
     def plan(self) -> list[dict[str, Any]]:
@@ -398,7 +406,7 @@ class Ledger(Database):
         return [dict(row) for row in rows]
 
     def seconds(self) -> dict[str, float]:
-        """Measured seconds of every finished run."""
+        """Measured seconds of every finished run; one that was stopped early says nothing of a whole one."""
         rows = self.read(
             "SELECT run, seconds FROM attempts"
             " WHERE outcome IN ('done', 'diverged', 'failed') AND seconds IS NOT NULL"
@@ -406,8 +414,8 @@ class Ledger(Database):
         return {row["run"]: row["seconds"] for row in rows}
 
     def total_seconds(self) -> float:
-        """Measured seconds of all finished runs together."""
-        query = "SELECT sum(seconds) FROM attempts WHERE outcome IN ('done', 'diverged', 'failed')"
+        """Measured seconds of all finished runs together, stopped ones too."""
+        query = "SELECT sum(seconds) FROM attempts WHERE outcome IN ('done', 'stopped', 'diverged', 'failed')"
         return self.read(query)[0][0] or 0.0
 
     def orphans(self) -> int:
