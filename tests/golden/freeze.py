@@ -1,4 +1,4 @@
-"""What the commands answer on six tables, and every fingerprint of studies/: frozen, so that no move changes it.
+"""What the commands answer on six tables, and every fingerprint of studies/: no move changes it.
 
 python tests/golden/freeze.py        writes tests/golden/*.json again; a change is explained in CHANGELOG.md
 """

@@ -1,4 +1,4 @@
-"""Moves change no answer: fit, predict, advise, plan and report on six tables, and the fingerprints of studies/."""
+"""Moves change no answer: the commands on six tables, and the fingerprints of studies/."""
 
 import math
 import sys

@@ -214,7 +214,8 @@ def test_a_ledger_of_an_older_version_keeps_its_scores(tmp_path: Path, ledger: L
     ledger.connection.executescript(
         "DROP INDEX runs_by_kind; DROP INDEX attempts_by_outcome;"
         " ALTER TABLE runs DROP COLUMN task; ALTER TABLE runs DROP COLUMN method;"
-        " ALTER TABLE runs DROP COLUMN model; ALTER TABLE runs DROP COLUMN lr_tuned_at; ALTER TABLE attempts DROP COLUMN seconds;"
+        " ALTER TABLE runs DROP COLUMN model; ALTER TABLE runs DROP COLUMN lr_tuned_at;"
+        " ALTER TABLE attempts DROP COLUMN seconds;"
         " ALTER TABLE records DROP COLUMN digest;"
         " DROP TABLE scores; CREATE TABLE scores (run TEXT NOT NULL, dataset TEXT NOT NULL,"
         " shots INTEGER NOT NULL, metric TEXT NOT NULL, value REAL,"
