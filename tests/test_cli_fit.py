@@ -120,6 +120,7 @@ def test_held_out_rule_base_and_columns_are_passed_on(table, tmp_path):
         (("fit", "none.csv"), 2, ["none.csv", "no such file"]),
         (("fit", "{table}", "--law", "multiplicativ"), 2, ["did you mean `multiplicative`"]),
         (("fit", "{table}", "--factor", "size"), 2, ["no column `size`", "--column size=THEIRS"]),
+        (("fit", "{table}", "--by", "task,metod"), 2, ["no column `metod`", "did you mean 'method'?"]),
         (("fit", "{table}", "--hold-out", "model_params >"), 2, ["not an expression"]),
         (
             ("fit", "{table}", "--hold-out", "model_params > 0"),

@@ -1,6 +1,15 @@
 """The errors that a user can cause: what was wanted, what came, and what to do."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Self
+
 from finescale.printable import printable
+
+_ALIKE = 0.5
+"""Names at least so alike (difflib's ratio, capitals aside) are offered for a misspelt one."""
 
 
 class FinescaleError(Exception):
@@ -34,6 +43,11 @@ class FinescaleError(Exception):
         ]
         super().__init__(printable("\n".join(lines)))
 
+    def at(self, where: str) -> Self:
+        """The same error at another place: ``raise error.at("study.yaml, line 3") from None``."""
+        parts = {"wanted": self.wanted, "got": self.got, "remedy": self.remedy}
+        return type(self)(self.problem, **parts, where=where)
+
 
 class UsageError(FinescaleError, ValueError):
     """Wrong input: a file, a field, a flag (exit code 2)."""
@@ -45,3 +59,28 @@ class DataError(FinescaleError, ValueError):
     """Valid input that does not allow the answer: too few runs, nothing left to fit (exit code 1)."""
 
     exit_code = 1
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a misspelt one is most like; None where none is like it."""
+    folded = {item.casefold(): item for item in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=_ALIKE)
+    return folded[close[0]] if close else None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``did you mean 'X'?`` for a misspelt name, or an empty string."""
+    found = closest(name, known)
+    return "" if found is None else f"did you mean {found!r}?"
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UsageError:
+    """The error for a name that does not exist."""
+    known = sorted(known)
+    return UsageError(
+        f"unknown {kind} {name!r}",
+        wanted="one of " + ", ".join(known),
+        got=repr(name),
+        remedy=nearest(name, known),
+        where=where,
+    )

@@ -249,10 +249,17 @@ def _law_and_factors(
         raise UsageError(
             f"no column `{missing[0]}`", got=f"columns {have}", remedy=f"--column {missing[0]}=THEIRS"
         )
-    if chosen.name == "joint" or (not chosen.per_curve and "X" not in chosen.variables):
+    if names and not chosen.takes_factor:
+        raise UsageError(
+            f"the law `{chosen.name}` takes no factor",
+            wanted=f"values of its own variables, {', '.join(chosen.variables)}",
+            got=f"factor {', '.join(names)}",
+            remedy="leave --factor out, or call a variable of the law X",
+        )
+    if chosen.name == "joint":
         return chosen, [None]
-    if chosen.per_curve:
-        return chosen, list(names) if names else [None]
+    if "X" not in chosen.variables:
+        return chosen, list(names) or [None]
     if not names:
         names = [name for name in varying_factors(records.frame, by) if name not in by]
         if not names:

@@ -56,7 +56,7 @@ class Law:
             belongs to which variable (``{"A": {"alpha": "X", "beta": "D"}, "E": {}}``); None for other laws.
         starts: Optional; gives a grid of nonlinear starts, shape [axis 1, axis 2, ..., parameter], from the
             variables.
-        per_curve: The law has one variable, so every value of the other factors is a curve of its own.
+        per_curve: Every value of the other factors is a curve of its own; so it is for a law of one variable.
         residual: The only residual that the law is defined for, or None for the caller's choice.
         huber_delta: Overrides Huber's delta (infinite: least squares).
         last_sizes: Fit only that many of the largest sizes (0: all of them).
@@ -82,6 +82,11 @@ class Law:
     def __call__(self, **arguments: Any) -> Any:
         """Evaluates the formula."""
         return self.function(**arguments)
+
+    @property
+    def takes_factor(self) -> bool:
+        """Whether ``factors`` says something to it: its X, the D of a curve, the factors of ``joint``."""
+        return "X" in self.variables or self.name == "joint" or self.variables == ("D",)
 
     @property
     def equation(self) -> str:
@@ -132,6 +137,7 @@ def law(
         ranges = {
             name: value if isinstance(value, Range) else Range(*value) for name, value in nonlinear.items()
         }
+        options.setdefault("per_curve", len(variables) == 1)
         made = Law(function.__name__, function, variables, tuple(linear), ranges, monomials, **options)
         LAWS.setdefault(made.name, made)
         return made
@@ -139,7 +145,7 @@ def law(
     return decorate
 
 
-@law(linear=("A", "E"), nonlinear={"beta": EXPONENT}, monomials={"A": {"beta": "D"}, "E": {}}, per_curve=True)
+@law(linear=("A", "E"), nonlinear={"beta": EXPONENT}, monomials={"A": {"beta": "D"}, "E": {}})
 def power(D: Array, A: Array, beta: Array, E: Array) -> Array:
     r"""$$L(D_f) = A\,D_f^{-\beta} + E$$. Single variable (arXiv 2402.17193, Figure 1)."""
     return A * D**-beta + E
@@ -178,7 +184,6 @@ def _rectified_starts(variables: Mapping[str, Array]) -> Array:
     linear=("B", "E"),
     nonlinear={"D_l": Range(1e-6, 1e30, log=True), "beta": (0.0, 3.0)},
     starts=_rectified_starts,
-    per_curve=True,
 )
 def rectified(D: Array, B: Array, D_l: Array, beta: Array, E: Array) -> Array:
     r"""$$L(D_f) = \frac{B}{D_l + D_f^{\beta}} + E$$. Rectified law (Lin et al. 2024, arXiv 2402.02314)."""
@@ -204,7 +209,6 @@ def _broken_starts(variables: Mapping[str, Array]) -> Array:
         "f": Range(0.05, 4.0, log=True),
     },
     starts=_broken_starts,
-    per_curve=True,
 )
 def broken(D: Array, A: Array, c0: Array, c1: Array, d: Array, f: Array, E: Array) -> Array:  # noqa: PLR0917
     r"""$$L(D_f) = E + A\,D_f^{-c_0}\left(1 + (D_f/d)^{1/f}\right)^{-c_1 f}$$. One break (2210.14891)."""
@@ -215,7 +219,6 @@ def broken(D: Array, A: Array, c0: Array, c1: Array, d: Array, f: Array, E: Arra
     linear=("A",),
     nonlinear={"beta": EXPONENT},
     monomials={"A": {"beta": "D"}},
-    per_curve=True,
     residual="log",
     huber_delta=np.inf,
     last_sizes=3,

@@ -181,7 +181,7 @@ def backtest(
     steps: list[pl.DataFrame] = []
     notes: list[str] = []
     for hidden in hide:
-        part = tuned.filter(pl.col("_sizes") - hidden >= _FEWEST)
+        part = tuned.filter(pl.col("_sizes") >= _FEWEST + hidden)
         if not part.height:
             continue
         part = part.filter((pl.col(_HIDDEN) > hidden) | (pl.col(_HIDDEN) == 1))
@@ -227,7 +227,7 @@ def fit_auto(records: Records, factors: Sequence[str] | str | None = None, **opt
         own = (
             records.frame.filter(pl.col("task") == task) if "task" in records.frame.columns else records.frame
         )
-        made = fit(replace(records, frame=own), name, None if named(name).per_curve else factors, **options)
+        made = fit(replace(records, frame=own), name, _factors(named(name), factors), **options)
         said = tried.verdict(task)
         notes += made.notes if best == BASELINE else [said, *made.notes]
         laws += [replace(law, status=(*law.status, said)) if best == BASELINE else law for law in made]
@@ -284,7 +284,7 @@ def _fit_all(
     for law in laws:
         chosen = named(law, varying_factors(records.frame)) if law == "joint" else named(law)
         try:
-            fits = fit(records, law, None if chosen.per_curve else factors, **options)
+            fits = fit(records, law, _factors(chosen, factors), **options)
         except DataError as error:
             failures.append(error)
             notes.append(f"{chosen.name}: {str(error).splitlines()[0]}")
@@ -294,6 +294,11 @@ def _fit_all(
     if not fitted:
         raise failures[0] if failures else UsageError("no laws to compare", wanted="one name or more")
     return fitted, notes
+
+
+def _factors(law: Law, factors: Sequence[str] | str | None) -> Sequence[str] | str | None:
+    """The factors that a law among others is fitted over: a curve over the data size has none."""
+    return factors if law.takes_factor and law.variables != ("D",) else None
 
 
 def _identity(frame: pl.DataFrame) -> list[str]:

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finescale.errors import DataError, UsageError
+from finescale.errors import DataError, UsageError, nearest
 from finescale.expression import matches
 from finescale.laws.formulas import Law
 from finescale.records import DATA_SIZE, FACTORS, Records, untuned
 
 Array = np.ndarray[Any, Any]
+GROUP = ("task", "method")
+"""The columns that make groups unless others are named."""
 ANY = "any"
 """A base value that means: do not slice by this factor."""
 _SAME = {"model_params": "model_params_nonembedding", "model_params_nonembedding": "model_params"}
@@ -99,11 +101,28 @@ def check_base(base: Mapping[str, Any]) -> None:
         )
 
 
+def check_groups(by: Sequence[str], records: Records) -> None:
+    """Refuses groups by a column that is not there; a table without tasks or methods has one of each.
+
+    Raises:
+        UsageError: A column that the table does not have.
+    """
+    have = records.frame.columns
+    missing = [name for name in by if name not in have and name not in GROUP]
+    if missing:
+        raise UsageError(
+            f"no column `{missing[0]}` to group by",
+            wanted="some of " + ", ".join(have),
+            got=", ".join(by),
+            remedy=nearest(missing[0], have),
+            where=records.source,
+        )
+
+
 def variable_columns(law: Law, factor: str | None) -> dict[str, str]:
-    """The column behind each variable of the law."""
-    if law.per_curve:
-        return {law.variables[0]: factor or DATA_SIZE}
-    special = {"D": DATA_SIZE} | ({"X": factor} if factor else {})
+    """The column behind each variable of the law; ``D`` of a law of one variable may be any factor."""
+    along = (factor or DATA_SIZE) if law.per_curve else DATA_SIZE
+    special = {"D": along} | ({"X": factor} if factor else {})
     return {name: special.get(name, name) for name in law.variables}
 
 
@@ -124,6 +143,7 @@ def slices(records: Records, law: Law, factor: str | None, choice: Choice) -> tu
         DataError: No run at all.
     """
     check_base(choice.base)
+    check_groups(choice.by, records)
     columns = variable_columns(law, factor)
     if "X" in columns and factor is None:
         raise UsageError(f"the law `{law.name}` needs a factor", wanted="e.g. --factor model_params")
