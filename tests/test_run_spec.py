@@ -33,6 +33,7 @@ def run(**changes):
         {"train": {"patience": 2}},
         {"train": {"precision": "bf16"}},
         {"test_examples": 500},
+        {"version": 2},
     ],
 )
 def test_what_changes_the_science_changes_the_fingerprint(changes):
@@ -51,6 +52,11 @@ def test_what_only_saves_memory_does_not_enter_the_fingerprint(change):
 
 def test_the_fingerprint_is_stable():
     assert run().fingerprint() == "f6f76c3c6de5c91de2a7"
+
+
+def test_version_1_is_what_a_run_without_a_version_is():
+    assert run(version=1).fingerprint() == run().fingerprint()
+    assert run(finetune_examples=0, version=2).fingerprint() != run(finetune_examples=0).fingerprint()
 
 
 def test_training_settings_do_not_name_an_untuned_evaluation():

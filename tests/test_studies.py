@@ -88,6 +88,11 @@ def test_a_study_file_begins_with_its_command(name: str) -> None:
     assert f"finescale run studies/{name}" in head
 
 
+@pytest.mark.parametrize("name", [*FINETUNE, *PRETRAIN])
+def test_all_but_the_pinned_nano_studies_say_version_2(name: str) -> None:
+    assert load_study(STUDIES / name).version == (1 if name.startswith("nano") else 2)
+
+
 def paper(name: str) -> tuple[StudySpec, FinetunePlan]:
     study = load_study(STUDIES / "paper" / name)
     assert isinstance(study, StudySpec)

@@ -183,7 +183,7 @@ def test_an_unknown_key_names_file_line_field_and_nearest() -> None:
         "s.yaml, line 3, seed: unknown key 'seed'",
         "  wanted: one of base, batch_sizes, evaluation, grids, hold_out, keep, kind, learning_rates, "
         "methods, models, name, resources, resume, retries, seeds, sweep, task, test_examples, tracking, "
-        "train",
+        "train, version",
         "  got: 'seed'",
         "  remedy: did you mean 'seeds'?",
     ]
@@ -247,6 +247,7 @@ def test_several_problems_are_told_at_once_in_the_order_of_lines() -> None:
         ("seeds: [0, 1]", "seeds: [0, 1", "line 4", "not valid YAML"),
         ("name: nano", "name: !!python/object:os.system x", "line 1", "a YAML tag"),
         ("name: nano", "kind: tune\nname: nano", "line 1, kind", "wanted: finetune or pretrain"),
+        ("name: nano", "version: 3\nname: nano", "line 1, version", "wanted: 1 or 2"),
         ("train: {", "train: 3 # {", "line 24, train", "a mapping"),
     ],
 )

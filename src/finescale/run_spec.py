@@ -18,6 +18,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from finescale.study_paths import is_inside, rooted
 
 FINGERPRINT_VERSION = 1
+"""Of every run whose study states no version: what it meant before there were any."""
+Version = Literal[1, 2]
+"""What a study file means. 2: chats go through the tokenizer's template, special tokens that a text spells
+are not added again, a cut target has no end token, and micro-batches count where a model has dropout."""
 METHODS = ("full", "lora", "prompt")
 PET_METHODS = ("lora", "prompt")
 
@@ -305,6 +309,8 @@ class RunSpec(Strict):
     content: dict[str, str]
     """Content hashes of `weights`, `tokenizer` and `data`, and of what else the evaluation reads."""
     evaluation: EvaluationSpec = EvaluationSpec()
+    version: Version = FINGERPRINT_VERSION
+    """The version of the study's file; it says how the examples become tokens."""
 
     def fingerprint(self) -> str:
         """Twenty hex digits that name the run: equal science gives an equal name, on any machine."""
@@ -328,7 +334,7 @@ class RunSpec(Strict):
             parts["train"] = self.train.science_json
         if self.evaluation.science_json != "{}":
             parts["evaluation"] = self.evaluation.science_json
-        return _digest(parts)
+        return _digest(parts, self.version)
 
 
 class Objective(Strict):
@@ -380,8 +386,8 @@ def _shared(value: str | int | tuple[tuple[str, str | int], ...]) -> str:
     return _canonical(dict(value) if isinstance(value, tuple) else value)
 
 
-def _digest(parts: Mapping[str, str]) -> str:
+def _digest(parts: Mapping[str, str], version: int = FINGERPRINT_VERSION) -> str:
     """The name of what is said by these parts, each as canonical JSON."""
-    texts = {"version": _shared(FINGERPRINT_VERSION), **parts}
+    texts = {"version": _shared(version), **parts}
     text = "{" + ",".join([f'"{name}":{texts[name]}' for name in sorted(texts)]) + "}"
     return hashlib.sha256(text.encode()).hexdigest()[:20]

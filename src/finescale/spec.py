@@ -183,6 +183,7 @@ def _maker(
             train=train_of(method),
             content=content,
             evaluation=evaluation,
+            version=study.version,
         )
         return PlannedRun(run=run, purpose=purpose, lr_tuned=tuned, keep=keep, resume=study.resume)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from finescale.run_spec import (
+    FINGERPRINT_VERSION,
     METHODS,
     PET_METHODS,
     Count,
@@ -20,6 +21,7 @@ from finescale.run_spec import (
     ResumeSpec,
     Strict,
     TaskSpec,
+    Version,
 )
 from finescale.study_own import FieldError, OwnMethod, OwnModel, UnknownKey
 from finescale.study_parts import (
@@ -55,6 +57,8 @@ class StudySpec(Strict):
     model_config = ConfigDict(serialize_by_alias=True)
 
     kind: Literal["finetune"] = "finetune"
+    version: Version = FINGERPRINT_VERSION
+    """What the file means; a file without it means what it did before there were versions."""
     name: Name
     task: TaskOf
     models: dict[Name, OwnModel] = Field(default_factory=dict)
@@ -245,6 +249,8 @@ class PretrainSpec(Strict):
     """A pretraining study (`kind: pretrain`): it makes a ladder of base models."""
 
     kind: Literal["pretrain"]
+    version: Version = FINGERPRINT_VERSION
+    """A pretraining study means the same under both."""
     name: Name
     languages: tuple[Name, ...] = Field(min_length=1)
     """Files `LANGUAGE.parquet` (column `text`) in the folder given by `--text`."""
