@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 
-from finescale.spec import PlannedRun, StudySpec, expand
+from finescale.runs.finetune import execute, probe
+from finescale.spec.expand import PlannedRun, expand
+from finescale.spec.file import parse_study
+from finescale.spec.study import StudySpec
 from finescale.study.resolve import resolver
-from finescale.study.run import execute, probe
-from finescale.study_file import parse_study
 from finescale.training.checkpoints import Checkpoints
 
 STUDY = """\

@@ -42,15 +42,15 @@ from ray._private.node import Node
 from ray.cluster_utils import Cluster
 from report import publish
 
-from finescale.spec import StudySpec
-from finescale.study.executors import LocalExecutor
+from finescale.executors.local import LocalExecutor
+from finescale.executors.ray import RayExecutor
+from finescale.spec.file import parse_study
+from finescale.spec.resources import Resources
+from finescale.spec.study import StudySpec
+from finescale.study.ledger import Ledger
 from finescale.study.plan import FinetunePlan
-from finescale.study.ray_executor import RayExecutor
 from finescale.study.resolve import resolver
 from finescale.study.runner import run_study
-from finescale.study.store import Ledger
-from finescale.study_file import parse_study
-from finescale.study_resources import Resources
 
 ROOT = Path(__file__).parent.parent
 WORK = ROOT / "results" / "benchmark-durability-ray"

@@ -31,13 +31,13 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 import finescale as fs
-from finescale.laws.assembly import Assembly, assemble
 from finescale.laws.bootstrap import setting_keys, setting_weights
 from finescale.laws.formulas import LAWS
-from finescale.laws.newton import refit
-from finescale.laws.problem import Problem, objective
 from finescale.laws.slices import Choice, slices
-from finescale.laws.solver import solve
+from finescale.laws.solver.assembly import Assembly, assemble
+from finescale.laws.solver.newton import refit
+from finescale.laws.solver.problem import Problem, objective
+from finescale.laws.solver.profile import solve
 
 Array = np.ndarray[Any, Any]
 DELTA = 1e-3
@@ -182,7 +182,7 @@ _BIG = """
 import resource, sys, time
 import numpy as np, polars as pl
 import finescale as fs
-import finescale.laws.fitting, finescale.laws.assembly
+import finescale.laws.fit, finescale.laws.solver.assembly
 rows = int(sys.argv[1])
 rng = np.random.default_rng(0)
 x, d = 10 ** rng.uniform(8, 10, rows), 10 ** rng.uniform(3, 7, rows)

@@ -44,10 +44,10 @@ from paper_tables import examples  # pyright: ignore[reportMissingImports] - bes
 from report import publish
 
 import finescale as fs
-from finescale.advice.design.beliefs import PRIORS, Prior, Settings, fit_normal
-from finescale.advice.design.known import Known
-from finescale.advice.design.search import Problem, best_shares
 from finescale.laws.formulas import LAWS
+from finescale.planning.beliefs import PRIORS, Prior, Settings, fit_normal
+from finescale.planning.known import Known
+from finescale.planning.search import Problem, best_shares
 
 Array = np.ndarray[Any, Any]
 NOISE = 0.005
@@ -400,7 +400,7 @@ def replayed(path: Path, orders: int) -> dict[str, float | None]:
     if not path.exists():
         print(f"planning: no {path}, so no replay", file=sys.stderr)
         return dict.fromkeys(names)
-    from finescale.advice.design.planner import BEND  # noqa: PLC0415
+    from finescale.planning.design import BEND  # noqa: PLC0415
 
     errors = replay(*curves(path), BEND, orders)
     for name, error in errors.items():

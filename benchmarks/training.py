@@ -27,8 +27,8 @@ from typing import Any
 
 from report import publish
 
+from finescale.executors.local import Job, LocalExecutor, Result, usable_cores
 from finescale.ladder import LADDER, Shape, train_flops
-from finescale.study.executors import Job, LocalExecutor, Result, usable_cores
 
 METHODS = ("full", "lora")
 SHAPES = {"0.3m": LADDER["nano-0.3m"], "1m": LADDER["nano-1m"], "3m": Shape(6, 12, 16, 2048)}
@@ -44,9 +44,9 @@ def data(steps: int) -> tuple[list[list[Any]], list[Any], Any]:
     """Encoded training batches, dev examples and the tokenizer."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - the driver measures without torch
 
+    from finescale.batches.encoding import encode  # noqa: PLC0415
     from finescale.models.bundled import FOLDER  # noqa: PLC0415
     from finescale.tasks.catalog import open_task  # noqa: PLC0415
-    from finescale.training.encoding import encode  # noqa: PLC0415
 
     task, tokenizer = open_task("mini-en-de"), AutoTokenizer.from_pretrained(str(FOLDER))
     examples = encode(
@@ -91,8 +91,8 @@ def prepare(steps: int) -> int:
 
 def trained(size: str, method: str, steps: int, batches: list[list[Any]]) -> tuple[Any, Any]:
     """A model trained as `finescale run` trains it, and the training's progress."""
-    from finescale.run_spec import OptimizerSpec  # noqa: PLC0415
-    from finescale.training.batching import collate  # noqa: PLC0415
+    from finescale.batches.batching import collate  # noqa: PLC0415
+    from finescale.spec.run import OptimizerSpec  # noqa: PLC0415
     from finescale.training.loop import train  # noqa: PLC0415
     from finescale.tuning.full import wrap_full  # noqa: PLC0415
     from finescale.tuning.lora import wrap_lora  # noqa: PLC0415

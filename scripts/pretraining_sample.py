@@ -19,9 +19,9 @@ from transformers import AutoTokenizer
 from finescale.evaluation.loss import evaluate, evaluation_batches
 from finescale.models.bundled import DATA
 from finescale.models.decoder import open_model
-from finescale.study.measure import ROW_TOKENS, causal_rows
-from finescale.study_file import load_study
-from finescale.study_spec import PretrainSpec
+from finescale.runs.measure import ROW_TOKENS, causal_rows
+from finescale.spec.file import load_study
+from finescale.spec.study import PretrainSpec
 from finescale.tasks.pretraining import read_sample
 from finescale.tuning.full import wrap_full
 

@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from finescale.cli import app
+from finescale.cli import run as commands
 from finescale.errors import UsageError
-from finescale.study import commands, resolve
+from finescale.study import resolve
 
 sys.path.insert(0, str(Path(__file__).parent / "study"))
 

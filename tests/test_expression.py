@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from finescale.errors import UsageError
-from finescale.expression import columns_of, matches, parse_expression
+from finescale.records.expression import columns_of, matches, parse_expression
 
 FRAME = pl.DataFrame(
     {

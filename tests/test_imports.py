@@ -21,8 +21,8 @@ def test_the_import_contracts_hold(capsys):
     [
         "finescale",
         "finescale.cli",
-        "finescale.records, finescale.laws.fitting, finescale.laws.fitted, finescale.report.page",
-        "finescale.spec, finescale.study_file, finescale.study.store, finescale.study.runner",
+        "finescale.records.records, finescale.laws.fit, finescale.laws.fitted, finescale.report.page",
+        "finescale.spec.expand, finescale.spec.file, finescale.study.ledger, finescale.study.runner",
         "finescale.study.resolve",
         "finescale.tasks.catalog, finescale.models.bundled, finescale.ladder",
     ],

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from finescale.errors import UsageError
-from finescale.printable import printable
+from finescale.errors import UsageError, printable
 
 
 @pytest.mark.parametrize(

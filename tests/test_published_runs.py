@@ -4,9 +4,10 @@ from pathlib import Path
 
 import polars as pl
 
-from finescale.spec import StudySpec, expand, sweep_runs, untuned_runs
+from finescale.spec.expand import expand, sweep_runs, untuned_runs
+from finescale.spec.file import load_study
+from finescale.spec.study import StudySpec
 from finescale.study.resolve import resolver
-from finescale.study_file import load_study
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finescale.errors import FinescaleError, UsageError
-from finescale.records import BY_NAME, COLUMNS, read_records
+from finescale.records.records import BY_NAME, COLUMNS, read_records
 
 GOOD = {"model_params": [1e9, 2e9], "finetune_examples": [100, 200], "test_loss": [1.5, 1.4]}
 

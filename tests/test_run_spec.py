@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from finescale.run_spec import MethodSpec, ModelSpec, Objective, OptimizerSpec, RunSpec, TrainSpec
+from finescale.spec.run import MethodSpec, ModelSpec, Objective, OptimizerSpec, RunSpec, TrainSpec
 
 
 def run(**changes):

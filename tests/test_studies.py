@@ -10,11 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from finescale.cli import app
-from finescale.spec import PretrainSpec, StudySpec, expand
-from finescale.study import commands
+from finescale.cli import run as commands
+from finescale.spec.expand import expand
+from finescale.spec.file import load_study
+from finescale.spec.study import PretrainSpec, StudySpec
 from finescale.study.plan import FinetunePlan
 from finescale.study.resolve import resolver
-from finescale.study_file import load_study
 
 STUDIES = Path(__file__).parents[1] / "studies"
 

@@ -7,8 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finescale.errors import UsageError
-from finescale.spec import Choice, OptimizerSpec, PerMethod, PretrainSpec, StudySpec, TaskSpec
-from finescale.study_file import MAX_BYTES, load_study, parse_study
+from finescale.spec.file import MAX_BYTES, load_study, parse_study
+from finescale.spec.parts import Choice, PerMethod
+from finescale.spec.run import OptimizerSpec, TaskSpec
+from finescale.spec.study import PretrainSpec, StudySpec
 
 STUDY = """\
 name: nano

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from finescale.cli.run import run
 from finescale.errors import UsageError
-from finescale.run_spec import ResumeSpec
-from finescale.spec import StudySpec
-from finescale.study.commands import run
-from finescale.study_file import load_study, parse_study
-from finescale.study_paths import exists, is_inside, rooted
+from finescale.spec.file import load_study, parse_study
+from finescale.spec.paths import exists, is_inside, rooted
+from finescale.spec.run import ResumeSpec
+from finescale.spec.study import StudySpec
 
 STUDY = """\
 name: {name}
@@ -117,7 +117,7 @@ def test_a_link_out_of_the_study_s_folder_is_refused_before_anything_is_written(
 
 
 def test_the_study_s_folder_itself_may_be_a_link(tmp_path: Path) -> None:
-    from finescale.study.commands import _make_folder
+    from finescale.cli.run import _make_folder
 
     (tmp_path / "s.yaml").write_text(study())
     (tmp_path / "large-disk").mkdir()

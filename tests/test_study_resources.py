@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from finescale.errors import UsageError
-from finescale.study_file import parse_study
-from finescale.study_resources import Resources
-from finescale.study_spec import StudySpec
+from finescale.spec.file import parse_study
+from finescale.spec.resources import Resources
+from finescale.spec.study import StudySpec
 
 sys.path.insert(0, str(Path(__file__).parent / "study"))
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from finescale import tables
 from finescale.errors import UsageError
-from finescale.tables import read_table
+from finescale.records import tables
+from finescale.records.tables import read_table
 
 
 def written(folder: Path, name: str, data: bytes) -> Path:

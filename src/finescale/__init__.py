@@ -8,22 +8,22 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "read_records": "finescale.records",
-    "Records": "finescale.records",
-    "fit": "finescale.laws.fitting",
-    "joint_fit": "finescale.laws.fitting",
+    "read_records": "finescale.records.records",
+    "Records": "finescale.records.records",
+    "fit": "finescale.laws.fit",
+    "joint_fit": "finescale.laws.fit",
     "law": "finescale.laws.formulas",
     "Law": "finescale.laws.formulas",
     "Range": "finescale.laws.formulas",
     "FittedLaw": "finescale.laws.fitted",
     "Fits": "finescale.laws.fitted",
-    "compare": "finescale.laws.selection",
-    "backtest": "finescale.laws.selection",
+    "compare": "finescale.laws.select",
+    "backtest": "finescale.laws.select",
     "published": "finescale.laws.published",
     "recommend": "finescale.advice.recommend",
-    "crossovers": "finescale.advice.critical",
-    "Advice": "finescale.advice.answers",
-    "plan": "finescale.advice.design.plan",
+    "crossovers": "finescale.advice.crossovers",
+    "Advice": "finescale.advice.options",
+    "plan": "finescale.planning.plan",
 }
 __all__ = ["__version__", *sorted(_WHERE)]  # noqa: PLE0604 - names that __getattr__ finds
 

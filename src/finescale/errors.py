@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Self
 
-from finescale.printable import printable
+from finescale.errors import printable
 
 _ALIKE = 0.5
 """Names at least so alike (difflib's ratio, capitals aside) are offered for a misspelt one."""

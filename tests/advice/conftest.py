@@ -13,7 +13,7 @@ from made_up import runs
 
 from finescale.advice.candidates import Candidates, candidates
 from finescale.advice.cost import Costs, costs
-from finescale.records import read_records
+from finescale.records.records import read_records
 
 
 @pytest.fixture(scope="session")

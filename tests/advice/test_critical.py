@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from finescale.advice.critical import crossovers
+from finescale.advice.crossovers import crossovers
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import FittedLaw, Parameter
 from finescale.laws.formulas import named

@@ -13,15 +13,15 @@ from typer.testing import CliRunner
 
 import finescale as fs
 from finescale.advice.cost import costs
-from finescale.advice.design.commands import plan_command
-from finescale.advice.design.planner import plan_runs
-from finescale.advice.design.records import most_seen
-from finescale.advice.design.settings import between, of_runs, of_study
-from finescale.advice.design.study import continued
 from finescale.cli import app
+from finescale.cli.laws import Table
+from finescale.cli.plan import plan_command
 from finescale.errors import DataError, UsageError
-from finescale.laws.commands import Table
-from finescale.study_file import load_study, parse_study
+from finescale.planning.choices import between, of_runs, of_study
+from finescale.planning.continued import continued
+from finescale.planning.design import plan_runs
+from finescale.planning.measured import most_seen
+from finescale.spec.file import load_study, parse_study
 
 TARGET = {"model_params": 3.2e9, "finetune_examples": 128_000.0}
 

@@ -7,9 +7,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from finescale.advice.design.beliefs import PRIORS, Prior, Settings, fit_normal, posterior
-from finescale.advice.design.known import Known, together
-from finescale.advice.design.search import Check, Problem, best_runs, best_shares, exchanged, whole_runs
+from finescale.planning.beliefs import PRIORS, Prior, Settings, fit_normal, posterior
+from finescale.planning.known import Known, together
+from finescale.planning.search import Check, Problem, best_runs, best_shares, exchanged, whole_runs
 
 
 def line(points: np.ndarray, at: float, cost: np.ndarray | None = None, misfit: float = 0.0) -> Problem:

@@ -10,7 +10,7 @@ import pytest
 from made_up import runs
 
 import finescale as fs
-from finescale.advice.critical import Pairs
+from finescale.advice.crossovers import Pairs
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 from made_up import DATA, LAWS, SIZES, crossover, loss, runs
 
-from finescale.advice.answers import Question
 from finescale.advice.candidates import Candidates, candidates
 from finescale.advice.cost import Costs, costs
+from finescale.advice.options import Question
 from finescale.advice.recommend import advise, recommend
-from finescale.advice.wording import hours
 from finescale.errors import DataError, UsageError
-from finescale.records import read_records
+from finescale.records.records import read_records
+from finescale.wording import hours
 
 
 def test_on_either_side_of_the_crossover_the_other_method_is_advised(

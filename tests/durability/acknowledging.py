@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from finescale import cli
-from finescale.study.store import Ledger
+from finescale.study.ledger import Ledger
 
 
 def digest(records: Mapping[str, Mapping[str, Any]]) -> str:

@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from finescale.run_spec import OptimizerSpec
+from finescale.spec.run import OptimizerSpec
+from finescale.study.ledger import Entry, Ledger
 from finescale.study.owner import this_process
-from finescale.study.store import Entry, Ledger
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from typing import Any
 
 from killing import MEASURED
 
-from finescale.spec import PretrainSpec, StudySpec
-from finescale.study.executors import LocalExecutor
+from finescale.executors.local import LocalExecutor
+from finescale.spec.file import parse_study
+from finescale.spec.study import PretrainSpec, StudySpec
+from finescale.study.ledger import Ledger
 from finescale.study.plan import FinetunePlan, PretrainPlan
 from finescale.study.resolve import pretrain_runs, resolver
 from finescale.study.runner import run_study
-from finescale.study.store import Ledger
-from finescale.study_file import parse_study
 
 STUDY = """\
 name: cut

@@ -169,19 +169,19 @@ def judge(made: Input, folder: Path) -> tuple[str, str]:
 def _use(kind: str, path: Path) -> None:
     """What a command would do with the file, up to the first thing that takes long."""
     if kind == "study":
-        from finescale.study import commands
+        from finescale.cli import run as commands
 
         out = io.StringIO()
         commands.run(path, dry_run=True, console=Console(file=out, width=200))
         if _moves_a_cursor(out.getvalue()):
             raise AssertionError(f"shown as it is: {out.getvalue()!r}")
     elif kind == "fit":
-        from finescale.laws.commands import Table, predict_command
+        from finescale.cli.laws import Table, predict_command
 
         predict_command(Table(str(path)), at=QUESTION, to=None)
     else:
-        from finescale.laws.fitting import fit
-        from finescale.records import read_records
+        from finescale.laws.fit import fit
+        from finescale.records.records import read_records
 
         records = read_records(path)
         with contextlib.suppress(FinescaleError):  # a table that can be read need not allow a fit

@@ -33,8 +33,10 @@ from typing import Any
 import memory_group
 import torch
 
-from finescale.spec import PlannedRun, PretrainRunSpec
-from finescale.study import pretraining, run
+from finescale.runs import finetune as run
+from finescale.runs import pretrain as pretraining
+from finescale.spec.expand import PlannedRun
+from finescale.spec.run import PretrainRunSpec
 from finescale.tuning.tuned import Tuned
 
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
@@ -148,7 +150,7 @@ def flip_newest(checkpoints: Path) -> None:
 
 
 def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
-    """Stands where `finescale.study.run:execute` does."""
+    """Stands where `finescale.runs.finetune:execute` does."""
     with interfered(folder.parents[1], planned.run.fingerprint()):
         return run.execute(planned, folder)
 
@@ -156,6 +158,6 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
 def execute_pretraining(
     spec: PretrainRunSpec, folder: Path, text: Path, progress: Callable[[float], None]
 ) -> list[dict[str, object]]:
-    """Stands where `finescale.study.pretraining:execute_pretraining` does."""
+    """Stands where `finescale.runs.pretrain:execute_pretraining` does."""
     with interfered(folder, spec.fingerprint()):
         return pretraining.execute_pretraining(spec, folder, text, progress)

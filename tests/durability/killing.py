@@ -22,7 +22,7 @@ from pathlib import Path
 import polars as pl
 from acknowledging import digest
 
-from finescale.study.store import Ledger
+from finescale.study.ledger import Ledger
 
 HERE = Path(__file__).parent
 STUDY = """\

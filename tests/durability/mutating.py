@@ -352,7 +352,7 @@ _TYPES: tuple[Any, ...] = (
 
 @cache
 def _fit() -> str:
-    from finescale.laws.fitting import fit
+    from finescale.laws.fit import fit
 
     return _json(fit(_runs(), bootstrap=3).to_dict())
 

@@ -11,7 +11,7 @@ import killing
 import polars as pl
 import pytest
 
-from finescale.study.store import Ledger
+from finescale.study.ledger import Ledger
 
 
 @pytest.mark.slow

@@ -16,8 +16,8 @@ import memory_group
 import polars as pl
 import pytest
 
+from finescale.study.ledger import Ledger
 from finescale.study.state import study_state
-from finescale.study.store import Ledger
 
 STUDIES = Path(__file__).parents[1] / "study"
 sys.path.insert(0, str(STUDIES))

@@ -6,7 +6,7 @@ from transformers import GenerationConfig
 
 from finescale.errors import UsageError
 from finescale.evaluation.decoding import decode
-from finescale.run_spec import MethodSpec
+from finescale.spec.run import MethodSpec
 from finescale.tuning.configured import wrap_configured
 from finescale.tuning.full import wrap_full
 from finescale.tuning.lora import wrap_lora

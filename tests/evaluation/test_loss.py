@@ -16,8 +16,8 @@ from transformers import (
     Qwen3Config,
 )
 
+from finescale.batches.batching import Encoded, collate
 from finescale.evaluation.loss import evaluate, evaluation_batches, example_losses, packing_agrees
-from finescale.training.batching import Encoded, collate
 from finescale.tuning.full import wrap_full
 
 SMALL = {"vocab_size": 300, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}

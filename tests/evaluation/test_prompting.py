@@ -31,7 +31,7 @@ def test_a_one_shot_prompt_is_the_format_of_garcia_et_al(task, tokenizer) -> Non
 
 
 def test_no_shots_are_the_prompts_of_training(task, tokenizer) -> None:
-    from finescale.training.encoding import encode
+    from finescale.batches.encoding import encode
 
     examples = task.test["libreoffice"][:8]
     trained = encode(task, examples, tokenizer).examples

@@ -53,11 +53,11 @@ def report_tables(name: str) -> dict[str, list[list[str]]]:
 
 def fingerprints() -> dict[str, dict[str, Any]]:
     """Number of runs and hash of the sorted fingerprints of every study, models and data named, not read."""
-    from finescale.run_spec import ModelSpec
-    from finescale.spec import expand, sweep_runs, untuned_runs
+    from finescale.spec.expand import expand, sweep_runs, untuned_runs
+    from finescale.spec.file import load_study
+    from finescale.spec.run import ModelSpec
+    from finescale.spec.study import StudySpec
     from finescale.study.resolve import pretrain_runs
-    from finescale.study_file import load_study
-    from finescale.study_spec import StudySpec
 
     def resolve(task: str, model: str, tokens: int | str) -> tuple[ModelSpec, dict[str, str]]:
         number = 1000 if tokens == "last" else int(tokens)

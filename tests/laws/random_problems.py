@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from finescale.laws.assembly import Assembly, assemble
 from finescale.laws.formulas import LAWS
 from finescale.laws.slices import Choice, slices
-from finescale.records import read_records
+from finescale.laws.solver.assembly import Assembly, assemble
+from finescale.records.records import read_records
 
 CHOICE = Choice(("task", "method"), "test_loss", None, {}, True, None)
 

@@ -10,7 +10,7 @@ import pytest
 
 import finescale as fs
 from finescale.laws.formulas import LAWS, Law, rectified
-from finescale.laws.rectified import RectifiedModel
+from finescale.laws.solver.rectified import RectifiedModel
 
 SIZES = np.geomspace(200, 204_800, 11)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from finescale.cli.laws import Table, predict_command
 from finescale.errors import UsageError
-from finescale.laws.commands import Table, predict_command
+from finescale.laws.fit import fit
 from finescale.laws.fitted import Fits
-from finescale.laws.fitting import fit
 
 ROOT = Path(__file__).parents[2]
 AT = ["model_params=1e6,finetune_examples=1000"]

@@ -7,10 +7,11 @@ from random_problems import random_problem
 from scipy.optimize import minimize
 
 import finescale as fs
-from finescale.laws import estimate, lbfgs
-from finescale.laws.newton import refit
-from finescale.laws.problem import derivatives, huber, objective, projected, residual
-from finescale.laws.solver import local_minima, solve
+from finescale.laws import estimate
+from finescale.laws.solver import lbfgs
+from finescale.laws.solver.newton import refit
+from finescale.laws.solver.problem import derivatives, huber, objective, projected, residual
+from finescale.laws.solver.profile import local_minima, solve
 
 
 @pytest.mark.slow

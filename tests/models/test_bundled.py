@@ -46,7 +46,7 @@ def test_the_recorded_loss_is_what_the_bundled_weights_give(name, tokens):
     from finescale.evaluation.loss import evaluate, evaluation_batches
     from finescale.models.decoder import open_model
     from finescale.models.tokenizer import open_tokenizer
-    from finescale.study.measure import ROW_TOKENS, causal_rows
+    from finescale.runs.measure import ROW_TOKENS, causal_rows
     from finescale.tasks.pretraining import read_sample
     from finescale.tuning.full import wrap_full
 

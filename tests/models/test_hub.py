@@ -10,7 +10,7 @@ from finescale.errors import UsageError
 from finescale.models.decoder import open_model
 from finescale.models.hub import find_own, tokenizer_hash, weights_hash
 from finescale.models.sizes import sizes_of, sizes_of_folder
-from finescale.study_own import OwnModel
+from finescale.spec.own import OwnModel
 
 
 def own(source, **changes):

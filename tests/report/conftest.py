@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from synthetic import scores_frame, study_frame
 
-from finescale.records import read_records
+from finescale.records.records import read_records
 from finescale.report.evidence import Evidence, gather
 
 

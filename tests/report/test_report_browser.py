@@ -15,16 +15,16 @@ import pytest
 from synthetic import base_only, study_frame
 from typer.testing import CliRunner
 
-from finescale.advice.answers import Question
+from finescale.advice.options import Question
 from finescale.advice.recommend import advise
-from finescale.advice.wording import capital, method_name
 from finescale.cli import app
-from finescale.records import read_records
+from finescale.records.records import read_records
 from finescale.report.content import Source
 from finescale.report.decisions import Decision, decide
 from finescale.report.evidence import Evidence, gather
 from finescale.report.explorer import SHOWN
 from finescale.report.write import write_report
+from finescale.wording import capital, method_name
 
 api = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")

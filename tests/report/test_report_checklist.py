@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 from synthetic import study_frame
 
-from finescale.laws.fitting import fit
-from finescale.records import read_records
+from finescale.laws.fit import fit
+from finescale.records.records import read_records
 from finescale.report.checklist import checklist
 from finescale.report.content import Content, Source, answers, sheets
 from finescale.report.decisions import decide

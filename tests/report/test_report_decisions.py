@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 from synthetic import base_only, study_frame
 
-from finescale.advice.answers import Question
+from finescale.advice.options import Question
 from finescale.advice.recommend import advise
-from finescale.records import read_records
-from finescale.report.charts import sheet_svg
-from finescale.report.crosschart import crossover_svgs
+from finescale.records.records import read_records
 from finescale.report.crossmap import UNTOLD, CriticalPanel, MapPanel, figure_5
 from finescale.report.decisions import Decision, crossover_sheet, decide
+from finescale.report.drawing.charts import sheet_svg
+from finescale.report.drawing.crosschart import crossover_svgs
 from finescale.report.evidence import Evidence, gather
 
 

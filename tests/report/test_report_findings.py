@@ -6,14 +6,14 @@ import polars as pl
 import pytest
 from synthetic import base_only, study_frame
 
-from finescale.advice.wording import count, nats, slug
 from finescale.errors import DataError
-from finescale.records import read_records
+from finescale.records.records import read_records
 from finescale.report.audit import costs, learning_rates, tokens_per_parameter, troubles, untuned_rates
 from finescale.report.evidence import Evidence, gather
 from finescale.report.findings import answer
 from finescale.report.noise import Noise, difference, seed_noise, smallest_difference
 from finescale.report.shape import bend, bend_words
+from finescale.wording import count, nats, slug
 
 
 def test_the_base_setting_is_the_most_frequent_one(evidence: Evidence) -> None:

@@ -9,7 +9,7 @@ import pytest
 from synthetic import base_only, study_frame
 
 from finescale.errors import UsageError
-from finescale.records import read_records
+from finescale.records.records import read_records
 from finescale.report.content import Source
 from finescale.report.evidence import Evidence, gather
 from finescale.report.write import write_report

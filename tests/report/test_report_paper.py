@@ -14,12 +14,12 @@ from scipy import stats
 from synthetic import scores_frame, study_frame
 
 from finescale.laws.published import published_names
-from finescale.records import read_records
+from finescale.records.records import read_records
 from finescale.report import paper
 from finescale.report.correlation import correlations, every_correlation, p_value, pearson, spearman
+from finescale.report.drawing.sheet import Sheet
 from finescale.report.evidence import Evidence, gather
 from finescale.report.reducible import table_5
-from finescale.report.sheet import Sheet
 from finescale.report.tables import table_2, table_4
 
 

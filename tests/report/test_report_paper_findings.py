@@ -11,11 +11,11 @@ import pytest
 from synthetic import base_only, scores_frame, study_frame
 
 from finescale.laws.fitted import Fits
-from finescale.records import read_records
+from finescale.records.records import read_records
+from finescale.records.scores import Scores
 from finescale.report.decisions import Decision, decide
 from finescale.report.evidence import Evidence, TaskEvidence, gather
 from finescale.report.paper_findings import CLAIMS, SMALL, Outcome, findings_sheet, opening, paper_findings
-from finescale.report.scores import Scores
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,15 @@ import pytest
 from synthetic import base_only, scores_frame, study_frame
 
 from finescale.errors import UsageError
-from finescale.records import read_records
-from finescale.report import charts
+from finescale.records.records import read_records
+from finescale.records.scores import Scores, read_scores
 from finescale.report.base_models import figure_10
 from finescale.report.content import Source
+from finescale.report.drawing import charts
 from finescale.report.evidence import Evidence, gather
 from finescale.report.figures import untuned_at
 from finescale.report.score_figures import KINDS, forgetting_figure, score_figures
 from finescale.report.score_tables import scores_at_base
-from finescale.report.scores import Scores, read_scores
 from finescale.report.write import write_report
 
 

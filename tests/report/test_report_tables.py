@@ -3,10 +3,10 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from finescale.report.drawing.sheet import Sheet, plain
 from finescale.report.evidence import Evidence
 from finescale.report.figures import figure_1, figures
 from finescale.report.shape import curve_laws
-from finescale.report.sheet import Sheet, plain
 from finescale.report.tables import paper_tables, table_2, table_4
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import functions
 
+from finescale.cli import run as commands
 from finescale.errors import FinescaleError
-from finescale.study import commands, resolve
+from finescale.study import resolve
 
 if __name__ == "__main__":
     study, folder, function, workers, *address = sys.argv[1:]

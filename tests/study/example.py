@@ -6,9 +6,9 @@ from pathlib import Path
 
 from functions import resolve
 
-from finescale.spec import StudySpec
+from finescale.spec.file import parse_study
+from finescale.spec.study import StudySpec
 from finescale.study.plan import FinetunePlan
-from finescale.study_file import parse_study
 
 TEXT = """\
 name: small

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from finescale.spec import ModelSpec, Objective, OptimizerSpec, PlannedRun, PretrainRunSpec
+from finescale.spec.expand import PlannedRun
+from finescale.spec.run import ModelSpec, Objective, OptimizerSpec, PretrainRunSpec
 
 
 def resolve(task: str, name: str, tokens: int | str) -> tuple[ModelSpec, dict[str, str]]:

@@ -12,8 +12,9 @@ import torch
 import torch.distributed as dist
 
 from finescale.models.bundled import find_checkpoint
-from finescale.spec import MethodSpec, ModelSpec, OptimizerSpec, PlannedRun, RunSpec, TrainSpec
-from finescale.study.run import execute
+from finescale.runs.finetune import execute
+from finescale.spec.expand import PlannedRun
+from finescale.spec.run import MethodSpec, ModelSpec, OptimizerSpec, RunSpec, TrainSpec
 from finescale.training.checkpoints import Checkpoints
 from finescale.training.state import Training
 

@@ -10,9 +10,8 @@ from safetensors.torch import load_file
 from sharing import ADAMW, planned, run_together
 from torch.multiprocessing import ProcessExitedException
 
-from finescale.run_spec import ResumeSpec
-from finescale.spec import OptimizerSpec
-from finescale.study.run import execute
+from finescale.runs.finetune import execute
+from finescale.spec.run import OptimizerSpec, ResumeSpec
 
 SCALED = OptimizerSpec(parameter_scaling=True)
 RUNS = {

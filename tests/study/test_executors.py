@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from finescale.study.executors import Job, LocalExecutor, Result, usable_cores
+from finescale.executors.local import Job, LocalExecutor, Result, usable_cores
 
 
 @pytest.fixture

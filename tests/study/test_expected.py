@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from finescale.run_spec import TaskSpec
-from finescale.spec import EvaluationSpec, PlannedRun, RunSpec, expand
-from finescale.study.evaluation_cost import evaluation_cost
-from finescale.study.expected import Expected, estimated_evaluation, estimated_flops, estimated_seconds
+from finescale.runs.evaluation_cost import evaluation_cost
+from finescale.runs.expected import Expected, estimated_evaluation, estimated_flops, estimated_seconds
+from finescale.spec.expand import PlannedRun, expand
+from finescale.spec.file import parse_study
+from finescale.spec.run import EvaluationSpec, RunSpec, TaskSpec
 from finescale.study.resolve import resolver
-from finescale.study_file import parse_study
 
 STUDY = """\
 kind: finetune

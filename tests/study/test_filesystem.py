@@ -7,7 +7,7 @@ import pytest
 from finescale.errors import UsageError
 from finescale.study import filesystem
 from finescale.study.filesystem import check_local, mount_of
-from finescale.study.store import Ledger
+from finescale.study.ledger import Ledger
 
 TABLE = """\
 /dev/vda / ext4 rw 0 0

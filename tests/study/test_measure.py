@@ -5,10 +5,11 @@ import json
 import pytest
 
 from finescale.errors import UsageError
-from finescale.spec import EvaluationSpec, PlannedRun, expand, sweep_runs, untuned_runs
+from finescale.runs.finetune import execute
+from finescale.spec.expand import PlannedRun, expand, sweep_runs, untuned_runs
+from finescale.spec.file import parse_study
+from finescale.spec.run import EvaluationSpec
 from finescale.study.resolve import resolver
-from finescale.study.run import execute
-from finescale.study_file import parse_study
 
 STUDY = """\
 kind: finetune

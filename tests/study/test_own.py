@@ -13,15 +13,16 @@ import torch
 from architectures import ARCHITECTURES, save_model, tiny, tokenizer
 from peft import PeftModel
 
+from finescale.batches.batching import collate
 from finescale.errors import UsageError
 from finescale.ladder import train_flops
 from finescale.models.decoder import open_model
 from finescale.models.sizes import sizes_of
-from finescale.spec import PlannedRun, StudySpec, expand, untuned_runs
-from finescale.study.prepare import encoded_split, open_base
+from finescale.runs.finetune import execute
+from finescale.runs.prepare import encoded_split, open_base
+from finescale.spec.expand import PlannedRun, expand, untuned_runs
+from finescale.spec.study import StudySpec
 from finescale.study.resolve import resolver
-from finescale.study.run import execute
-from finescale.training.batching import collate
 from finescale.tuning.full import wrap_full
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -3,9 +3,9 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finescale.errors import UsageError
-from finescale.study.pretraining import execute_pretraining
+from finescale.runs.pretrain import execute_pretraining
+from finescale.spec.file import parse_study
 from finescale.study.resolve import pretrain_runs
-from finescale.study_file import parse_study
 
 STUDY = """\
 kind: pretrain

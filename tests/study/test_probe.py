@@ -7,8 +7,8 @@ import pytest
 from example import TEXT, plan
 from rich.console import Console
 
-from finescale.study.executors import LocalExecutor
-from finescale.study.expected import planned_steps
+from finescale.executors.local import LocalExecutor
+from finescale.runs.expected import planned_steps
 from finescale.study.probe import STEPS, Cost, kind, measure, shortened, show
 
 

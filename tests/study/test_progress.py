@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
+from finescale.study.ledger import Entry
 from finescale.study.progress import Costs, Shown, duration
-from finescale.study.store import Entry
 
 
 def entry(run: str, method: str = "full", cost: float = 10.0) -> Entry:

@@ -17,13 +17,13 @@ from example import RUNS, TEXT, plan
 from sharing import ADAMW, planned
 
 from finescale.errors import FinescaleError, UsageError
-from finescale.study import backends
-from finescale.study.executors import Job, LocalExecutor, Result
-from finescale.study.ray_executor import RayExecutor
-from finescale.study.run import execute
+from finescale.executors import backends
+from finescale.executors.local import Job, LocalExecutor, Result
+from finescale.executors.ray import RayExecutor
+from finescale.runs.finetune import execute
+from finescale.spec.resources import Resources
+from finescale.study.ledger import Ledger
 from finescale.study.runner import Summary, run_study
-from finescale.study.store import Ledger
-from finescale.study_resources import Resources
 
 pytest.importorskip("ray")
 
@@ -261,7 +261,7 @@ def test_a_run_over_two_workers_is_the_run_of_one(cluster, tmp_path: Path) -> No
         (raising,) = results(executor, 1)
         assert raising.error == "ZeroDivisionError: division by zero"
         assert "in raising" in (raising.traceback or "")
-        executor.submit(Job("a", "finescale.study.run:execute", (shared, tmp_path / "together"), needed))
+        executor.submit(Job("a", "finescale.runs.finetune:execute", (shared, tmp_path / "together"), needed))
         (result,) = results(executor, 1)
     finally:
         executor.close()

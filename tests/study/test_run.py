@@ -7,11 +7,19 @@ import torch
 
 from finescale.errors import UsageError
 from finescale.models.bundled import find_checkpoint
-from finescale.run_spec import EvaluationSpec, ForgettingSpec
-from finescale.spec import MethodSpec, ModelSpec, OptimizerSpec, PlannedRun, RunSpec, TrainSpec
+from finescale.runs.finetune import execute, probe
+from finescale.spec.expand import PlannedRun
+from finescale.spec.run import (
+    EvaluationSpec,
+    ForgettingSpec,
+    MethodSpec,
+    ModelSpec,
+    OptimizerSpec,
+    RunSpec,
+    TrainSpec,
+)
+from finescale.spec.study import StudySpec
 from finescale.study.resolve import resolver
-from finescale.study.run import execute, probe
-from finescale.study_spec import StudySpec
 
 
 def planned(

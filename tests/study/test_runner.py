@@ -12,12 +12,13 @@ import pytest
 from example import RUNS, TEXT, plan
 
 from finescale.errors import DataError, FinescaleError, UsageError
-from finescale.records import COLUMNS, read_records
-from finescale.spec import Choice, OptimizerSpec
-from finescale.study.executors import LocalExecutor
+from finescale.executors.local import LocalExecutor
+from finescale.records.records import COLUMNS, read_records
+from finescale.spec.parts import Choice
+from finescale.spec.run import OptimizerSpec
+from finescale.study.ledger import Ledger
 from finescale.study.plan import PretrainPlan, choose
 from finescale.study.runner import Summary, run_study
-from finescale.study.store import Ledger
 
 HERE = Path(__file__).parent
 

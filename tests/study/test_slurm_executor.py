@@ -10,12 +10,12 @@ import pytest
 from example import TEXT, plan
 
 from finescale.errors import UsageError
-from finescale.study import backends
-from finescale.study.executors import Job, LocalExecutor, Result
+from finescale.executors import backends
+from finescale.executors.local import Job, LocalExecutor, Result
+from finescale.executors.slurm import SlurmExecutor
+from finescale.spec.resources import Resources
+from finescale.study.ledger import Ledger
 from finescale.study.runner import Summary, run_study
-from finescale.study.slurm_executor import SlurmExecutor
-from finescale.study.store import Ledger
-from finescale.study_resources import Resources
 
 pytest.importorskip("submitit")
 

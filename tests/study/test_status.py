@@ -11,9 +11,9 @@ from test_store import ME, entry
 
 from finescale.errors import UsageError
 from finescale.study import status
+from finescale.study.ledger import Ledger
 from finescale.study.state import remedy, study_state
 from finescale.study.status import show_status, shown
-from finescale.study.store import Ledger
 
 FIELDS = {"task": "t", "method": "full", "model": "nano", "finetune_examples": 128, "seed": 0}
 

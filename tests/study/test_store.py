@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from finescale.errors import FinescaleError, UsageError
-from finescale.run_spec import OptimizerSpec
+from finescale.spec.run import OptimizerSpec
 from finescale.study.database import SCHEMA_VERSION
 from finescale.study.export import records_frame
 from finescale.study.owner import is_gone, this_process
-from finescale.study.store import LEASE_GRACE_SECONDS, Entry, Ledger
 
 ME = this_process()
 DONE = {"status": "done", "test_loss": 3.5}
@@ -296,7 +295,7 @@ def test_a_folder_of_another_study_is_refused(ledger: Ledger) -> None:
 
 def test_the_ledger_loads_no_torch() -> None:
     code = (
-        "import sys, finescale.study.store, finescale.study.commands, finescale.study_file;"
+        "import sys, finescale.study.ledger, finescale.cli.run, finescale.spec.file;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'peft', 'ray')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,14 +14,14 @@ import pytest
 from example import RUNS, TEXT, plan, study
 
 from finescale.errors import UsageError
-from finescale.spec import PretrainSpec
+from finescale.executors.local import LocalExecutor
+from finescale.spec.file import parse_study
+from finescale.spec.study import PretrainSpec
 from finescale.study import tracking
-from finescale.study.executors import LocalExecutor
+from finescale.study.ledger import Entry, Ledger
 from finescale.study.progress import Silent
 from finescale.study.runner import run_study
-from finescale.study.store import Entry, Ledger
 from finescale.study.tracking import TRACKERS, Tracking, check_trackers, tracked_run
-from finescale.study_file import parse_study
 
 FIELDS = {
     "task": "t", "method": "lora", "model": "nano", "pet_size": 4, "learning_rate": 0.01,

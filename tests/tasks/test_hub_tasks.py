@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from finescale.batches.batching import subset
 from finescale.errors import UsageError
-from finescale.spec import TaskSpec
+from finescale.spec.run import TaskSpec
 from finescale.tasks import published
 from finescale.tasks.catalog import open_task
 from finescale.tasks.task import Example, LazyExamples, Task
-from finescale.training.batching import subset
 
 Rows = Sequence[dict[str, Any]]
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from finescale.errors import UsageError
-from finescale.spec import TaskSpec
+from finescale.spec.run import TaskSpec
 from finescale.tasks.catalog import open_task
 from finescale.tasks.local import local_task
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from finescale.batches.attention import attend_by_example
+from finescale.batches.batching import Encoded, collate
 from finescale.models.decoder import build, config
-from finescale.training.attention import attend_by_example
-from finescale.training.batching import Encoded, collate
 from finescale.tuning.full import wrap_full
 
 

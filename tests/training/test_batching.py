@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from finescale.training.batching import Encoded, collate, epoch_order, subset, take_share, whole_rows
+from finescale.batches.batching import Encoded, collate, epoch_order, subset, take_share, whole_rows
 
 
 def examples(lengths, start=100):

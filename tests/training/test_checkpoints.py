@@ -10,11 +10,11 @@ import torch
 from moto.server import ThreadedMotoServer
 from peft import LoraConfig, get_peft_model
 
+from finescale.batches.batching import Encoded, collate
 from finescale.errors import UsageError
 from finescale.evaluation.loss import evaluate, evaluation_batches
 from finescale.models.decoder import build, config
-from finescale.run_spec import OptimizerSpec
-from finescale.training.batching import Encoded, collate
+from finescale.spec.run import OptimizerSpec
 from finescale.training.checkpoint_store import CheckpointStore, Damaged
 from finescale.training.checkpoints import Checkpoints
 from finescale.training.loop import evaluation_steps, train

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from tokenizers.processors import TemplateProcessing
 
+from finescale.batches.batching import Encoded
+from finescale.batches.encoding import EncodedSet, encode, fit, frequent_tokens
 from finescale.errors import UsageError
 from finescale.models.tokenizer import train_tokenizer
 from finescale.tasks.task import Example, Task
-from finescale.training.batching import Encoded
-from finescale.training.encoding import EncodedSet, encode, fit, frequent_tokens
 
 TEXTS = ["Opens the file menu.", "Öffnet das Dateimenü.", "English German : the the the"] * 50
 

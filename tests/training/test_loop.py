@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from finescale.batches.batching import Encoded, collate
 from finescale.evaluation.loss import evaluate, evaluation_batches
 from finescale.models.decoder import build, config
-from finescale.run_spec import OptimizerSpec
-from finescale.training.batching import Encoded, collate
+from finescale.spec.run import OptimizerSpec
 from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps, train
 from finescale.tuning.full import wrap_full
 from finescale.tuning.lora import wrap_lora

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from finescale.run_spec import Objective
-from finescale.training.objectives import (
+from finescale.batches.objectives import (
     ReservedIds,
     conditional,
     corrupt,
@@ -11,6 +10,7 @@ from finescale.training.objectives import (
     raw_tokens,
     span_lengths,
 )
+from finescale.spec.run import Objective
 
 RESERVED = ReservedIds(
     modes={"causal": 2, "prefix": 3, "spans": 4, "extreme": 5}, sentinels=tuple(range(6, 70))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from finescale.run_spec import OptimizerSpec
+from finescale.spec.run import OptimizerSpec
 from finescale.training.optimizers import Adafactor, build_optimizer, cosine, factored_axes
 
 

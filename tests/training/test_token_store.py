@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finescale.training.batching import Encoded
-from finescale.training.encoding import EncodedSet
-from finescale.training.token_store import TokenStore
+from finescale.batches.batching import Encoded
+from finescale.batches.encoding import EncodedSet
+from finescale.batches.token_store import TokenStore
 
 CONTENTS = {"data": "d", "tokenizer": "t", "seed": 0}
 

@@ -5,10 +5,10 @@ from architectures import ARCHITECTURES, VOCABULARY, tiny
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 
+from finescale.batches.batching import Encoded, collate
 from finescale.errors import UsageError
 from finescale.evaluation.loss import packing_agrees
-from finescale.run_spec import MethodSpec
-from finescale.training.batching import Encoded, collate
+from finescale.spec.run import MethodSpec
 from finescale.tuning.configured import configuration, wrap_configured
 from finescale.tuning.lora import wrap_lora
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from peft import PeftModel
 
+from finescale.batches.batching import Encoded, collate
 from finescale.models.decoder import build, config
-from finescale.training.batching import Encoded, collate
 from finescale.tuning.full import wrap_full
 from finescale.tuning.lora import wrap_lora
 from finescale.tuning.prompt import wrap_prompt

@@ -16,17 +16,17 @@ from typing import Any
 
 import polars as pl
 
-from finescale.advice.critical import name_of
+from finescale.advice.crossovers import name_of
 from finescale.advice.scan import times_outside
-from finescale.advice.setting import at_base, base_setting, named_groups
-from finescale.advice.wording import capital, factor_name, listed, method_name, nats
 from finescale.errors import DataError, UsageError
+from finescale.laws.fit import fit
 from finescale.laws.fitted import Fits, FittedLaw
-from finescale.laws.fitting import fit
 from finescale.laws.formulas import named
-from finescale.laws.selection import BASELINE, CURVES, SURFACES, Backtest, backtest
+from finescale.laws.select import BASELINE, CURVES, SURFACES, Backtest, backtest
 from finescale.laws.slices import ANY, check_base
-from finescale.records import DATA_SIZE, FACTORS, Records, untuned
+from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
+from finescale.records.settings import at_base, base_setting, named_groups
+from finescale.wording import capital, factor_name, listed, method_name, nats
 
 SIZE = "model_params"
 _MOST_UNEXPLAINED = 0.5

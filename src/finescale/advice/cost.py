@@ -12,7 +12,7 @@ import polars as pl
 
 from finescale.advice.candidates import SIZE
 from finescale.errors import UsageError
-from finescale.records import DATA_SIZE
+from finescale.records.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]
 FLOPS_PER_PARAMETER = {"full": 6.0}

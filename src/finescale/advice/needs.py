@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from finescale.advice.answers import Needed
 from finescale.advice.candidates import SIZE, Candidate
+from finescale.advice.options import Needed
 from finescale.advice.scan import Scan, roots
 
 Array = np.ndarray[Any, Any]

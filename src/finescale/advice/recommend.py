@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from finescale.advice.answers import Advice, Gain, Needed, Option, Question
 from finescale.advice.candidates import SIZE, Candidate, Candidates, candidates
 from finescale.advice.cost import Costs, costs
 from finescale.advice.needs import needed
+from finescale.advice.options import Advice, Gain, Needed, Option, Question
 from finescale.advice.verdict import judged
-from finescale.advice.wording import count, listed, method_name, nats
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import FAR
-from finescale.records import DATA_SIZE, Records, read_records
+from finescale.records.records import DATA_SIZE, Records, read_records
+from finescale.wording import count, listed, method_name, nats
 
 Array = np.ndarray[Any, Any]
 _SAME_SIZE = 0.05

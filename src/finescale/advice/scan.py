@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from finescale.laws.fitted import FittedLaw
-from finescale.records import DATA_SIZE
+from finescale.records.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]
 _GRID, _DRAW_GRID = 513, 129

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from finescale.advice.answers import Advice, Option, ProposedRun, Question
 from finescale.advice.candidates import SIZE, Candidates
 from finescale.advice.cost import Costs
-from finescale.advice.wording import capital, chance, count, examples_of, listed, method_name, nats, ratio
+from finescale.advice.options import Advice, Option, ProposedRun, Question
 from finescale.laws.fitted import FAR
-from finescale.records import DATA_SIZE
+from finescale.records.records import DATA_SIZE
+from finescale.wording import capital, chance, count, examples_of, listed, method_name, nats, ratio
 
 SURE = 0.8
 """Below this probability of being best there is no advice."""

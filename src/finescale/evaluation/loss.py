@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from finescale.training.batching import Batch, Encoded, collate
+from finescale.batches.batching import Batch, Encoded, collate
 from finescale.tuning.tuned import Tuned
 
 BATCH_TOKENS = 4_096

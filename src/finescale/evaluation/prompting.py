@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from finescale.batches.encoding import cut_sources, prompt_ids
 from finescale.tasks.task import Example, Task
-from finescale.training.encoding import cut_sources, prompt_ids
 
 SEPARATOR = "\n\n"
 

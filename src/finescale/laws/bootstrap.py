@@ -20,7 +20,7 @@ import polars as pl
 
 from finescale.laws.shifts import Shifts
 from finescale.laws.slices import Slice
-from finescale.records import DATA_SIZE, FACTORS
+from finescale.records.records import DATA_SIZE, FACTORS
 
 Array = np.ndarray[Any, Any]
 BLOCKS = 1_000

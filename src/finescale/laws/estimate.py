@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from finescale.errors import UsageError
-from finescale.laws.assembly import Assembly
 from finescale.laws.bootstrap import (
     BLOCKS,
     block_weights,
@@ -22,11 +21,12 @@ from finescale.laws.bootstrap import (
     setting_weights,
 )
 from finescale.laws.fitted import FittedLaw, Parameter
-from finescale.laws.newton import one_step, refit
-from finescale.laws.problem import Problem, Solution, residual
 from finescale.laws.shifts import joined
-from finescale.laws.solver import solve, solve_curves
-from finescale.laws.status import soft_trouble
+from finescale.laws.solver.assembly import Assembly
+from finescale.laws.solver.newton import one_step, refit
+from finescale.laws.solver.problem import Problem, Solution, residual
+from finescale.laws.solver.profile import solve, solve_curves
+from finescale.laws.trouble import soft_trouble
 
 Array = np.ndarray[Any, Any]
 DELTA = 1e-3
@@ -95,7 +95,7 @@ def estimate(
     )[0]
     solution = solution or solve(problem, put.grid(tuple(fixed)), start=start)
     if settings.solver == "lbfgs":
-        from finescale.laws.lbfgs import solve_lbfgs  # noqa: PLC0415 - scipy only where it is asked for
+        from finescale.laws.solver.lbfgs import solve_lbfgs  # noqa: PLC0415 - scipy only where it is asked for
 
         solution = solve_lbfgs(problem, put.grid(tuple(fixed)), start)
     public = {name: float(value[0]) for name, value in put.public(solution.z[:1]).items()}

@@ -10,7 +10,7 @@ import numpy as np
 
 from finescale.errors import DataError, UsageError
 from finescale.laws.formulas import Law, named
-from finescale.records import DATA_SIZE
+from finescale.records.records import DATA_SIZE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,7 +54,7 @@ class Prediction:
     status: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
-        from finescale.laws.display import prediction_html  # noqa: PLC0415 - only in notebooks
+        from finescale.laws.views import prediction_html  # noqa: PLC0415 - only in notebooks
 
         return prediction_html(self)
 
@@ -198,18 +198,18 @@ class FittedLaw:
 
     def summary(self) -> Table:
         """The parameters and their intervals as a rich table."""
-        from finescale.laws.display import law_cells  # noqa: PLC0415 - rich only where something is shown
+        from finescale.laws.views import law_cells  # noqa: PLC0415 - rich only where something is shown
 
         return law_cells([self]).table()
 
     def _repr_html_(self) -> str:
-        from finescale.laws.display import notebook  # noqa: PLC0415
+        from finescale.laws.views import notebook  # noqa: PLC0415
 
         return notebook([self])
 
     def to_dict(self) -> dict[str, Any]:
         """The fit as plain numbers and text at full precision (the Fit JSON, schema 1)."""
-        from finescale.laws.serial import law_to_dict  # noqa: PLC0415 - it knows this class
+        from finescale.laws.json import law_to_dict  # noqa: PLC0415 - it knows this class
 
         return law_to_dict(self)
 
@@ -224,7 +224,7 @@ class FittedLaw:
         Raises:
             UsageError: Another schema, a missing field, an unknown law.
         """
-        from finescale.laws.serial import law_from_dict  # noqa: PLC0415
+        from finescale.laws.json import law_from_dict  # noqa: PLC0415
 
         return law_from_dict(data, laws)
 
@@ -351,12 +351,12 @@ class Fits:
 
     def summary(self) -> Table:
         """Every law as a row of a rich table."""
-        from finescale.laws.display import law_cells  # noqa: PLC0415
+        from finescale.laws.views import law_cells  # noqa: PLC0415
 
         return law_cells(self.laws).table()
 
     def _repr_html_(self) -> str:
-        from finescale.laws.display import notebook  # noqa: PLC0415
+        from finescale.laws.views import notebook  # noqa: PLC0415
 
         return notebook(self.laws, self.notes)
 
@@ -375,7 +375,7 @@ class Fits:
             raise UsageError(
                 "not a table of fits", wanted='what `finescale fit --json` wrote: {"fits": [...]}'
             )
-        from finescale.laws.serial import law_from_dict  # noqa: PLC0415 - it knows this class
+        from finescale.laws.json import law_from_dict  # noqa: PLC0415 - it knows this class
 
         read = tuple(law_from_dict(item, laws, f"fits[{index}]") for index, item in enumerate(data["fits"]))
         notes = data.get("notes", ())

@@ -13,7 +13,7 @@ import numpy as np
 from finescale.errors import UsageError
 from finescale.laws.fitted import FittedLaw, Parameter
 from finescale.laws.formulas import multiplicative
-from finescale.records import DATA_SIZE
+from finescale.records.records import DATA_SIZE
 
 FACTORS = ("model_params", "pretrain_tokens", "pet_size")
 STATUS = (

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from finescale.errors import DataError, UsageError, nearest
-from finescale.expression import matches
 from finescale.laws.formulas import Law
-from finescale.records import DATA_SIZE, FACTORS, Records, untuned
+from finescale.records.expression import matches
+from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
 
 Array = np.ndarray[Any, Any]
 GROUP = ("task", "method")

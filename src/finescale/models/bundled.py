@@ -8,8 +8,7 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from finescale.errors import UsageError
-from finescale.spec import unknown
+from finescale.errors import UsageError, unknown
 
 DATA = Path(str(files("finescale"))) / "data"
 FOLDER = DATA / "ladder"

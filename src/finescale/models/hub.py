@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from finescale.errors import UsageError
-from finescale.spec import ModelSpec
-from finescale.study_own import OwnModel
+from finescale.spec.own import OwnModel
+from finescale.spec.run import ModelSpec
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")

@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from finescale.advice.wording import capital, count, hours, listed, method_name, nats, number, ratio
-from finescale.records import DATA_SIZE
+from finescale.records.records import DATA_SIZE
+from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
 from finescale.report.evidence import METHOD_ORDER, Evidence
-from finescale.report.sheet import Row, Sheet, Shown, column, named_task, plain
+from finescale.wording import capital, count, hours, listed, method_name, nats, number, ratio
 
 _METHOD = Shown("method", lambda row: method_name(row["method"]), numeric=False)
 _SETTING = ("task", "method", "model", "revision", "pet_size", "finetune_examples", "seed")

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finescale.advice.wording import count, slug
 from finescale.errors import FinescaleError
+from finescale.laws.fit import fit
 from finescale.laws.fitted import FittedLaw
-from finescale.laws.fitting import fit
-from finescale.records import Records, untuned
-from finescale.report import palette
+from finescale.records.records import Records, untuned
+from finescale.report.drawing import palette
 from finescale.report.evidence import Evidence
 from finescale.report.figures import Figure, Panel, Series, curve_of, level_series, picked_values
+from finescale.wording import count, slug
 
 NUMBER = 10
 _SIZE, _TOKENS = "model_params", "pretrain_tokens"

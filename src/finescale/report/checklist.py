@@ -6,17 +6,17 @@ import platform
 import sys
 from importlib import metadata
 
-from finescale.advice.setting import UNNAMED
-from finescale.advice.wording import listed
-from finescale.laws.assembly import GRID_SIZES
 from finescale.laws.estimate import DELTA
 from finescale.laws.formulas import EXPONENT
-from finescale.records import untuned
+from finescale.laws.solver.assembly import GRID_SIZES
+from finescale.records.records import untuned
+from finescale.records.settings import UNNAMED
 from finescale.report.content import Content
 from finescale.report.decisions import Decision
 from finescale.report.evidence import Evidence
 from finescale.report.findings import base_words
 from finescale.report.fits import all_laws
+from finescale.wording import listed
 
 _PACKAGES = ("finescale", "numpy", "polars", "scipy", "altair", "vl-convert-python")
 

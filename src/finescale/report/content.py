@@ -9,6 +9,7 @@ from datetime import datetime
 from finescale.report import audit
 from finescale.report.correlation import correlations, every_correlation
 from finescale.report.decisions import Decision, crossover_sheet
+from finescale.report.drawing.sheet import Sheet
 from finescale.report.evidence import Evidence
 from finescale.report.figures import Figure
 from finescale.report.findings import Answer, answer
@@ -17,7 +18,6 @@ from finescale.report.paper_findings import Outcome, findings_sheet, paper_findi
 from finescale.report.reducible import table_5
 from finescale.report.score_tables import scores_at_base
 from finescale.report.shape import curve_laws
-from finescale.report.sheet import Sheet
 from finescale.report.stability import stability
 from finescale.report.tables import paper_tables
 from finescale.report.verdicts import verdict_sheet

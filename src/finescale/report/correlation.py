@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finescale.advice.setting import PAPER_FACTORS, at_base
-from finescale.advice.wording import factor_name, method_name, number
-from finescale.records import DATA_SIZE, untuned
+from finescale.records.records import DATA_SIZE, untuned
+from finescale.records.scores import metric_name
+from finescale.records.settings import PAPER_FACTORS, at_base
 from finescale.report import paper
+from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of
-from finescale.report.scores import metric_name
-from finescale.report.sheet import Row, Sheet, Shown, column, named_task
+from finescale.wording import factor_name, method_name, number
 
 Array = np.ndarray[Any, Any]
 NAME = "table-7-correlations"

@@ -17,14 +17,14 @@ import numpy as np
 import polars as pl
 
 from finescale.advice.candidates import SIZE
-from finescale.advice.critical import Crossovers, crossovers
+from finescale.advice.crossovers import Crossovers, crossovers
 from finescale.advice.verdict import SURE
-from finescale.advice.wording import capital, method_name, slug
 from finescale.laws.fitted import FAR
-from finescale.records import DATA_SIZE
-from finescale.report import palette
+from finescale.records.records import DATA_SIZE
 from finescale.report.decisions import Decision
+from finescale.report.drawing import palette
 from finescale.report.figures import CROSSOVERS, Figure, Panel, Series
+from finescale.wording import capital, method_name, slug
 
 Array = np.ndarray[Any, Any]
 UNTOLD = "cannot tell"

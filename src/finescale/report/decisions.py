@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from finescale.advice.answers import Advice, Question
 from finescale.advice.candidates import SIZE, Candidates, candidates
-from finescale.advice.commands import find_crossovers
 from finescale.advice.cost import Costs, costs
-from finescale.advice.critical import Crossovers
+from finescale.advice.crossovers import Crossovers
+from finescale.advice.options import Advice, Question
 from finescale.advice.recommend import advise
-from finescale.advice.wording import count, factor_name, method_name, number, slug
+from finescale.cli.advise import find_crossovers
 from finescale.errors import FinescaleError
-from finescale.records import Records
-from finescale.report.sheet import Row, Sheet, Shown, column, plain
+from finescale.records.records import Records
+from finescale.report.drawing.sheet import Row, Sheet, Shown, column, plain
+from finescale.wording import count, factor_name, method_name, number, slug
 
 
 @dataclass(frozen=True)

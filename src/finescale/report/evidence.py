@@ -9,14 +9,14 @@ from typing import Any
 
 import polars as pl
 
-from finescale.advice.setting import at_base, base_setting, named_groups
 from finescale.errors import DataError, FinescaleError
-from finescale.expression import matches
+from finescale.laws.fit import fit, joint_fit
 from finescale.laws.fitted import Fits, FittedLaw
-from finescale.laws.fitting import fit, joint_fit
-from finescale.records import DATA_SIZE, FACTORS, Records, untuned
+from finescale.records.expression import matches
+from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
+from finescale.records.scores import Scores, read_scores
+from finescale.records.settings import at_base, base_setting, named_groups
 from finescale.report.noise import Noise, seed_noise
-from finescale.report.scores import Scores, read_scores
 
 METHOD_ORDER = ("full", "lora", "prompt")
 CURVE_LAWS = ("power", "rectified", "loglinear")

@@ -17,12 +17,12 @@ import numpy as np
 
 from finescale.advice.candidates import SIZE, Candidate
 from finescale.advice.verdict import SURE
-from finescale.advice.wording import method_name
 from finescale.laws.fitted import FAR
-from finescale.records import DATA_SIZE
-from finescale.report import palette
+from finescale.records.records import DATA_SIZE
 from finescale.report.decisions import Decision
-from finescale.report.markup import Html, joined, tag
+from finescale.report.drawing import palette
+from finescale.report.drawing.markup import Html, joined, tag
+from finescale.wording import method_name
 
 FORMULAS = ("multiplicative", "additive", "power", "rectified", "loglinear")
 """The laws that the script knows."""

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finescale.advice.setting import PAPER_FACTORS
-from finescale.advice.wording import capital, count, factor_name, method_name, pet_word, slug
 from finescale.laws.fitted import FittedLaw
-from finescale.records import DATA_SIZE
-from finescale.report import palette
+from finescale.records.records import DATA_SIZE
+from finescale.records.settings import PAPER_FACTORS
+from finescale.report.drawing import palette
 from finescale.report.evidence import TaskEvidence
+from finescale.wording import capital, count, factor_name, method_name, pet_word, slug
 
 MOST = 8
 """A figure shows at most so many panels or levels, evenly picked among all."""

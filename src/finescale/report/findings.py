@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from finescale.advice.setting import PAPER_FACTORS, UNNAMED
-from finescale.advice.wording import capital, count, listed, method_name, nats, pet_word
 from finescale.laws.fitted import FittedLaw
-from finescale.records import DATA_SIZE
+from finescale.records.records import DATA_SIZE
+from finescale.records.settings import PAPER_FACTORS, UNNAMED
 from finescale.report.evidence import TaskEvidence
 from finescale.report.noise import LEVEL, Difference, Noise, difference
+from finescale.wording import capital, count, listed, method_name, nats, pet_word
 
 Observed = tuple[float, int]
 """A setting's mean loss and its number of runs."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from finescale.advice.wording import count, factor_name, method_name, number
 from finescale.laws.fitted import FittedLaw
+from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
 from finescale.report.evidence import Evidence
-from finescale.report.sheet import Row, Sheet, Shown, column, named_task, plain
+from finescale.wording import count, factor_name, method_name, number
 
 FITS = "fits"
 _PARAMETERS = ("A", "B", "D_l", "alpha", "beta", "E")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from importlib import resources
 
-from finescale.report import audit, explorer, palette
+from finescale.report import audit, explorer
 from finescale.report.checklist import version
 from finescale.report.content import Content
-from finescale.report.markup import Html, tag
+from finescale.report.drawing import palette
+from finescale.report.drawing.markup import Html, tag
 from finescale.report.sections import answer, laws, runs, scores
 
 

@@ -16,16 +16,16 @@ import numpy as np
 import polars as pl
 
 from finescale.advice.candidates import SIZE
-from finescale.advice.setting import PAPER_FACTORS, at_base
-from finescale.advice.wording import chance, count, listed, method_name, nats, number
-from finescale.records import DATA_SIZE, FACTORS, untuned
+from finescale.records.records import DATA_SIZE, FACTORS, untuned
+from finescale.records.scores import LOSS, metric_name
+from finescale.records.settings import PAPER_FACTORS, at_base
 from finescale.report.audit import untuned_rates
 from finescale.report.decisions import Decision
+from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of
 from finescale.report.findings import law_at_base
 from finescale.report.score_figures import forgetting_rows
-from finescale.report.scores import LOSS, metric_name
-from finescale.report.sheet import Row, Sheet, Shown, column, named_task, plain
+from finescale.wording import chance, count, listed, method_name, nats, number
 
 Array = np.ndarray[Any, Any]
 CLAIMS = {

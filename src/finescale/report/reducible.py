@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from finescale.advice.wording import factor_name, method_name, number
 from finescale.laws.fitted import FittedLaw
 from finescale.laws.published import equal_reducible_loss
 from finescale.report import paper
+from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task
 from finescale.report.evidence import Evidence, TaskEvidence
-from finescale.report.sheet import Row, Sheet, Shown, column, named_task
+from finescale.wording import factor_name, method_name, number
 
 NAME = "table-5-equal-reducible-loss"
 _FACTORS = ("model_params", "pretrain_tokens")

@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from finescale.advice.setting import at_base
-from finescale.advice.wording import capital, count, factor_name, method_name, number, pet_word, slug
-from finescale.records import DATA_SIZE, Records, untuned
+from finescale.records.records import DATA_SIZE, Records, untuned
+from finescale.records.scores import LOSS, Scores, metric_name
+from finescale.records.settings import at_base
 from finescale.report.evidence import TaskEvidence, settings_of
 from finescale.report.figures import (
     LEGENDS,
@@ -29,7 +29,7 @@ from finescale.report.figures import (
     thinning,
     untuned_at,
 )
-from finescale.report.scores import LOSS, Scores, metric_name
+from finescale.wording import capital, count, factor_name, method_name, number, pet_word, slug
 
 BEFORE, AFTER = "pretrain_loss_before", "pretrain_loss_after"
 

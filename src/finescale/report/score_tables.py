@@ -6,14 +6,14 @@ from typing import Any
 
 import polars as pl
 
-from finescale.advice.setting import at_base
-from finescale.advice.wording import count, method_name, nats, slug
-from finescale.records import DATA_SIZE, untuned
+from finescale.records.records import DATA_SIZE, untuned
+from finescale.records.scores import SPLITS, metric_name
+from finescale.records.settings import at_base
+from finescale.report.drawing.sheet import Sheet, Shown, column
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of
 from finescale.report.figures import untuned_at
 from finescale.report.score_figures import forgetting_rows
-from finescale.report.scores import SPLITS, metric_name
-from finescale.report.sheet import Sheet, Shown, column
+from finescale.wording import count, method_name, nats, slug
 
 
 def scores_name(task: str) -> str:

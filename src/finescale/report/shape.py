@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finescale.advice.setting import PAPER_FACTORS
-from finescale.advice.wording import capital, count, factor_name, method_name, nats
 from finescale.laws.fitted import FittedLaw
-from finescale.records import DATA_SIZE
+from finescale.records.records import DATA_SIZE
+from finescale.records.settings import PAPER_FACTORS
+from finescale.report.drawing.sheet import Row, Sheet, Shown, column, plain
 from finescale.report.evidence import CURVE_LAWS, TaskEvidence
-from finescale.report.sheet import Row, Sheet, Shown, column, plain
+from finescale.wording import capital, count, factor_name, method_name, nats
 
 
 @dataclass(frozen=True)

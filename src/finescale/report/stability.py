@@ -6,11 +6,11 @@ import math
 
 import polars as pl
 
-from finescale.advice.wording import method_name, nats
-from finescale.records import untuned
+from finescale.records.records import untuned
+from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task
 from finescale.report.evidence import Evidence
 from finescale.report.noise import LEVEL, Noise, smallest_difference
-from finescale.report.sheet import Row, Sheet, Shown, column, named_task
+from finescale.wording import method_name, nats
 
 NAME = "stability"
 

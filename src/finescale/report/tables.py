@@ -9,13 +9,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from finescale.advice.setting import PAPER_FACTORS
-from finescale.advice.wording import factor_name, method_name, nats, number
 from finescale.laws.fitted import FittedLaw, Parameter
 from finescale.laws.published import published, published_names
+from finescale.records.settings import PAPER_FACTORS
 from finescale.report import paper
+from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task
 from finescale.report.evidence import Evidence, TaskEvidence
-from finescale.report.sheet import Row, Sheet, Shown, column, named_task
+from finescale.wording import factor_name, method_name, nats, number
 
 SUFFIX = {"model_params": "m", "pretrain_tokens": "p", "pet_size": "t"}
 """The paper's subscripts: model, pretraining, tuning parameters."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from finescale.advice.wording import count, method_name, nats, slug
+from finescale.report.drawing.sheet import Sheet, Shown, column
 from finescale.report.evidence import TaskEvidence
 from finescale.report.findings import Answer, law_at_base
-from finescale.report.sheet import Sheet, Shown, column
+from finescale.wording import count, method_name, nats, slug
 
 
 def verdict_sheet(item: Answer, task: TaskEvidence) -> Sheet:

@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from finescale.errors import UsageError
-from finescale.report import charts
 from finescale.report.base_models import figure_10
 from finescale.report.content import Content, Source, answers, sheets
-from finescale.report.crosschart import crossover_svgs
 from finescale.report.crossmap import figure_5
 from finescale.report.decisions import Decision, decide
+from finescale.report.drawing import charts
+from finescale.report.drawing.crosschart import crossover_svgs
 from finescale.report.evidence import Evidence, TaskEvidence
 from finescale.report.figures import Figure, figures
 from finescale.report.page import html

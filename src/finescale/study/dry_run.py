@@ -8,8 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from finescale.ladder import LADDER, train_flops
-from finescale.spec import PlannedRun, PretrainSpec, StudySpec
-from finescale.study.expected import estimated_evaluation, estimated_flops
+from finescale.runs.expected import estimated_evaluation, estimated_flops
+from finescale.spec.expand import PlannedRun
+from finescale.spec.study import PretrainSpec, StudySpec
 from finescale.study.plan import FinetunePlan, Plan, PretrainPlan
 from finescale.study.progress import duration
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from finescale.errors import UsageError
 from finescale.study.filesystem import REMEDIES
-from finescale.study.store import Ledger
+from finescale.study.ledger import Ledger
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,7 +33,7 @@ def records_frame(ledger: Ledger) -> pl.DataFrame:
     """
     import polars as pl  # noqa: PLC0415 - only where a table is made
 
-    from finescale.records import COLUMNS  # noqa: PLC0415
+    from finescale.records.records import COLUMNS  # noqa: PLC0415
 
     rows = list(ledger.rows())
     schema: dict[str, Any] = {}

@@ -13,26 +13,18 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from finescale.errors import DataError, FinescaleError, UsageError
+from finescale.executors.local import Job
 from finescale.ladder import LADDER
-from finescale.spec import (
-    Choice,
-    PlannedRun,
-    PretrainRunSpec,
-    Resolve,
-    Retries,
-    StudySpec,
-    expand,
-    sweep_runs,
-    untuned_runs,
-)
-from finescale.study.executors import Job
-from finescale.study.expected import Expected
-from finescale.study.store import Entry, Ledger
-from finescale.study_parts import for_method
-from finescale.study_resources import Resources
+from finescale.runs.expected import Expected
+from finescale.spec.expand import PlannedRun, Resolve, expand, sweep_runs, untuned_runs
+from finescale.spec.parts import Choice, for_method
+from finescale.spec.resources import Resources, Retries
+from finescale.spec.run import PretrainRunSpec
+from finescale.spec.study import StudySpec
+from finescale.study.ledger import Entry, Ledger
 
-EXECUTE = "finescale.study.run:execute"
-EXECUTE_PRETRAINING = "finescale.study.pretraining:execute_pretraining"
+EXECUTE = "finescale.runs.finetune:execute"
+EXECUTE_PRETRAINING = "finescale.runs.pretrain:execute_pretraining"
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +378,7 @@ def held_out(fields: Sequence[Mapping[str, Any]], expression: str | None) -> lis
         return [False] * len(fields)
     import polars as pl  # noqa: PLC0415 - a study without hold_out does without
 
-    from finescale.expression import matches  # noqa: PLC0415
+    from finescale.records.expression import matches  # noqa: PLC0415
 
     try:
         columns = {name: [row[name] for row in fields] for name in fields[0]}

@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from finescale.spec import PlannedRun, RunSpec
-from finescale.study.evaluation_cost import BATCH_PROMPTS, evaluation_cost
-from finescale.study.executors import Executor, Job, Result
-from finescale.study.expected import planned_steps
+from finescale.executors.local import Executor, Job, Result
+from finescale.runs.evaluation_cost import BATCH_PROMPTS, evaluation_cost
+from finescale.runs.expected import planned_steps
+from finescale.spec.expand import PlannedRun
+from finescale.spec.run import RunSpec
 from finescale.study.progress import duration
 
-PROBE = "finescale.study.run:probe"
+PROBE = "finescale.runs.finetune:probe"
 STEPS = 20
 EVALUATED = 64
 """Dev and test examples that a probe evaluates at most."""

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from finescale.printable import printable
-from finescale.study.store import ENDED_WELL, Entry
+from finescale.errors import printable
+from finescale.study.ledger import ENDED_WELL, Entry
 
 LINE_SECONDS = 5.0
 """Without a terminal: at most one line in so many seconds, and one for each failure."""

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import polars as pl
 
-from finescale.errors import UsageError
+from finescale.errors import UsageError, unknown
 from finescale.evaluation.learned import LEARNED, checkpoint_hash, open_learned
 from finescale.evaluation.metrics import check_metrics
 from finescale.ladder import LADDER
 from finescale.models.bundled import checkpoints, find_checkpoint
 from finescale.models.hub import find_own
-from finescale.spec import ModelSpec, PretrainRunSpec, PretrainSpec, Resolve, StudySpec, unknown
-from finescale.study_own import OwnModel
-from finescale.study_parts import ModelStar, PretrainStar
-from finescale.study_paths import exists
+from finescale.spec.expand import Resolve
+from finescale.spec.own import OwnModel
+from finescale.spec.parts import ModelStar, PretrainStar
+from finescale.spec.paths import exists
+from finescale.spec.run import ModelSpec, PretrainRunSpec
+from finescale.spec.study import PretrainSpec, StudySpec
 from finescale.tasks.catalog import open_task
 from finescale.tasks.pretraining import read_sample, sample_hash
 from finescale.tasks.published import known_sizes, on_hub

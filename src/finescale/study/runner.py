@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from finescale.errors import FinescaleError
-from finescale.study.executors import Executor, Result
+from finescale.executors.local import Executor, Result
 from finescale.study.export import export_study
+from finescale.study.ledger import STATUSES, Ledger
 from finescale.study.owner import this_process
 from finescale.study.plan import Plan, Task
 from finescale.study.progress import Progress, Silent
-from finescale.study.store import STATUSES, Ledger
 
 HEARTBEAT_SECONDS = 10.0
 POLL_SECONDS = 1.0

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from finescale.study.memory import SAVE_MEMORY
+from finescale.executors.memory import SAVE_MEMORY
+from finescale.study.ledger import LEASE_GRACE_SECONDS, Ledger
 from finescale.study.owner import is_gone, is_here
-from finescale.study.store import LEASE_GRACE_SECONDS, Ledger
 
 ORDER = ("done", "running", "pending", "stopped", "diverged", "failed")
 PARTS = ("test", "generation", "few_shot", "zero_shot", "forgetting")

@@ -13,11 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from finescale.errors import UsageError
-from finescale.printable import printable
+from finescale.errors import UsageError, printable
+from finescale.study.ledger import Ledger
 from finescale.study.progress import duration
 from finescale.study.state import ORDER, study_state
-from finescale.study.store import Ledger
 
 WATCH_SECONDS = 2.0
 PART_WORDS = {

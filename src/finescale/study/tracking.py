@@ -21,8 +21,8 @@ from queue import SimpleQueue
 from typing import Any, Protocol, Self
 
 from finescale.errors import UsageError
+from finescale.study.ledger import Entry
 from finescale.study.progress import Progress, title
-from finescale.study.store import Entry
 
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio"}
 """Tracker to the package that it needs (of MLflow, mlflow-skinny is enough)."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from finescale.errors import UsageError
-from finescale.spec import TaskSpec, unknown
+from finescale.errors import UsageError, unknown
+from finescale.spec.run import TaskSpec
 from finescale.tasks.local import local_task
 from finescale.tasks.published import PUBLISHED
 from finescale.tasks.rows import READERS

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finescale.errors import UsageError
-from finescale.spec import TaskSpec, nearest
+from finescale.errors import UsageError, nearest
+from finescale.spec.run import TaskSpec
 from finescale.tasks.arrow import Part
 from finescale.tasks.published import HubSet
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from finescale.errors import UsageError
-from finescale.spec import TaskSpec
+from finescale.spec.run import TaskSpec
 from finescale.tasks.arrow import ArrowExamples, Part
 from finescale.tasks.hub import data_folder, open_split, part_of
 from finescale.tasks.local import TEMPLATE, template_fields

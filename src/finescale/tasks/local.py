@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from finescale.errors import UsageError
-from finescale.spec import TaskSpec, nearest
+from finescale.errors import UsageError, nearest
+from finescale.spec.run import TaskSpec
 from finescale.tasks.rows import Row, read_rows
 from finescale.tasks.task import Example, Task
 from finescale.tasks.translation import LANGUAGES

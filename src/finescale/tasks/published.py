@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from finescale.spec import TaskSpec
+from finescale.spec.run import TaskSpec
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 
 import torch
 
-from finescale.spec import OptimizerSpec
-from finescale.training.batching import Batch
+from finescale.batches.batching import Batch
+from finescale.spec.run import OptimizerSpec
 from finescale.training.checkpoints import Checkpoints
 from finescale.training.optimizers import build_optimizer, cosine
 from finescale.training.sharding import whole

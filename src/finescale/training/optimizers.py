@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from finescale.spec import OptimizerSpec
+from finescale.spec.run import OptimizerSpec
 from finescale.training.sharding import sharded_like, whole
 
 FACTORED_FROM = 128

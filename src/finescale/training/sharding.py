@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from finescale.training.batching import Batch, take_share
+from finescale.batches.batching import Batch, take_share
 from finescale.tuning.tuned import Tuned
 
 

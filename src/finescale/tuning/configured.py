@@ -11,9 +11,8 @@ import torch
 from peft import PeftConfig, get_peft_model
 from transformers import PreTrainedModel
 
-from finescale.errors import UsageError
-from finescale.run_spec import MethodSpec
-from finescale.spec import unknown
+from finescale.errors import UsageError, unknown
+from finescale.spec.run import MethodSpec
 from finescale.tuning.tuned import Tuned
 
 NEEDS_MORE = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from finescale.training.attention import attend_by_example
-from finescale.training.batching import Batch
+from finescale.batches.attention import attend_by_example
+from finescale.batches.batching import Batch
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from finescale.advice.candidates import SIZE
-from finescale.advice.setting import UNNAMED
-from finescale.advice.wording import capital, method_name, slug
+from finescale.records.settings import UNNAMED
 from finescale.report import explorer
 from finescale.report.content import Content
 from finescale.report.decisions import Decision, crossover_name
+from finescale.report.drawing.markup import Html, bullets, folded, joined, table, tag
 from finescale.report.figures import CROSSOVERS
-from finescale.report.markup import Html, bullets, folded, joined, table, tag
 from finescale.report.reducible import NAME as TABLE_5
 from finescale.report.sections.parts import figure_html, missing, named
+from finescale.wording import capital, method_name, slug
 
 
 def answer(content: Content) -> Html:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from finescale.advice.setting import PAPER_FACTORS
-from finescale.advice.wording import capital, chance, factor_name, listed, method_name
+from finescale.records.settings import PAPER_FACTORS
 from finescale.report.content import Content
+from finescale.report.drawing.markup import Html, bullets, folded, joined, note, paragraphs, tag
+from finescale.report.drawing.sheet import Row
 from finescale.report.figures import LAWS, NUMBERS
-from finescale.report.markup import Html, bullets, folded, joined, note, paragraphs, tag
 from finescale.report.paper_findings import CLAIMS, FINDINGS, opening
 from finescale.report.sections.parts import figure_html, missing, named
 from finescale.report.shape import bend_words, misfit_words, steps_words
-from finescale.report.sheet import Row
+from finescale.wording import capital, chance, factor_name, listed, method_name
 
 _HOLDS = (
     "No sign in these records that the multiplicative law fails: it misses no more than the noise "

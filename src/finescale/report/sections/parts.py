@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finescale.report import palette
-from finescale.report.charts import prefixed, silent
 from finescale.report.content import Content
+from finescale.report.drawing import palette
+from finescale.report.drawing.charts import prefixed, silent
+from finescale.report.drawing.markup import Html, table, tag
 from finescale.report.figures import Figure
-from finescale.report.markup import Html, table, tag
 
 
 def missing(text: str) -> Html:

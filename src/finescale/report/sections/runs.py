@@ -5,10 +5,10 @@ from __future__ import annotations
 from finescale.report import audit
 from finescale.report.checklist import checklist
 from finescale.report.content import Content
+from finescale.report.drawing.markup import Html, folded, joined, note, table, tag
+from finescale.report.drawing.sheet import Sheet
 from finescale.report.fits import FITS
-from finescale.report.markup import Html, folded, joined, note, table, tag
 from finescale.report.sections.parts import missing, named
-from finescale.report.sheet import Sheet
 from finescale.report.stability import NAME as STABILITY
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from finescale.advice.wording import factor_name, listed
 from finescale.report.content import Content
 from finescale.report.correlation import EVERY, NAME
+from finescale.report.drawing.markup import Html, folded, joined, table, tag
 from finescale.report.evidence import TaskEvidence
-from finescale.report.markup import Html, folded, joined, table, tag
 from finescale.report.score_figures import KINDS, Kind
 from finescale.report.score_tables import scores_name
 from finescale.report.sections.parts import figure_html, missing, named
+from finescale.wording import factor_name, listed
 
 _NEEDS = (
     "Figures 6-9 and 11-14 and Table 7 need scores: an `evaluation:` block in the study file, or a table of "

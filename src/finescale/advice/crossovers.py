@@ -1,0 +1,296 @@
+r"""Crossovers: the data size at which two methods' laws have equal loss (the paper's Figure 5 and Table 5).
+
+The gap of the two laws is scanned on a dense grid of log $D_f$, so that no crossing, one and several are told
+apart (a root finder from one start cannot), and every crossing is refined by bisection. The same is done in
+every bootstrap draw; draw i is one and the same resample for all methods, so the draws are joint.
+
+$H X^\gamma$ (Eq. 3) solves for equal *reducible* loss. It is the crossover only where both floors E are
+equal, so it is reported beside the crossover under its own name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from finescale.advice.scan import Scan, interval, roots
+from finescale.errors import DataError, UsageError
+from finescale.laws.fitted import FAR, FittedLaw
+from finescale.laws.published import equal_reducible_loss
+from finescale.records.records import DATA_SIZE
+from finescale.wording import capital, chance, count, factor_name, method_name, ratio
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """One data size at which the better method changes.
+
+    Attributes:
+        examples: The crossover D_f, in examples.
+        low: Lower end of its interval; 0 where it may lie below the range of interest, NaN without draws.
+        high: Upper end; infinite where it may lie above the range of interest or not exist.
+        below: The method with the lower loss on less data.
+        above: The method with the lower loss on more data.
+        outside: How many times outside the data of either law it lies (1: inside).
+    """
+
+    examples: float
+    low: float
+    high: float
+    below: str
+    above: str
+    outside: float
+
+
+@dataclass(frozen=True)
+class CriticalPoint:
+    """What two laws say at one value of the factor.
+
+    Attributes:
+        at: The factor's value; None for laws without a factor.
+        crossings: The crossovers, by data size; empty where the laws do not cross in the range.
+        probability: Share of the draws with a crossing in the range of interest; NaN without draws.
+        better: The method with the lower loss throughout, where the laws do not cross; else empty.
+        equal_reducible: H X^gamma, in examples: not the crossover; NaN unless both laws are multiplicative.
+    """
+
+    at: float | None
+    crossings: tuple[Crossing, ...]
+    probability: float
+    better: str
+    equal_reducible: float
+
+    @property
+    def words(self) -> str:
+        """The point in words: who is ahead up to where, at which value, in how many draws."""
+        where = "" if self.at is None else f"at {count(self.at)}: "
+        drawn = "" if math.isnan(self.probability) else f" ({chance(self.probability)} of the draws cross)"
+        return f"{where}{self.ahead}{drawn}"
+
+    @property
+    def ahead(self) -> str:
+        """Who is ahead up to where."""
+        if not self.crossings:
+            return f"{method_name(self.better)} throughout"
+        parts = [
+            f"{method_name(c.below)} up to {count(c.examples)} examples{_reach(c)}, "
+            f"then {method_name(c.above)}"
+            for c in self.crossings
+        ]
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Crossovers:
+    """The crossovers of one pair of methods along a factor.
+
+    Attributes:
+        by: The task, where there is one.
+        first: A method.
+        second: Another one.
+        factor: The factor; None for laws of the data size alone.
+        within: The range of interest of the data size, in examples.
+        points: One entry a value of the factor.
+        H: Coefficient of Eq. 3 (equal reducible loss); NaN for laws other than the multiplicative one.
+        gamma: Exponent of Eq. 3.
+    """
+
+    by: Mapping[str, Any]
+    first: str
+    second: str
+    factor: str | None
+    within: tuple[float, float]
+    points: tuple[CriticalPoint, ...]
+    H: float
+    gamma: float
+
+    @property
+    def sentence(self) -> str:
+        """The pair in one sentence."""
+        pair = f"{capital(method_name(self.first))} and {method_name(self.second)}"
+        reach = f"from {count(self.within[0])} to {count(self.within[1])} examples"
+        crossed = [point for point in self.points if point.crossings]
+        if crossed:
+            along = f", along {factor_name(self.factor)}" if self.factor else ""
+            ends = dict.fromkeys((crossed[0].words, crossed[-1].words))
+            return f"{pair}{along}: {'; '.join(ends)}."
+        better = {point.better for point in self.points}
+        if len(better) == 1:
+            return f"{pair} do not cross {reach}: {method_name(better.pop())} is ahead throughout."
+        return f"{pair} do not cross {reach}; which one is ahead depends on {factor_name(self.factor or '')}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers; null where an end of an interval lies outside the range of interest."""
+        return {
+            **self.by,
+            "first": self.first,
+            "second": self.second,
+            "factor": self.factor,
+            "within": list(self.within),
+            "H": _null(self.H),
+            "gamma": _null(self.gamma),
+            "points": [
+                {
+                    "at": point.at,
+                    "crossings": [
+                        {
+                            "examples": c.examples,
+                            "low": _null(c.low or math.nan),
+                            "high": _null(c.high),
+                            "below": c.below,
+                            "above": c.above,
+                            "outside": c.outside,
+                        }
+                        for c in point.crossings
+                    ],
+                    "probability": _null(point.probability),
+                    "better": point.better or None,
+                    "equal_reducible_loss": _null(point.equal_reducible),
+                }
+                for point in self.points
+            ],
+        }
+
+    def _repr_html_(self) -> str:
+        from finescale.advice.views import crossovers_html  # noqa: PLC0415 - only in notebooks
+
+        return crossovers_html([self])
+
+
+class Pairs(tuple[Crossovers, ...]):
+    """The crossovers of several pairs of methods: a tuple that a notebook shows as one table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from finescale.advice.views import crossovers_html  # noqa: PLC0415 - only in notebooks
+
+        return crossovers_html(self)
+
+
+def crossovers(
+    laws: Sequence[FittedLaw],
+    values: Sequence[float] | None = None,
+    *,
+    within: tuple[float, float] | None = None,
+) -> Pairs:
+    """The crossovers of every pair of methods along the factor of their laws.
+
+    Args:
+        laws: One law a method, all of one task and one factor (or all of the data size alone).
+        values: Values of the factor. Default: 9 from the smallest to the largest fitted one.
+        within: The range of interest, in examples. Default: ten times beyond the fitted data on either side.
+
+    Returns:
+        One entry a pair, in the order of the laws.
+
+    Raises:
+        DataError: Fewer than two methods.
+        UsageError: Laws of different tasks or factors, a range or value that is none.
+    """
+    factor = _common_factor(laws)
+    sizes = [law.ranges[DATA_SIZE] for law in laws]
+    low, high = within or (min(s[0] for s in sizes) / FAR, max(s[1] for s in sizes) * FAR)
+    if not 0 < low < high < math.inf:
+        raise UsageError("no range of data sizes", wanted="0 < low < high", got=f"{low:g} to {high:g}")
+    at: Sequence[float | None] = [None]
+    if factor is not None:
+        ends = [law.ranges[factor] for law in laws]
+        reach = min(e[0] for e in ends), max(e[1] for e in ends)
+        at = [float(v) for v in (np.geomspace(*reach, 9) if values is None else values)]
+    pairs = list(combinations(range(len(laws)), 2))
+    found: dict[tuple[int, int], list[CriticalPoint]] = {pair: [] for pair in pairs}
+    constants = {pair: _equal_reducible(laws[pair[0]], laws[pair[1]]) for pair in pairs}
+    for value in at:
+        scans = [Scan(law, {} if factor is None else {factor: value}, (low, high)) for law in laws]
+        for one, other in pairs:
+            H, gamma = constants[one, other]
+            with np.errstate(over="ignore"):
+                equal = float(H * np.float64(value) ** gamma) if value is not None else math.nan
+            found[one, other].append(_critical_point(scans[one], scans[other], value, equal))
+    return Pairs(
+        Crossovers(
+            {"task": laws[0].by["task"]} if "task" in laws[0].by else {},
+            name_of(laws[one]),
+            name_of(laws[other]),
+            factor,
+            (low, high),
+            tuple(found[one, other]),
+            *constants[one, other],
+        )
+        for one, other in pairs
+    )
+
+
+def name_of(law: FittedLaw) -> str:
+    """The method of a law, with the model where every model has a law of its own."""
+    method = str(law.by.get("method", "unnamed"))
+    return f"{method} on {law.by['model']}" if law.by.get("model") is not None else method
+
+
+def _common_factor(laws: Sequence[FittedLaw]) -> str | None:
+    if len(laws) < 2:
+        got = f"one method only ({method_name(name_of(laws[0]))})" if laws else "no law"
+        raise DataError("no crossovers", wanted="two methods or more", got=got)
+    if len({(law.by.get("task"), law.factors) for law in laws}) > 1 or len(laws[0].factors) > 1:
+        raise UsageError(
+            "laws that cannot cross",
+            wanted="laws of one task and one factor",
+            got="; ".join(f"{law.label} ({', '.join(law.factors) or 'no factor'})" for law in laws),
+        )
+    return laws[0].factors[0] if laws[0].factors else None
+
+
+def _equal_reducible(first: FittedLaw, second: FittedLaw) -> tuple[float, float]:
+    """H and gamma of Eq. 3; NaN where the laws are not both multiplicative."""
+    if first.law == second.law == "multiplicative":
+        return equal_reducible_loss(first, second)
+    return math.nan, math.nan
+
+
+def _critical_point(first: Scan, second: Scan, value: float | None, equal: float) -> CriticalPoint:
+    found = roots(lambda size: first(size) - second(size), first.ends)
+    gaps = None if first.draws is None or second.draws is None else first.draws - second.draws
+    probability = math.nan
+    if gaps is not None:
+        positive = gaps > 0
+        probability = float(np.mean((positive[:, 1:] != positive[:, :-1]).any(axis=1)))
+    one, other = name_of(first.law), name_of(second.law)
+    crossings = []
+    for root, rises in found:
+        low, high = (math.nan, math.nan) if gaps is None else interval(gaps, first, root, rises)
+        crossings.append(
+            Crossing(
+                examples=math.exp(root),
+                low=low,
+                high=high,
+                below=one if rises else other,
+                above=other if rises else one,
+                outside=max(first.outside(root), second.outside(root)),
+            )
+        )
+    middle = np.array([0.5 * sum(first.ends)])
+    better = "" if crossings else one if first(middle)[0] <= second(middle)[0] else other
+    return CriticalPoint(value, tuple(crossings), probability, better, equal)
+
+
+def _reach(crossing: Crossing) -> str:
+    if math.isnan(crossing.low):
+        far = ""
+    else:
+        low = count(crossing.low) if crossing.low > 0 else "below the range"
+        high = count(crossing.high) if math.isfinite(crossing.high) else "beyond the range"
+        far = f" [{low} to {high}]"
+    if crossing.outside > 1 + 1e-9:
+        warning = ", do not rely on it" if crossing.outside > FAR else ""
+        far += f" ({ratio(crossing.outside)}x outside the data{warning})"
+    return far
+
+
+def _null(value: float) -> float | None:
+    return value if math.isfinite(value) else None

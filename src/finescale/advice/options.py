@@ -1,0 +1,208 @@
+"""What a recommendation is made of: the question, one option a candidate, the runs that would settle it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from finescale.advice.cost import Cost
+from finescale.laws.fitted import FAR
+from finescale.wording import count, method_name, nats
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked.
+
+    Attributes:
+        examples: Finetuning examples at hand; None: not said.
+        model_params: Parameters of the model; None: not said.
+        budget: FLOPs that may be spent on one run; None: no limit.
+        target_loss: The loss to reach, in nats per target token; None: none.
+    """
+
+    examples: float | None = None
+    model_params: float | None = None
+    budget: float | None = None
+    target_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a doubling buys: nats with their interval, and the FLOPs that it adds (NaN: unknown)."""
+
+    nats: float
+    low: float
+    high: float
+    flops: float
+
+    @property
+    def per_flop(self) -> float:
+        """Nats for each added FLOP."""
+        return self.nats / self.flops
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The examples that a target loss needs.
+
+    Attributes:
+        examples: By the fitted law; infinite where its floor is above the target.
+        low: Lower end of the interval; NaN without draws.
+        high: Upper end; infinite where some draws never reach the target.
+        floor: The loss that no amount of data goes below, by the fitted law.
+    """
+
+    examples: float
+    low: float
+    high: float
+    floor: float
+
+
+@dataclass(frozen=True)
+class Option:
+    """One candidate at the question.
+
+    Attributes:
+        name: The candidate: a method, or ``method on model``.
+        method: The method.
+        model_params: Parameters of the model that is asked for; None where no law knows it.
+        examples: Examples that are asked for (or that the budget buys, or that the target needs).
+        loss: Predicted mean loss, with ``low`` and ``high``.
+        low: Lower end of the mean's interval; NaN without draws.
+        high: Upper end.
+        run_low: Lower end of the interval for one new run.
+        run_high: Upper end.
+        probability: Share of the draws in which it is the best; NaN without draws.
+        missed: How far its law was off where it was tested like this, in nats; NaN: untested.
+        outside: How many times outside its data the question lies, by column; 1 inside.
+        cost: The run's cost.
+        double_examples: What twice the data buys.
+        double_model: What twice the model buys; None for laws of one model.
+        needed: What the target needs; None without a target.
+        status: Soft trouble of its law.
+    """
+
+    name: str
+    method: str
+    model_params: float | None
+    examples: float
+    loss: float
+    low: float
+    high: float
+    run_low: float
+    run_high: float
+    probability: float
+    missed: float
+    outside: Mapping[str, float]
+    cost: Cost
+    double_examples: Gain
+    double_model: Gain | None
+    needed: Needed | None
+    status: tuple[str, ...] = ()
+
+    @property
+    def far(self) -> float:
+        """The largest factor by which the question lies outside the data."""
+        return max(self.outside.values(), default=1.0)
+
+    @property
+    def interval(self) -> str:
+        """The mean's interval in words."""
+        return "" if math.isnan(self.low) else f"90% interval {nats(self.low)} to {nats(self.high)}"
+
+
+@dataclass(frozen=True)
+class ProposedRun:
+    """A run that would help to decide.
+
+    Attributes:
+        purpose: ``study``, or ``sweep`` (of learning rates).
+        method: The method.
+        model_params: About how large the model should be; None: the one at hand.
+        examples: Finetuning examples.
+        runs: How many: seeds, or learning rates.
+        flops: What all of them cost; NaN: unknown.
+    """
+
+    purpose: str
+    method: str
+    model_params: float | None
+    examples: float
+    runs: int
+    flops: float
+
+    @property
+    def words(self) -> str:
+        """The runs in words."""
+        what = f"{self.runs} learning rates" if self.purpose == "sweep" else f"{self.runs} seeds"
+        size = f", about {count(self.model_params)} parameters" if self.model_params else ""
+        price = "" if math.isnan(self.flops) else f" ({self.flops:.2g} FLOPs in all)"
+        return f"{method_name(self.method)} on {count(self.examples)} examples{size}, {what}{price}"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The answer to one question about one task.
+
+    Attributes:
+        task: The task.
+        question: What was asked.
+        options: The candidates, best first.
+        sentence: The advice, or why there is none.
+        reasons: Why it abstains; empty where it does not.
+        settle: The runs that would settle it.
+        notes: What else to know, in sentences.
+        law: The law's name.
+    """
+
+    task: str
+    question: Question
+    options: tuple[Option, ...]
+    sentence: str
+    reasons: tuple[str, ...]
+    settle: tuple[ProposedRun, ...]
+    notes: tuple[str, ...]
+    law: str
+
+    @property
+    def best(self) -> Option | None:
+        """The option that is advised; None where the advice abstains."""
+        return None if self.reasons or not self.options else self.options[0]
+
+    def table(self, width: int | None = None) -> Table | Text:
+        """The options as a rich table; turned, or as text, where only that fits into `width` characters."""
+        from finescale.advice.views import advice_table  # noqa: PLC0415 - rich only where it is shown
+
+        return advice_table(self, width)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and text; null for what is not known or not finite."""
+        plain = _plain(asdict(self))
+        return {"schema": SCHEMA, "best": self.best.name if self.best else None, **plain}
+
+    def _repr_html_(self) -> str:
+        from finescale.advice.views import advice_html  # noqa: PLC0415 - only in notebooks
+
+        return advice_html(self)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+__all__ = ["FAR", "Advice", "Gain", "Needed", "Option", "ProposedRun", "Question"]

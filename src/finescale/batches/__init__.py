@@ -1,0 +1,1 @@
+"""From examples to batches of tokens: encoding, packing, attention over packed rows, objectives."""

@@ -1,0 +1,5 @@
+"""``python -m finescale.cli``."""
+
+from finescale.cli import main
+
+main()

@@ -1,0 +1,142 @@
+"""What ``finescale advise`` does: read, fit, answer; JSON to a file or to standard output."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from finescale.advice.candidates import Candidates, candidates, tasks_of
+from finescale.advice.cost import costs
+from finescale.advice.crossovers import Crossovers, crossovers
+from finescale.advice.options import Advice, Question
+from finescale.advice.recommend import advise, check
+from finescale.advice.views import crossover_cells
+from finescale.cli.laws import Table, write_json
+from finescale.errors import DataError
+from finescale.records.records import Records
+from finescale.wording import count, examples_of, nats
+
+_MOST_PAIRED = 4
+"""So many candidates are paired for crossovers; of more, those with the lowest predicted losses."""
+
+
+def advise_command(
+    table: Table,
+    question: Question,
+    *,
+    task: str | None,
+    crossing: bool,
+    prices: Mapping[str, float | None],
+    to: str | None,
+    **options: Any,
+) -> None:
+    """Answers for every task (or the one named), and shows or writes what was found.
+
+    Args:
+        table: Which table is read.
+        question: The question.
+        task: The task; None: all.
+        crossing: Show the crossovers too.
+        prices: Options of ``costs``.
+        to: Where JSON goes; ``-``: standard output, and nothing else there.
+        **options: Options of ``candidates``.
+
+    Raises:
+        UsageError: A question or option that makes no sense.
+        DataError: No task allows an answer.
+    """
+    check(question)
+    records = table.read()
+    names = [task] if task else tasks_of(records) or [None]
+    answers: list[dict[str, Any]] = []
+    problems: list[DataError] = []
+    out = console()
+    for name in names:
+        try:
+            written = _one_task(
+                records, name, question, crossing, prices, options, None if to == "-" else out
+            )
+        except DataError as error:
+            problems.append(error)
+            continue
+        answers.append(written)
+    if not answers:
+        raise problems[0]
+    if to != "-":
+        for error in problems:
+            out.print(f"\n{error}", markup=False, highlight=False, soft_wrap=True)
+    if to:
+        write_json({"schema": 1, "advice": answers, "problems": [str(error) for error in problems]}, to)
+
+
+def _one_task(  # noqa: PLR0917
+    records: Records,
+    task: str | None,
+    question: Question,
+    crossing: bool,
+    prices: Mapping[str, float | None],
+    options: Mapping[str, Any],
+    out: Console | None,
+) -> dict[str, Any]:
+    found = candidates(records, task, **options)
+    priced = costs(found.runs, **prices)
+    advice = advise(found, question, priced)
+    if crossing and len(found.members) < 2:
+        note = "No crossovers: one method only."
+        advice = replace(advice, notes=(*advice.notes, note))
+    pairs = find_crossovers(found, advice) if crossing and len(found.members) > 1 else ()
+    if out is not None:
+        show(advice, out, priced.basis, pairs)
+    written = advice.to_dict()
+    return written | ({"crossovers": [pair.to_dict() for pair in pairs]} if crossing else {})
+
+
+def find_crossovers(found: Candidates, advice: Advice | None = None) -> tuple[Crossovers, ...]:
+    """The crossovers of the candidates, at the model sizes of the records (at most nine of them)."""
+    members = list(found.members)
+    if advice is not None and len(members) > _MOST_PAIRED:
+        leading = [option.name for option in advice.options[:_MOST_PAIRED]]
+        members = [member for member in members if member.name in leading]
+    sizes = found.sizes
+    if len(sizes) > 9:
+        sizes = tuple(sizes[round(at)] for at in np.linspace(0, len(sizes) - 1, 9))
+    return crossovers([member.law for member in members], sizes if found.factor else None)
+
+
+def show(advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...]) -> None:
+    """Prints the sentence first, then what it rests on."""
+
+    def say(words: str, style: str | None = None) -> None:
+        out.print(words, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    say(f"{advice.task}: {advice.sentence}", "bold")
+    if advice.settle:
+        say("These runs would settle it:" if advice.reasons else "Worth a look:")
+        for run in advice.settle:
+            say(f"  - {run.words}")
+    out.print(advice.table(out.width))
+    asked = advice.options[0]
+    size = f", {count(asked.model_params)} parameters" if asked.model_params else ""
+    if len({(option.examples, option.model_params) for option in advice.options}) == 1:
+        say(f"asked: {examples_of(asked.examples)}{size}; law: {advice.law}; {basis}")
+    else:
+        say(f"law: {advice.law}; {basis}")
+    if pairs:
+        out.print(crossover_cells(pairs).within(out.width))
+        for pair in pairs:
+            say(pair.sentence)
+        missed = max(option.missed for option in advice.options)
+        say(f"Where two methods differ by less than the laws missed by ({nats(missed)}), nothing is told.")
+    for note in advice.notes:
+        say(f"note: {note}")
+
+
+def console() -> Console:
+    """A console that is as wide as its terminal, or as COLUMNS says, or 160 characters."""
+    made = Console()
+    return made if made.is_terminal else Console(width=int(os.environ.get("COLUMNS", "160")))

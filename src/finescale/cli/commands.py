@@ -1,0 +1,312 @@
+"""The command line; each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="finescale",
+    help="Finetuning scaling studies: run them, fit laws, learn which method, model size and data to use.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+# options that several commands share
+TableArgument = Annotated[
+    str, typer.Argument(help="Table of runs: CSV, Parquet, JSON lines; or a study's folder.")
+]
+Law = Annotated[str, typer.Option(help="Law of the zoo, or auto.")]
+Factor = Annotated[list[str] | None, typer.Option(help="Factor; repeat. (default: all that vary)")]
+By = Annotated[str, typer.Option(help="Columns that make groups.")]
+Loss = Annotated[str | None, typer.Option(help="Loss column, nats per token. (default: test_loss)")]
+Residual = Annotated[str, typer.Option(help="raw (the paper) or log (Chinchilla).")]
+HoldOut = Annotated[str | None, typer.Option(help='Expression, "largest", or "" for nothing.')]
+Base = Annotated[list[str] | None, typer.Option(help="FACTOR=VALUE of the other factors' slice, or any.")]
+Column = Annotated[list[str] | None, typer.Option(help="NAME=THEIRS: the table's own column name.")]
+Bootstrap = Annotated[int, typer.Option(help="Resamples for the intervals; 0: none.")]
+Seed = Annotated[int, typer.Option(help="Seed of the bootstrap.")]
+Json = Annotated[str | None, typer.Option(help="Write the results there; - for standard output.")]
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="Study file (YAML).")],
+    out: Annotated[Path | None, typer.Option(help="The study's folder (default: results/NAME).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Runs at a time. (default: one a core)")] = None,
+    executor: Annotated[str, typer.Option(help="local (this machine), ray or slurm.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a Ray cluster. (default: this machine's, or a new one)")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and its cost.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="The time too, from 20 steps of each kind.")] = False,
+    text: Annotated[Path | None, typer.Option(help="Folder with the text of a pretraining study.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
+    gpu_flops: Annotated[
+        float, typer.Option(help="FLOP/s that a GPU sustains, for --dry-run (default: 40% of an A100).")
+    ] = 1.25e14,
+) -> None:
+    """Run what is missing of a study; after a crash or Ctrl-C the same command continues."""
+    from finescale.cli import run as commands
+
+    raise typer.Exit(
+        commands.run(
+            study,
+            out=out,
+            workers=workers,
+            dry_run=dry_run,
+            probe=probe,
+            text=text,
+            retry_failed=retry_failed,
+            executor=executor,
+            address=address,
+            gpu_flops=gpu_flops,
+        )
+    )
+
+
+@app.command()
+def status(
+    study: Annotated[Path, typer.Argument(help="Study file, or a study's folder.")],
+    export: Annotated[
+        Path | None, typer.Option(help="Write records and scores to a .parquet or .csv file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew until the study is done.")] = False,
+) -> None:
+    """Show how a study stands: finished, running and failed runs, time left, chosen learning rates."""
+    from finescale.cli import run as commands
+
+    raise typer.Exit(commands.status(study, export=export, as_json=as_json, watch=watch))
+
+
+@app.command()
+def fit(
+    records: TableArgument,
+    law: Law = "multiplicative",
+    factor: Factor = None,
+    by: By = "task,method",
+    loss: Loss = None,
+    residual: Residual = "raw",
+    hold_out: HoldOut = None,
+    shared: Annotated[str, typer.Option(help="Parameters shared by the factors, e.g. beta,E.")] = "",
+    joint: Annotated[bool, typer.Option("--joint", help="The paper's two steps: beta and E first.")] = False,
+    base: Base = None,
+    column: Column = None,
+    bootstrap: Bootstrap = 1000,
+    seed: Seed = 0,
+    solver: Annotated[str, typer.Option(help="varpro, or lbfgs (slow, to check).")] = "varpro",
+    json: Json = None,
+) -> None:
+    """Fit scaling laws to a table of runs."""
+    from finescale.cli import laws as commands
+
+    options = {"by": commands.names(by), "residual": residual, "hold_out": hold_out, "bootstrap": bootstrap}
+    options |= {"seed": seed, "base": commands.base_values(base or []), "solver": solver, "factors": factor}
+    options |= {"shared": commands.names(shared)} if shared or not joint else {}
+    commands.fit_command(
+        commands.Table(records, loss, column or []), law=law, joint=joint, to=json, **options
+    )
+
+
+@app.command()
+def compare(
+    records: TableArgument,
+    laws: Annotated[str, typer.Option(help="Laws, e.g. multiplicative,additive,power.")] = "",
+    backtest: Annotated[
+        bool, typer.Option("--backtest", help="Hide the largest data sizes step by step.")
+    ] = False,
+    factor: Factor = None,
+    by: By = "task,method",
+    loss: Loss = None,
+    residual: Residual = "raw",
+    hold_out: HoldOut = None,
+    base: Base = None,
+    column: Column = None,
+    json: Json = None,
+) -> None:
+    """Compare laws on held-out runs (the paper's Table 6), or by backtest."""
+    from finescale.cli import laws as commands
+
+    options = {"factors": factor, "by": commands.names(by), "residual": residual, "hold_out": hold_out}
+    options |= {"base": commands.base_values(base or [])}
+    table = commands.Table(records, loss, column or [])
+    commands.compare_command(table, laws=commands.names(laws), back=backtest, to=json, **options)
+
+
+@app.command()
+def predict(
+    records: Annotated[str, typer.Argument(help="Table of runs, or the JSON of finescale fit.")],
+    at: Annotated[
+        list[str], typer.Option(help="Question, e.g. model_params=7e9,finetune_examples=1e5; repeat.")
+    ],
+    law: Law = "multiplicative",
+    factor: Factor = None,
+    by: By = "task,method",
+    loss: Loss = None,
+    residual: Residual = "raw",
+    hold_out: HoldOut = None,
+    base: Base = None,
+    column: Column = None,
+    bootstrap: Bootstrap = 1000,
+    seed: Seed = 0,
+    json: Json = None,
+) -> None:
+    """Predict losses, with intervals for the law's mean and for a new run."""
+    from finescale.cli import laws as commands
+
+    options = {"by": commands.names(by), "residual": residual, "hold_out": hold_out, "bootstrap": bootstrap}
+    options |= {"seed": seed, "base": commands.base_values(base or []), "factors": factor, "law": law}
+    commands.predict_command(commands.Table(records, loss, column or []), at=at, to=json, **options)
+
+
+@app.command()
+def advise(
+    records: TableArgument,
+    examples: Annotated[
+        float | None, typer.Option(help="Finetuning examples at hand. (default: the most all methods had)")
+    ] = None,
+    model_params: Annotated[
+        float | None, typer.Option(help="Parameters of the model. (default: the base setting's)")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(help="FLOPs for one training run.")] = None,
+    target_loss: Annotated[float | None, typer.Option(help="Loss to reach, nats per token.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task. (default: every task)")] = None,
+    crossovers: Annotated[
+        bool, typer.Option("--crossovers", help="Show at which data sizes the better method changes.")
+    ] = False,
+    price_per_hour: Annotated[float | None, typer.Option(help="Price of an hour of the machine.")] = None,
+    flops_per_second: Annotated[
+        float | None, typer.Option(help="The machine's rate. (default: as in the records)")
+    ] = None,
+    tokens_per_example: Annotated[
+        float | None,
+        typer.Option(help="Tokens for one example, all passes. (default: as in the records)"),
+    ] = None,
+    law: Annotated[str, typer.Option(help="Law of the zoo; auto: the best on hidden sizes.")] = "auto",
+    loss: Loss = None,
+    base: Base = None,
+    column: Column = None,
+    bootstrap: Bootstrap = 1000,
+    seed: Seed = 0,
+    json: Json = None,
+) -> None:
+    """Say which method is best for this much data, model or budget - or which runs would tell."""
+    from finescale.advice.options import Question
+    from finescale.cli import advise as commands
+    from finescale.cli.laws import Table, base_values
+
+    prices = {"price_per_hour": price_per_hour, "flops_per_second": flops_per_second}
+    prices |= {"tokens_per_example": tokens_per_example}
+    commands.advise_command(
+        Table(records, loss, column or []),
+        Question(examples, model_params, budget, target_loss),
+        task=task,
+        crossing=crossovers,
+        prices=prices,
+        to=json,
+        law=law,
+        base=base_values(base or []),
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+
+
+@app.command()
+def plan(
+    source: Annotated[str, typer.Argument(help="Table of runs, study file, or a study's folder.")],
+    target: Annotated[
+        str, typer.Option(help="What to predict, e.g. model_params=1.6e10,finetune_examples=1e6.")
+    ],
+    budget: Annotated[float, typer.Option(help="FLOPs that may be spent.")],
+    method: Annotated[list[str] | None, typer.Option(help="Method; repeat. (default: all)")] = None,
+    values: Annotated[
+        list[str] | None, typer.Option(help="Values of the target's factor that can be run. (default: seen)")
+    ] = None,
+    examples: Annotated[
+        list[str] | None, typer.Option(help="Data sizes that can be run. (default: the range seen)")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Most runs of one setting.")] = 3,
+    noise: Annotated[
+        float | None, typer.Option(help="A run's standard deviation, nats. (default: as in the records)")
+    ] = None,
+    bend: Annotated[float, typer.Option(help="What the law may be off, nats for each e-fold away.")] = 0.02,
+    check_share: Annotated[float, typer.Option(help="Share of the money that goes near the target.")] = 0.2,
+    tokens_per_example: Annotated[
+        float | None,
+        typer.Option(help="Tokens for one example, all passes. (default: as in the records)"),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Task. (default: the only one)")] = None,
+    loss: Loss = None,
+    column: Column = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write a study file that finescale run takes.")] = None,
+    json: Json = None,
+) -> None:
+    """Find the next runs that tell most about a prediction, or a choice of method, for their cost."""
+    import shlex
+
+    from finescale.cli.laws import Table
+    from finescale.cli.plan import plan_command
+
+    options = {"seeds": seeds, "noise": noise, "bend": bend, "check_share": check_share, "seed": seed}
+    options |= {"task": task, "methods": tuple(method or ()), "tokens_per_example": tokens_per_example}
+    plan_command(
+        Table(source, loss, column or []),
+        target,
+        budget,
+        values=values or (),
+        examples=examples or (),
+        out=out,
+        to=json,
+        command=shlex.join(["finescale", *sys.argv[1:]]),
+        **options,
+    )
+
+
+@app.command()
+def report(
+    source: Annotated[Path, typer.Argument(help="Study file, study folder, or table of runs.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to. (default: FOLDER/report)")] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Table of scores of these runs. (default: FOLDER/scores.parquet)")
+    ] = None,
+    loss: Loss = None,
+    hold_out: HoldOut = None,
+    column: Column = None,
+    bootstrap: Bootstrap = 1000,
+    seed: Seed = 0,
+) -> None:
+    """Write the page: which method is best, the laws in pictures and tables, and what they rest on."""
+    from finescale.cli import report as commands
+
+    commands.report(
+        source,
+        scores=scores,
+        out=out,
+        loss=loss,
+        columns=column or [],
+        hold_out=hold_out,
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake ends in words and an exit code, never in a traceback."""
+    from finescale.errors import FinescaleError
+
+    gc.set_threshold(10_000)  # advice makes many objects and next to no cycles: 0.03 s
+    atexit.register(gc.freeze)  # the last collections free only what ends with the process: 0.08 s of advice
+    try:
+        app()
+    except FinescaleError as error:
+        print(f"finescale: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

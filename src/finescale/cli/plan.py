@@ -1,0 +1,106 @@
+"""What ``finescale plan`` does: read a table or a study, plan, show; a study file and JSON on request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from finescale.cli.advise import console
+from finescale.cli.laws import Table, pairs, write_json
+from finescale.errors import UsageError
+from finescale.planning.continued import continued, write_study
+from finescale.planning.outlook import Plan
+from finescale.planning.plan import opened, plan
+from finescale.planning.views import headline, outlook_table, question, runs_table
+from finescale.wording import listed
+
+
+def plan_command(
+    table: Table,
+    target: str,
+    budget: float,
+    *,
+    values: Sequence[str] = (),
+    examples: Sequence[str] = (),
+    out: Path | None = None,
+    to: str | None = None,
+    command: str = "finescale plan",
+    **options: Any,
+) -> None:
+    """Plans, and shows or writes the plan.
+
+    Args:
+        table: A table of runs, a study file, or a study's folder.
+        target: ``--target``.
+        budget: FLOPs.
+        values: ``--values``: values of the target's factor that can be run.
+        examples: ``--examples``: data sizes that can be run.
+        out: The study file to write.
+        to: Where JSON goes; ``-``: standard output, and nothing else there.
+        command: The command line, for the study file's header.
+        **options: Further options of ``plan``.
+
+    Raises:
+        UsageError: A source, target or option that makes no sense.
+        DataError: Nothing can or need be planned.
+    """
+    stated = pairs(target.split(","), "--target", _FORM)
+    at = {name: _number(value, "--target") for name, value in stated.items()}
+    offered = {"values": _numbers(values, "--values"), "examples": _numbers(examples, "--examples")}
+    mapping = pairs(table.columns, "--column", "NAME=THEIRS")
+    source = opened(table.path, loss=table.loss, columns=mapping)
+    if out is not None and source.study is None:
+        raise UsageError(
+            "--out continues a study, and this is a table of runs",
+            wanted="a study file or a study's folder",
+            remedy="name the study, or write the plan with --json",
+            where=table.path,
+        )
+    made = plan(source, at, budget, **offered, **options)
+    if out is not None and source.study is not None:
+        write_study(continued(source.study, made, command), out)
+    if to:
+        write_json(made.to_dict(), to)
+    if to != "-":
+        show(made, out, console())
+
+
+_FORM = "model_params=1.6e10,finetune_examples=1e6"
+
+
+def show(made: Plan, out: Path | None, to: Console) -> None:
+    """Prints the runs, what is expected of them, and what to know."""
+
+    def say(words: str, style: str | None = None) -> None:
+        to.print(words, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    say(headline(made), "bold")
+    say(question(made))
+    to.print(runs_table(made).within(to.width))
+    to.print(outlook_table(made).within(to.width))
+    if any(run.check for run in made.runs):
+        say("Runs marked `check` lie nearest to the target: they would expose a law that fails there.")
+    for note in made.notes:
+        say(f"note: {note}")
+    if out is not None:
+        say(f"Written: {out}. Next: finescale run {out} --dry-run, then without --dry-run; then plan again.")
+    else:
+        say("Make the cheap runs first, then plan again with what they show.")
+
+
+def _numbers(options: Sequence[str], flag: str) -> tuple[float, ...]:
+    words = [word.strip() for option in options for word in option.split(",") if word.strip()]
+    found = tuple(_number(word, flag) for word in words)
+    if any(not 0 < value < float("inf") for value in found):
+        raise UsageError(f"{flag} {listed(words)}", wanted="numbers above 0", got=listed(words))
+    return found
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError("not a number", wanted="e.g. 7e9", got=text, where=where) from None

@@ -1,0 +1,188 @@
+"""What `finescale report` does: find the records, fit, print Tables 2 and 4, write the page and its files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from finescale.errors import DataError, UsageError
+from finescale.records.records import DATA_SIZE, read_records, table_in
+
+STUDY_FILES = (".yaml", ".yml")
+RESULTS = Path("results")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the records are, and what else is known of their study."""
+
+    records: Path
+    out: Path
+    name: str
+    study_file: Path | None
+    scores: Path | None = None
+
+
+def report(
+    source: Path,
+    *,
+    scores: Path | None = None,
+    out: Path | None = None,
+    loss: str | None = None,
+    columns: Sequence[str] = (),
+    hold_out: str | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    console: Console | None = None,
+) -> Path:
+    """Writes the page, the figures and the tables, and prints the paper's Tables 2 and 4.
+
+    Args:
+        source: A study file, a study's folder, or a table of runs.
+        scores: A table of scores of these runs [default: FOLDER/scores.parquet, where there is one].
+        out: The folder to write to [default: FOLDER/report, or TABLE-report beside a table].
+        loss: The loss column.
+        columns: Options NAME=THEIRS.
+        hold_out: An expression, or ``largest``; default: the column ``held_out``.
+        bootstrap: Number of resamples.
+        seed: Seed of the bootstrap.
+        console: Where to print.
+
+    Returns:
+        The page.
+
+    Raises:
+        UsageError: A source that cannot be read.
+        DataError: Records without a single run (nothing is written), or without a finished one (the page is
+            written, and lists what failed).
+    """
+    from finescale.cli.laws import pairs  # noqa: PLC0415 - after the checks of the command line
+    from finescale.report.content import Source  # noqa: PLC0415
+    from finescale.report.evidence import gather  # noqa: PLC0415
+    from finescale.report.tables import paper_tables  # noqa: PLC0415
+    from finescale.report.write import write_report  # noqa: PLC0415
+
+    console = console or _console()
+    place = _place(source, out)
+    if place.out.exists() and not place.out.is_dir():
+        raise UsageError(f"--out {place.out}", wanted="a folder", got="a file", remedy="name another one")
+    mapping = pairs(columns, "--column", "NAME=THEIRS")
+    records = read_records(place.records, columns=mapping, loss=loss or "test_loss", need=(DATA_SIZE,))
+    found = scores or place.scores
+    evidence = gather(records, hold_out=hold_out, bootstrap=bootstrap, seed=seed, scores=found)
+    for sheet in paper_tables(evidence):
+        console.print(sheet.terminal(console.width))
+        for words in sheet.notes:
+            console.print(words, markup=False, highlight=False, soft_wrap=True)
+    text = place.study_file.read_text(encoding="utf-8") if place.study_file else ""
+    again = _command(
+        source,
+        scores=scores,
+        out=out,
+        loss=loss,
+        columns=columns,
+        hold_out=hold_out,
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+    lines = (f"finescale run {place.study_file.name}", again) if place.study_file else (again,)
+    names = records.every_row["study"].drop_nulls().unique() if "study" in records.every_row.columns else []
+    name = str(names[0]) if len(names) == 1 else place.name
+    inputs = tuple(_stamp(file) for file in (place.records, found) if file)
+    origin = Source(name, lines, text, hold_out or _hold_out(place.study_file), inputs=inputs)
+    page = write_report(evidence, origin, place.out)
+    words = f"{page} ({page.stat().st_size / 1e6:.1f} MB); figures and tables are beside it."
+    console.print(words, markup=False, highlight=False, soft_wrap=True)
+    if not evidence.tasks:
+        raise DataError(
+            "no finished run of a tuned model: no law can be fitted",
+            wanted="runs with a loss, and status done",
+            got=records.rows_in_words,
+            remedy="see in the page what failed, and why",
+            where=str(page),
+        )
+    return page
+
+
+def _place(source: Path, out: Path | None) -> _Place:
+    if source.suffix.lower() in STUDY_FILES:
+        from finescale.spec.file import load_study  # noqa: PLC0415
+
+        folder = RESULTS / load_study(source).name
+        if not folder.is_dir():
+            raise UsageError(
+                "this study has not run yet",
+                wanted=f"its folder {folder}",
+                got="no such folder",
+                remedy=f"finescale run {source}; or give the folder: finescale report FOLDER",
+                where=str(source),
+            )
+        return _study_folder(folder, out)
+    if source.is_dir():
+        return _study_folder(source, out)
+    return _Place(source, out or source.with_name(f"{source.stem}-report"), source.stem, None)
+
+
+def _study_folder(folder: Path, out: Path | None) -> _Place:
+    records = table_in(folder)
+    study_file = folder / "study.yaml"
+    scores = folder / "scores.parquet"
+    return _Place(
+        records,
+        out or folder / "report",
+        folder.resolve().name,
+        study_file if study_file.exists() else None,
+        scores if scores.exists() else None,
+    )
+
+
+def _stamp(file: Path) -> str:
+    """A file's name and check sum, so that a reader knows whether theirs is the same."""
+    with file.open("rb") as data:
+        return f"{file.name} (SHA-256 {hashlib.file_digest(data, 'sha256').hexdigest()})"
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=int(os.environ.get("COLUMNS", "160")))
+
+
+def _hold_out(study_file: Path | None) -> str:
+    """The study's rule for held-out runs, if its file can still be read."""
+    if study_file is None:
+        return ""
+    from finescale.spec.file import load_study  # noqa: PLC0415
+
+    try:
+        return getattr(load_study(study_file), "hold_out", None) or ""
+    except UsageError:
+        return ""
+
+
+def _command(
+    source: Path,
+    *,
+    scores: Path | None,
+    out: Path | None,
+    loss: str | None,
+    columns: Sequence[str],
+    hold_out: str | None,
+    bootstrap: int,
+    seed: int,
+) -> str:
+    """The command line that makes this report again."""
+    words = ["finescale", "report", str(source)]
+    words += ["--scores", str(scores)] if scores else []
+    words += ["--out", str(out)] if out else []
+    words += ["--loss", loss] if loss else []
+    words += [word for option in columns for word in ("--column", option)]
+    words += ["--hold-out", hold_out] if hold_out else []
+    words += ["--bootstrap", str(bootstrap)] if bootstrap != 1000 else []
+    words += ["--seed", str(seed)] if seed else []
+    return shlex.join(words)

@@ -1,0 +1,146 @@
+"""The worker process: takes job after job from its driver, so that imports and caches are paid once.
+
+Started by `local.LocalExecutor` as `python -m finescale.executors.worker FD`, in a session of its own
+(the terminal's Ctrl-C reaches only the driver). A thread reads the connection; when the driver is gone, also by
+kill -9, the connection ends and the worker with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import inspect
+import os
+import pickle
+import platform
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from functools import cache
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from finescale.executors.memory import forget_peak, peak_memory
+
+PACKAGES = ("finescale", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "polars")
+PROGRESS_SECONDS = 0.5
+
+
+def find_function(name: str) -> Callable[..., Any]:
+    """The function that `module:function` names."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def environment() -> dict[str, Any]:
+    """What a run was made with: package versions, Python, machine and device."""
+    torch = sys.modules.get("torch")
+    return {
+        **_machine(),
+        "device": "cuda" if torch is not None and torch.cuda.is_available() else "cpu",
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
+    }
+
+
+@cache
+def _machine() -> dict[str, Any]:
+    versions = {}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "packages": versions,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": _processor(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def main(descriptor: int) -> None:
+    """Works until the driver closes the connection or is gone.
+
+    Args:
+        descriptor: The connection's file descriptor.
+    """
+    connection = Connection(descriptor)
+    jobs: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(connection, jobs), daemon=True).start()
+    connection.send(("ready", None))
+    while True:
+        function, arguments = jobs.get()
+        outcome = call(function, arguments, lambda share: connection.send(("progress", share)))
+        try:
+            connection.send(("finished", outcome))
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            del outcome["value"]
+            connection.send(("finished", {**outcome, "error": f"the result cannot be sent: {error}"}))
+
+
+def _read(connection: Connection, jobs: queue.SimpleQueue[Any]) -> None:
+    """Passes jobs on; ends the whole process, at once, when the driver is gone."""
+    try:
+        while True:
+            jobs.put(connection.recv())
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def call(function: str, arguments: tuple[Any, ...], tell: Callable[[float], None]) -> dict[str, Any]:
+    """Calls a job's function and measures it; never raises.
+
+    Args:
+        function: `module:function`.
+        arguments: Its positional arguments.
+        tell: Sends the share that is done to the driver; called at most twice a second.
+
+    Returns:
+        The fields of a `Result`: value, or error and traceback; seconds, environment, peak_memory_bytes.
+    """
+    began = time.monotonic()
+    forget_peak()
+    try:
+        called = find_function(function)
+        torch, threads = sys.modules.get("torch"), int(os.environ.get("OMP_NUM_THREADS") or 1)
+        if torch is not None and torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        extra = {"progress": _seldom(tell)} if "progress" in inspect.signature(called).parameters else {}
+        answer: dict[str, Any] = {"value": called(*arguments, **extra)}
+    except Exception as error:
+        told = str(error) or "no message"
+        answer = {"error": f"{type(error).__name__}: {told}", "traceback": traceback.format_exc()}
+    return {
+        **answer,
+        "seconds": time.monotonic() - began,
+        "environment": environment(),
+        "peak_memory_bytes": peak_memory(),
+    }
+
+
+def _seldom(tell: Callable[[float], None]) -> Callable[[float], None]:
+    """A function that a long run tells its share to; it passes on two a second."""
+    last = 0.0
+
+    def passing_on(share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last > PROGRESS_SECONDS:
+            last = time.monotonic()
+            tell(float(share))
+
+    return passing_on
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,186 @@
+"""Fitted laws as plain numbers and text, and back: the Fit JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveFloat,
+    ValidationError,
+    field_validator,
+)
+
+from finescale.errors import UsageError, printable
+from finescale.laws.fitted import SCHEMA, FittedLaw, Parameter
+from finescale.laws.formulas import Law, named
+
+
+def law_to_dict(law: FittedLaw) -> dict[str, Any]:
+    """See ``FittedLaw.to_dict``."""
+    return {
+        "schema": SCHEMA,
+        "by": dict(law.by),
+        "factors": list(law.factors),
+        "law": law.law,
+        "base": dict(law.base),
+        "parameters": {
+            name: {"value": p.value, "low": _null(p.low), "high": _null(p.high)}
+            for name, p in law.parameters.items()
+        },
+        "draws": {name: draw.tolist() for name, draw in law.draws.items()},
+        "run_deviation": law.run_deviation.tolist(),
+        "objective": _null(law.objective),
+        "n_fitted": law.n_fitted,
+        "n_held_out": law.n_held_out,
+        "delta_e": _null(law.delta_e),
+        "delta_h": _null(law.delta_h),
+        "status": list(law.status),
+        "columns": {factor: dict(columns) for factor, columns in law.columns.items()},
+        "ranges": {name: list(limits) for name, limits in law.ranges.items()},
+        "residual": law.residual,
+        "huber_delta": "inf" if np.isinf(law.huber_delta) else law.huber_delta,
+        "loss": law.loss,
+        "level": law.level,
+        "shared": list(law.shared),
+    }
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class _Interval(_Plain):
+    value: FiniteFloat
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+
+
+class _Stored(_Plain):
+    """What the Fit JSON of a law holds."""
+
+    by: dict[str, Any]
+    factors: list[str]
+    law: str
+    base: dict[str, Any]
+    parameters: dict[str, _Interval]
+    draws: dict[str, list[FiniteFloat]]
+    run_deviation: list[FiniteFloat]
+    objective: FiniteFloat | None
+    n_fitted: int
+    n_held_out: int
+    delta_e: FiniteFloat | None
+    delta_h: FiniteFloat | None
+    status: list[str]
+    columns: Annotated[dict[str, dict[str, str]], Field(min_length=1)]
+    ranges: dict[str, Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]]
+    residual: Literal["raw", "log"]
+    huber_delta: PositiveFloat | Literal["inf"]
+    loss: str
+    level: Annotated[float, Field(gt=0, lt=1)]
+    shared: list[str]
+
+    @field_validator("by", "base")
+    @classmethod
+    def _single_values(cls, named: dict[str, Any]) -> dict[str, Any]:
+        if not all(isinstance(value, str | int | float | None) for value in named.values()):
+            raise ValueError("a number or text for each name")
+        return named
+
+
+def law_from_dict(data: Any, laws: Sequence[Law] = (), where: str = "") -> FittedLaw:
+    """See ``FittedLaw.from_dict``; ``where`` is the law's place in a file, for the error."""
+    prefix = f"{where}." if where else ""
+    if isinstance(data, Mapping) and data.get("schema", SCHEMA) != SCHEMA:
+        got = str(data.get("schema"))[:80]
+        raise UsageError("a fit of another schema", wanted=str(SCHEMA), got=got, where=f"{prefix}schema")
+    try:
+        stored = _Stored.model_validate(_shown(data))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in problem["loc"])[:200]
+        raise UsageError(
+            "not a fit",
+            wanted="what `finescale fit --json` wrote",
+            got=problem["msg"],
+            where=(prefix + field).rstrip("."),
+        ) from None
+    own = {law.name: law for law in laws}
+    factors = tuple(stored.factors)
+    formula = own.get(stored.law) or named(stored.law, factors)
+    _check_names(stored, formula, prefix)
+    return FittedLaw(
+        by=stored.by,
+        factors=factors,
+        law=stored.law,
+        base=stored.base,
+        parameters={
+            name: Parameter(p.value, _number(p.low), _number(p.high)) for name, p in stored.parameters.items()
+        },
+        draws={name: np.array(draw, dtype=float) for name, draw in stored.draws.items()},
+        run_deviation=np.array(stored.run_deviation, dtype=float),
+        objective=_number(stored.objective),
+        n_fitted=stored.n_fitted,
+        n_held_out=stored.n_held_out,
+        delta_e=_number(stored.delta_e),
+        delta_h=_number(stored.delta_h),
+        status=tuple(stored.status),
+        columns=stored.columns,
+        ranges={name: (low, high) for name, (low, high) in stored.ranges.items()},
+        residual=stored.residual,
+        huber_delta=float(stored.huber_delta),
+        loss=stored.loss,
+        level=stored.level,
+        shared=tuple(stored.shared),
+        formula=formula,
+    )
+
+
+def _check_names(stored: _Stored, formula: Law, prefix: str) -> None:
+    """Refuses variables, parameters and draws that do not belong to the law."""
+    for factor, columns in stored.columns.items():
+        if set(columns) != set(formula.variables):
+            raise UsageError(
+                f"other variables than those of the law `{formula.name}`",
+                wanted=", ".join(formula.variables),
+                got=", ".join(columns) or "none",
+                where=f"{prefix}columns.{factor}",
+            )
+        for name in formula.parameters:
+            if not {name, f"{name}.{factor}"} & stored.parameters.keys():
+                raise UsageError(
+                    f"the law `{formula.name}` without its parameter {name}",
+                    wanted=", ".join(formula.parameters),
+                    got=", ".join(stored.parameters) or "none",
+                    where=f"{prefix}parameters",
+                )
+    for name, draw in stored.draws.items():
+        if len(draw) != len(stored.run_deviation) or stored.draws.keys() != stored.parameters.keys():
+            raise UsageError(
+                "draws that do not belong together",
+                wanted=f"{len(stored.run_deviation)} draws of each parameter, as in run_deviation",
+                got=f"{len(draw)} of {name}",
+                where=f"{prefix}draws",
+            )
+
+
+def _shown(value: Any) -> Any:
+    """Plain data with every text safe to show."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {_shown(key): _shown(item) for key, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list) else value
+
+
+def _null(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

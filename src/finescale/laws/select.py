@@ -1,0 +1,353 @@
+"""Which law predicts best: comparison on held-out runs (the paper's Table 6), backtest, automatic choice.
+
+The choice is made once per task, from the pooled evidence of all its groups: choosing curve by curve
+overfits, as a curve has too few points. The log-linear line through the last three sizes is always in the
+race.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from finescale.errors import DataError, UsageError
+from finescale.laws.fit import check_finished, fit
+from finescale.laws.fitted import Fits, FittedLaw
+from finescale.laws.formulas import Law, named
+from finescale.laws.slices import varying_factors
+from finescale.records.records import DATA_SIZE, FACTORS, Records, read_records
+
+BASELINE = "loglinear"
+CURVES = ("power", "rectified")
+SURFACES = ("multiplicative", "additive")
+_FEWEST = 3
+"""Fewest training sizes of a backtest step."""
+_HIDDEN = "_hidden"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Laws side by side on held-out runs.
+
+    Attributes:
+        table: One row a task, method, factor and law: ``n_fitted``, ``n_held_out``, ``delta_e``, ``delta_h``
+            (mean absolute deviations, nats), and ``delta_h_common`` on the ``n_common`` held-out settings
+            that every law predicts.
+        notes: What was left out.
+    """
+
+    table: pl.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        from finescale.laws.views import bullets, comparison_cells  # noqa: PLC0415 - only in notebooks
+
+        return comparison_cells(self.table).html() + bullets(self.notes)
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """How well laws predicted hidden, larger data sizes.
+
+    Attributes:
+        scores: One row a task and law, best first: ``error`` (mean absolute error, nats),
+            ``standard_error``, ``cells``.
+        cells: Every prediction: task, method, the curve's columns, ``hidden`` (sizes hidden), ``law``,
+            ``loss``, ``predicted``.
+        best: The best law of each task (the baseline, if none beats it).
+        notes: What was left out.
+    """
+
+    scores: pl.DataFrame
+    cells: pl.DataFrame
+    best: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def verdict(self, task: str) -> str:
+        """The choice for one task, in a sentence."""
+        part = self.scores.filter(pl.col("task") == task)
+        best = self.best[task]
+        row = part.filter(pl.col("law") == best).row(0, named=True)
+        if best == BASELINE:
+            return f"no law beats the log-linear baseline in the backtest of {task} ({row['error']:.2g} nats)"
+        line = part.filter(pl.col("law") == BASELINE)
+        rival = f", the log-linear baseline by {line['error'][0]:.2g}" if line.height else ""
+        return f"{best} predicts hidden sizes of {task} best: off by {row['error']:.2g} nats{rival}"
+
+    def _repr_html_(self) -> str:
+        from finescale.laws.views import backtest_cells, bullets  # noqa: PLC0415 - only in notebooks
+
+        said = [self.verdict(task) for task in self.best]
+        return backtest_cells(self.scores).html() + bullets([*said, *self.notes])
+
+
+def compare(
+    records: Records | Any,
+    laws: Sequence[str | Law] = ("multiplicative", "additive"),
+    factors: Sequence[str] | str | None = None,
+    *,
+    hold_out: str | bool | None = None,
+    **options: Any,
+) -> Comparison:
+    """Fits several laws and compares their deviations on fitted and held-out runs (Table 6).
+
+    Args:
+        records: Records, or what ``read_records`` takes.
+        laws: The laws.
+        factors: As for ``fit``.
+        hold_out: As for ``fit``; without a rule and without a column ``held_out``, the largest value of each
+            factor.
+        **options: Further options of ``fit``.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        UsageError: An unknown law or column.
+        DataError: No law can be fitted.
+    """
+    records = _records(records, options)
+    check_finished(records)
+    if hold_out is None and not _marked(records):
+        hold_out = "largest"
+    fitted, notes = _fit_all(records, laws, factors, hold_out=hold_out, bootstrap=0, **options)
+    rows = pl.concat([_points(name, fits) for name, fits in fitted.items()], how="diagonal_relaxed")
+    keys = [name for name in (*_identity(rows), "slice") if name in rows.columns]
+    laws_here = rows.group_by("task", "method", "slice").agg(pl.col("law").n_unique().alias("laws_here"))
+    seen = rows.group_by(keys).agg(pl.col("law").n_unique().alias("seen"))
+    rows = rows.join(seen, on=keys, nulls_equal=True).join(
+        laws_here, on=["task", "method", "slice"], nulls_equal=True
+    )
+    error = (pl.col("predicted") - pl.col("loss")).abs()
+    held, common = pl.col("held_out"), pl.col("held_out") & (pl.col("seen") == pl.col("laws_here"))
+    table = rows.group_by("task", "method", "slice", "law", maintain_order=True).agg(
+        (~held).sum().alias("n_fitted"),
+        held.sum().alias("n_held_out"),
+        error.filter(~held).mean().alias("delta_e"),
+        error.filter(held).mean().alias("delta_h"),
+        common.sum().alias("n_common"),
+        error.filter(common).mean().alias("delta_h_common"),
+    )
+    table = table.sort("task", "method", "slice", maintain_order=True)
+    return Comparison(table.rename({"slice": "factor"}), tuple(dict.fromkeys(notes)))
+
+
+def backtest(
+    records: Records | Any,
+    laws: Sequence[str | Law] | None = None,
+    factors: Sequence[str] | str | None = None,
+    *,
+    hide: Sequence[int] = (1, 2, 3),
+    hold_out: str | bool | None = None,
+    **options: Any,
+) -> Backtest:
+    """Hides the largest data sizes of every task and method, fits the rest, scores the predictions.
+
+    Args:
+        records: Records, or what ``read_records`` takes.
+        laws: The laws; the log-linear baseline is added. Default: power and rectified; with a factor that
+            varies, multiplicative and additive too.
+        factors: Factors of the laws that have an X; as for ``fit``.
+        hide: How many sizes are hidden in each step.
+        hold_out: Runs that stay hidden throughout, as for ``fit``.
+        **options: Further options of ``fit``.
+
+    Returns:
+        The scores, on the predictions that every law made.
+
+    Raises:
+        UsageError: An unknown law or column.
+        DataError: Too few data sizes to hide any.
+    """
+    records = _records(records, options)
+    check_finished(records)
+    if DATA_SIZE not in records.frame.columns:
+        raise DataError(
+            f"a backtest needs {DATA_SIZE}", remedy=f"map the column: --column {DATA_SIZE}=THEIRS"
+        )
+    records = _without_held_out(records, hold_out)
+    names = [*(laws or _candidates(records, factors, options.get("by", ("task", "method"))))]
+    if BASELINE not in [law if isinstance(law, str) else law.name for law in names]:
+        names.append(BASELINE)
+    group = [name for name in ("task", "method") if name in records.frame.columns]
+    rank = pl.col(DATA_SIZE).rank("dense", descending=True)
+    tuned = records.frame.filter(pl.col(DATA_SIZE) > 0)
+    tuned = tuned.with_columns((rank.over(group) if group else rank).alias(_HIDDEN))
+    sizes = pl.col(_HIDDEN).max()
+    tuned = tuned.with_columns((sizes.over(group) if group else sizes).alias("_sizes"))
+    steps: list[pl.DataFrame] = []
+    notes: list[str] = []
+    for hidden in hide:
+        part = tuned.filter(pl.col("_sizes") >= _FEWEST + hidden)
+        if not part.height:
+            continue
+        part = part.filter((pl.col(_HIDDEN) > hidden) | (pl.col(_HIDDEN) == 1))
+        part = part.with_columns((pl.col(_HIDDEN) == 1).alias("held_out")).drop(_HIDDEN, "_sizes")
+        step = replace(records, frame=part, notes=())
+        fitted, said = _fit_all(step, names, factors, hold_out=None, bootstrap=0, **options)
+        notes += said
+        steps += [
+            _points(name, fits).filter(pl.col("held_out")).with_columns(pl.lit(hidden).alias("hidden"))
+            for name, fits in fitted.items()
+        ]
+    if not steps:
+        raise DataError(
+            "too few data sizes for a backtest",
+            wanted=f"at least {_FEWEST + min(hide)} data sizes of one task and method",
+            remedy="add smaller or larger data sizes",
+            where=records.source,
+        )
+    cells = pl.concat(steps, how="diagonal_relaxed")
+    return _scored(cells, tuple(dict.fromkeys((*records.notes, *notes))))
+
+
+def fit_auto(records: Records, factors: Sequence[str] | str | None = None, **options: Any) -> Fits:
+    """Fits, for every task, the law that its backtest prefers; see ``fit(law="auto")``.
+
+    Raises:
+        UsageError: As ``backtest``.
+        DataError: As ``backtest``.
+    """
+    passed = {
+        name: options[name]
+        for name in ("by", "residual", "base", "loss", "average_seeds", "weights")
+        if name in options
+    }
+    tried = backtest(records, None, factors, hold_out=options.get("hold_out"), **passed)
+    laws: list[FittedLaw] = []
+    notes: list[str] = list(tried.notes)
+    for task, best in tried.best.items():
+        name = best
+        if factors and best == BASELINE:
+            part = tried.scores.filter((pl.col("task") == task) & pl.col("law").is_in(SURFACES))
+            name = part["law"][0] if part.height else best
+        own = (
+            records.frame.filter(pl.col("task") == task) if "task" in records.frame.columns else records.frame
+        )
+        made = fit(replace(records, frame=own), name, _factors(named(name), factors), **options)
+        said = tried.verdict(task)
+        notes += made.notes if best == BASELINE else [said, *made.notes]
+        laws += [replace(law, status=(*law.status, said)) if best == BASELINE else law for law in made]
+    return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source)
+
+
+def _records(records: Any, options: Mapping[str, Any]) -> Records:
+    if isinstance(records, Records):
+        return records
+    return read_records(records, loss=options.get("loss") or "test_loss")
+
+
+def _marked(records: Records) -> bool:
+    return "held_out" in records.frame.columns and bool(
+        records.frame["held_out"].fill_null(value=False).any()
+    )
+
+
+def _without_held_out(records: Records, hold_out: str | bool | None) -> Records:
+    frame = records.frame
+    if isinstance(hold_out, str) and hold_out and hold_out != "largest":
+        from finescale.records.expression import matches  # noqa: PLC0415
+
+        frame = frame.filter(~matches(frame, hold_out))
+    elif hold_out == "largest":
+        group = [name for name in ("task", "method") if name in frame.columns]
+        top = pl.any_horizontal(
+            [
+                (pl.col(name) == (pl.col(name).max().over(group) if group else pl.col(name).max())).fill_null(
+                    value=False
+                )
+                for name in (*varying_factors(frame), DATA_SIZE)
+            ]
+        )
+        frame = frame.filter(~top)
+    elif hold_out is None and "held_out" in frame.columns:
+        frame = frame.filter(~pl.col("held_out").fill_null(value=False))
+    return replace(records, frame=frame)
+
+
+def _candidates(records: Records, factors: Sequence[str] | str | None, by: Sequence[str]) -> tuple[str, ...]:
+    if factors:
+        return SURFACES
+    return (*CURVES, *SURFACES) if varying_factors(records.frame, by) else CURVES
+
+
+def _fit_all(
+    records: Records, laws: Sequence[str | Law], factors: Sequence[str] | str | None, **options: Any
+) -> tuple[dict[str, Fits], list[str]]:
+    """Every law fitted; a law that the data do not allow is a note, unless it is the only one."""
+    fitted: dict[str, Fits] = {}
+    notes: list[str] = []
+    failures: list[DataError] = []
+    for law in laws:
+        chosen = named(law, varying_factors(records.frame)) if law == "joint" else named(law)
+        try:
+            fits = fit(records, law, _factors(chosen, factors), **options)
+        except DataError as error:
+            failures.append(error)
+            notes.append(f"{chosen.name}: {str(error).splitlines()[0]}")
+            continue
+        fitted[chosen.name] = fits
+        notes += fits.notes
+    if not fitted:
+        raise failures[0] if failures else UsageError("no laws to compare", wanted="one name or more")
+    return fitted, notes
+
+
+def _factors(law: Law, factors: Sequence[str] | str | None) -> Sequence[str] | str | None:
+    """The factors that a law among others is fitted over: a curve over the data size has none."""
+    return factors if law.takes_factor and law.variables != ("D",) else None
+
+
+def _identity(frame: pl.DataFrame) -> list[str]:
+    return [name for name in ("task", "method", "model", *FACTORS, DATA_SIZE) if name in frame.columns]
+
+
+def _points(name: str, fits: Fits) -> pl.DataFrame:
+    """All settings with their predictions under one law; ``slice`` names the factor whose slice it is."""
+    frames = []
+    for law in fits:
+        assert law.points is not None
+        label = ", ".join(law.factors) if law.factors else DATA_SIZE
+        missing = [
+            pl.lit("all").alias(column) for column in ("task", "method") if column not in law.points.columns
+        ]
+        frames.append(
+            law.points.with_columns(pl.lit(name).alias("law"), pl.lit(label).alias("slice"), *missing)
+        )
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _scored(cells: pl.DataFrame, notes: tuple[str, ...]) -> Backtest:
+    """Scores on the cells that every law of the task predicts."""
+    keys = [*_identity(cells), "hidden"]
+    cells = cells.group_by([*keys, "law"], maintain_order=True).agg(
+        pl.col("loss").first(), pl.col("predicted").mean()
+    )
+    laws = pl.col("law").n_unique()
+    cells = cells.with_columns(laws.over(keys).alias("seen"), laws.over("task", "hidden").alias("all"))
+    cells = cells.filter(pl.col("seen") == pl.col("all")).drop("seen", "all")
+    # a law that could not be fitted in some step is scored on the steps that it has in common with the others
+    error = (pl.col("predicted") - pl.col("loss")).abs()
+    complete = cells.with_columns(pl.col("law").n_unique().over("task", "hidden").alias("here"))
+    complete = complete.filter(pl.col("here") == pl.col("here").max().over("task")).drop("here")
+    scores = (
+        complete.group_by("task", "law", maintain_order=True)
+        .agg(
+            error.mean().alias("error"),
+            (error.std() / pl.len().sqrt()).alias("standard_error"),
+            pl.len().alias("cells"),
+        )
+        .sort("task", "error", maintain_order=True)
+    )
+    best: dict[str, str] = {}
+    for (task,), part in scores.group_by("task", maintain_order=True):
+        baseline = part.filter(pl.col("law") == BASELINE)["error"]
+        top = part.row(0, named=True)
+        best[str(task)] = BASELINE if baseline.len() and not top["error"] < baseline[0] else str(top["law"])
+    return Backtest(scores, complete, best, notes)
+
+
+__all__ = ["BASELINE", "Backtest", "Comparison", "backtest", "compare", "fit_auto"]

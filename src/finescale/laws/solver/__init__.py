@@ -1,0 +1,1 @@
+"""The solvers: what is minimised, the laws as they see them, profile, Newton steps, L-BFGS."""

@@ -1,0 +1,215 @@
+"""The default solver: profile the exponents, solve the linear part in every cell at once, polish by Newton.
+
+Minimises sum_n w_n huber(r_n) with r = f - y, or r = log f - log y, over c >= 0 and theta in its box. Every
+local minimum of the profile is polished, so no start has to be guessed. Curves that were measured at the same
+points are solved side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from finescale.laws.solver.newton import polish
+from finescale.laws.solver.problem import Problem, Solution, deviation, total
+
+Array = np.ndarray[Any, Any]
+_TINY = 1e-300
+_AT_ONCE = 600_000
+"""Numbers of one [cells, N] array of the profile that are worked on at a time."""
+_ZOOM = np.array([-0.12, -0.07, -0.03, -0.01, 0.01, 0.03, 0.07, 0.12])
+_ZOOM_UP_TO = 2
+_ZOOM_KEEP = 6
+_ZOOM_POINTS = 150
+_ROUNDS_FOR_ALL, _HOPELESS = 3, 4.0
+"""After so many rounds, cells whose objective is so many times the best are left as they are."""
+_SAMPLE = 4_000
+"""Larger tables are profiled on a sample of so many points; the polish sees all of them."""
+
+
+def solve(problem: Problem, grid: Array, *, start: Array | None = None, keep: int = 12) -> Solution:
+    """Profiles theta over a grid and polishes every local minimum of the profile.
+
+    Args:
+        problem: What is minimised, with y and weights of shape [N].
+        grid: Nonlinear parameters [axis 1, ..., K]; a list of cells [cells, K] is one axis.
+        start: Values of the fixed parameters, [P + K].
+        keep: At most so many local minima are polished.
+
+    Returns:
+        The distinct minima, best first.
+    """
+    if problem.model.n_points > 2 * _SAMPLE:
+        rows = np.random.default_rng(0).choice(problem.model.n_points, _SAMPLE, replace=False)
+        found = solve(problem.some(rows), grid, start=start, keep=keep)
+        near = found.objective <= 1.02 * found.objective[0]
+        return polish(problem, found.z[near][:2])
+    alone = replace(problem, y=problem.y[None], weights=problem.weights[None])
+    return solve_curves(alone, grid, start=start, keep=keep)[0]
+
+
+def solve_curves(
+    problem: Problem, grid: Array, *, start: Array | None = None, keep: int = 12
+) -> list[Solution]:
+    """Solves several problems with the same model at once: curves measured at the same points.
+
+    Args:
+        problem: y and weights of shape [curves, N].
+        grid: As for ``solve``, for every curve.
+        start: As for ``solve``.
+        keep: As for ``solve``.
+
+    Returns:
+        For each curve what ``solve`` returns.
+    """
+    P = problem.model.n_linear
+    most = max(1, _AT_ONCE // (grid[..., 0].size * problem.model.n_points))
+    solved: list[Solution] = []
+    for at in range(0, len(problem.y), most):
+        part = problem.part(slice(at, at + most))
+        grids = np.broadcast_to(
+            np.clip(grid, problem.lower[P:], problem.upper[P:]), (len(part.y), *grid.shape)
+        )
+        found = _minima(part, grids, start, keep)
+        if 0 < problem.free[P:].sum() <= _ZOOM_UP_TO and problem.model.n_points <= _ZOOM_POINTS:
+            near = np.stack([_around(part, one.z[0, P:]) for one in found])
+            more = _minima(part, near, start, _ZOOM_KEEP, smooth=False)
+            found = [_sorted([one, other]) for one, other in zip(found, more, strict=True)]
+        solved += found
+    return solved
+
+
+def _sorted(parts: list[Solution]) -> Solution:
+    """Minima of one problem, best first."""
+    names = ("z", "objective", "converged", "curvature")
+    everything = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+    order = np.argsort(everything[1], kind="stable")
+    return Solution(*(part[order] for part in everything))
+
+
+def _minima(
+    problem: Problem, grids: Array, start: Array | None, keep: int, *, smooth: bool = True
+) -> list[Solution]:
+    """Profiles each curve over its grid [curves, axis 1, ..., K] and polishes the profiles' local minima."""
+    P, K = problem.model.n_linear, problem.model.n_nonlinear
+    shape = grids.shape[1:-1]
+    cells = grids.reshape(len(grids), -1, K)
+    if start is not None:
+        cells = np.where(problem.free[P:], cells, start[P:])
+    c, values = solve_linear(problem, cells, None if start is None else start[:P])
+    starts: list[Array] = []
+    for curve, profile in enumerate(values):
+        chosen = local_minima(profile.reshape(shape))[:keep]
+        chosen = chosen if chosen.size else np.array([int(np.argmin(profile))])
+        starts.append(np.concatenate([c[curve, chosen], cells[curve, chosen]], axis=1))
+    curve = np.repeat(np.arange(len(starts)), [len(part) for part in starts])
+    found = polish(problem.part(curve), np.concatenate(starts), smooth=smooth)
+    return [
+        _sorted([Solution(*(getattr(found, name)[curve == one] for name in Solution.__dataclass_fields__))])
+        for one in range(len(starts))
+    ]
+
+
+def _around(problem: Problem, theta: Array) -> Array:
+    """A fine grid around the best exponents so far: close minima hide between the cells of the coarse one."""
+    P = problem.model.n_linear
+    axes = [
+        value + _ZOOM * (1 + abs(value)) if free else np.array([value])
+        for value, free in zip(theta, problem.free[P:], strict=True)
+    ]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    return np.clip(grid, problem.lower[P:], problem.upper[P:])
+
+
+def local_minima(values: Array) -> Array:
+    """Flat indices of the cells that no neighbour along an axis or diagonal undercuts, best first."""
+    padded = np.pad(values, 1, constant_values=np.inf)
+    smallest = padded
+    for axis in range(values.ndim):
+        length = smallest.shape[axis]
+        cut = [np.take(smallest, range(at, length - 2 + at), axis=axis) for at in range(3)]
+        smallest = np.minimum(np.minimum(cut[0], cut[1]), cut[2])
+    found = np.flatnonzero((values <= smallest).ravel() & np.isfinite(values).ravel())
+    return found[np.argsort(values.ravel()[found], kind="stable")]
+
+
+def solve_linear(
+    problem: Problem, cells: Array, c: Array | None = None, *, rounds: int = 12
+) -> tuple[Array, Array]:
+    """Coefficients c >= 0 for given theta, by reweighted least squares in all cells of all curves at once.
+
+    Args:
+        problem: What is minimised, with y and weights of shape [curves, N].
+        cells: Theta of every cell, [curves, cells, K].
+        c: Fixed coefficients are read from here, [P].
+        rounds: Reweighting rounds.
+
+    Returns:
+        c [curves, cells, P] and the objective [curves, cells].
+    """
+    curves, count, K = cells.shape
+    P = problem.model.n_linear
+    theta = cells.reshape(-1, K)
+    problem = problem.part(np.repeat(np.arange(curves), count))
+    free = problem.free[:P]
+    phi = problem.model.basis(theta)
+    size = np.maximum(np.abs(phi).max(axis=2), _TINY)
+    phi = phi / size[:, :, None]
+    fixed = np.zeros((len(theta), P)) if c is None else np.where(free, 0.0, c)[None, :] * size
+    target = problem.y - np.matmul(fixed[:, None], phi)[:, 0]
+    used = np.flatnonzero(free)
+    base = problem.weights / (problem.y * problem.y if problem.log else 1.0)
+    pairs = [(i, j) for i in range(used.size) for j in range(i, used.size)]
+    products = np.stack([phi[:, used[i]] * phi[:, used[j]] for i, j in pairs], axis=1) if pairs else None
+    weights = base
+    best, best_value = fixed.copy(), np.full(len(theta), np.inf)
+    here = np.arange(len(theta))
+    result = fixed
+    for number in range(rounds if products is not None else 1):
+        if products is not None:
+            result = result.copy()
+            result[:, used] = _nonnegative(products, phi[:, used], weights, target, pairs)
+        r = deviation(problem, np.matmul(result[:, None], phi)[:, 0])
+        value = total(problem, r)
+        better = value < best_value[here]
+        best[here[better]], best_value[here[better]] = result[better], value[better]
+        if products is None or (np.isinf(problem.delta) and not problem.log):
+            break
+        least = 1e-3 * min(problem.delta, 1.0)
+        weights = base * np.minimum(1.0, problem.delta / np.maximum(np.abs(r), least))
+        if number == _ROUNDS_FOR_ALL:
+            lowest = np.repeat(best_value.reshape(curves, count).min(axis=1), count)
+            kept = np.flatnonzero(best_value <= _HOPELESS * lowest)
+            here, problem = here[kept], problem.part(kept)
+            phi, products, result = phi[kept], products[kept], result[kept]
+            target, base, weights = target[kept], base[kept], weights[kept]
+    return (best / size).reshape(curves, count, P), best_value.reshape(curves, count)
+
+
+def _nonnegative(
+    products: Array, phi: Array, weights: Array, target: Array, pairs: list[tuple[int, int]]
+) -> Array:
+    """Weighted least squares with c >= 0 in all cells; the most negative one is dropped, and again."""
+    G, P = phi.shape[:2]
+    sums = np.matmul(products, weights[:, :, None])[:, :, 0]
+    right = np.matmul(phi, (weights * target)[:, :, None])[:, :, 0]
+    matrix = np.empty((G, P, P))
+    for at, (i, j) in enumerate(pairs):
+        matrix[:, i, j] = matrix[:, j, i] = sums[:, at]
+    index = np.arange(P)
+    matrix[:, index, index] += 1e-13 * np.trace(matrix, axis1=1, axis2=2)[:, None] + _TINY
+    c = np.linalg.solve(matrix, right[:, :, None])[:, :, 0]
+    dropped = np.zeros((G, P), dtype=bool)
+    for _ in range(P):
+        bad = np.flatnonzero((c < 0).any(axis=1))
+        if not bad.size:
+            break
+        dropped[bad, np.argmin(c[bad], axis=1)] = True
+        out = dropped[bad]
+        reduced = np.where(out[:, :, None] | out[:, None, :], 0.0, matrix[bad])
+        reduced[:, index, index] += out
+        c[bad] = np.linalg.solve(reduced, np.where(out, 0.0, right[bad])[:, :, None])[:, :, 0]
+        c[dropped] = 0.0
+    return np.maximum(c, 0.0)

@@ -1,0 +1,330 @@
+"""Which runs to make next: ``plan_runs`` finds the settings that tell most about a target for what they cost.
+
+The target is one prediction (a model size and a data size). With several methods it is the decision between
+them: a method's uncertainty counts by how likely it changes which method is best. What is known comes from
+records, or from a prior around the paper's Table 4 where there are none yet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from finescale.advice.cost import Costs
+from finescale.errors import DataError, UsageError
+from finescale.planning.beliefs import PARAMETERS, PRIORS, Settings
+from finescale.planning.known import DRAWS, Known, together
+from finescale.planning.measured import measured_settings, run_noise
+from finescale.planning.outlook import Outlook, Plan, Planned
+from finescale.planning.search import Check, best_runs
+from finescale.records.records import DATA_SIZE, FACTORS, Records
+from finescale.wording import chance, count, listed, method_name, nats
+
+if TYPE_CHECKING:
+    from finescale.planning.choices import Choices
+
+Array = np.ndarray[Any, Any]
+BEND = 0.02
+"""How far the law may be off, in nats for every e-fold between a setting and the target."""
+CHECK_SHARE = 0.2
+"""The part of the spending that goes near the target, where it would expose a law that fails."""
+SURE = 0.98
+_SHOWN_DRAWS = 400
+_LEVEL = 1.645
+
+
+def plan_runs(
+    records: Records | None,
+    target: Mapping[str, float],
+    budget: float,
+    *,
+    choices: Choices,
+    costs: Costs,
+    task: str = "",
+    noise: float | None = None,
+    bend: float = BEND,
+    check_share: float = CHECK_SHARE,
+    seeds: int = 3,
+    seed: int = 0,
+) -> Plan:
+    """Finds the next runs that are worth most for a budget.
+
+    Args:
+        records: Finished runs, or None to start from nothing.
+        target: Where the loss is to be predicted: ``finetune_examples`` and a factor, e.g.
+            ``{"model_params": 1.6e10, "finetune_examples": 1e6}``.
+        budget: FLOPs.
+        choices: The settings that can be run (``design.settings``).
+        costs: What a run costs (``cost.costs``).
+        task: The task whose runs are read.
+        noise: Standard deviation of a run's loss in nats; None: as the records show.
+        bend: How far the law may be off, in nats for every e-fold between a setting and the target.
+        check_share: The part of the budget that goes to the settings nearest to the target.
+        seeds: Most runs of one setting, earlier ones counted.
+        seed: Seed of the draws.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UsageError: A target, budget or option that makes no sense.
+        DataError: No run can be paid for, its cost is not known, or the target is known already.
+    """
+    factor = check_question(target, budget, bend, check_share, seeds, noise)
+    rng = np.random.default_rng(seed)
+    measured = {m: measured_settings(records, task, factor, m, choices.base) for m in choices.methods}
+    noise, notes = run_noise(measured, noise)
+    knowns = {m: _known(choices, costs, factor, m, target, measured[m], noise, bend) for m in choices.methods}
+    shown = {m: known.draws(_SHOWN_DRAWS, rng) for m, known in knowns.items()}
+    missed = {m: _misses(known) for m, known in knowns.items()}
+    losses = {
+        m: known.targets.loss(shown[m])[:, 0] + missed[m] * rng.standard_normal(_SHOWN_DRAWS)
+        for m, known in knowns.items()
+    }
+    best = _best(losses)
+    weights = _weights(losses, best, sum(known.runs.sum() for known in knowns.values()))
+    _refuse_known(losses, noise, weights)
+    problems = [known.problem(shown[m][:DRAWS]) for m, known in knowns.items()]
+    problem = together(problems, [weights[m] for m in knowns])
+    offered = np.concatenate(
+        [
+            (np.arange(known.cost.size) < _offered(choices, m)[0].size) & (weights[m] > 0)
+            for m, known in knowns.items()
+        ]
+    )
+    _refuse_poor(problem.cost[offered], budget)
+    distance = np.concatenate([known.distance for known in knowns.values()])
+    most = np.where(offered, np.maximum(seeds - problem.made, 0), 0)
+    check = Check(np.where(offered, distance, np.inf), check_share, np.asarray(0.0))
+    runs = best_runs(problem, np.asarray(float(budget)), most, check)
+    if not runs.any():
+        raise DataError(
+            "every setting that the budget pays for has its runs already",
+            wanted=f"a setting with fewer than {seeds} runs",
+            got=f"{count(float(problem.made.sum()))} runs",
+            remedy="raise --budget or --seeds, or allow other settings (--examples, --values)",
+        )
+    near = distance <= distance[runs > 0].min() + 1e-9
+    made: list[Planned] = []
+    outlooks: list[Outlook] = []
+    at = 0
+    for m, known in knowns.items():
+        part = slice(at, at + known.cost.size)
+        at = part.stop
+        made += _rows(choices, measured[m], factor, m, known, runs[part], near[part])
+        outlooks.append(_outlook(m, known, shown[m], losses[m], best[m], missed[m], runs[part]))
+    made.sort(key=lambda run: (run.cost, run.method))
+    notes += _remarks(knowns, weights, missed, target, costs, budget)
+    basis = costs.basis.partition(", hours")[0]
+    return Plan(task, dict(target), float(budget), tuple(made), tuple(outlooks), tuple(notes), basis)
+
+
+def check_question(  # noqa: PLR0917
+    target: Mapping[str, float], budget: float, bend: float, share: float, seeds: int, noise: float | None
+) -> str:
+    """Refuses a question that makes no sense; gives the target's factor.
+
+    Raises:
+        UsageError: What is wrong, in words.
+    """
+    known = (DATA_SIZE, *FACTORS)
+    example = 'e.g. "model_params=1.6e10,finetune_examples=1e6"'
+    for name, value in target.items():
+        if name not in known:
+            raise UsageError(
+                f"the target names an unknown column `{name}`", wanted=", ".join(known), remedy=example
+            )
+        if not 0 < value < math.inf:
+            raise UsageError(f"the target's {name}", wanted="a number above 0", got=f"{value:g}")
+    factors = [name for name in target if name in FACTORS]
+    if DATA_SIZE not in target or len(factors) != 1:
+        raise UsageError(
+            "the target needs finetune_examples and one factor",
+            wanted=example,
+            got=", ".join(target) or "nothing",
+        )
+    for flag, good, wanted, value in (
+        ("--budget", 0 < budget < math.inf, "FLOPs above 0", budget),
+        ("--bend", 0 <= bend < math.inf, "nats, 0 or more", bend),
+        ("--check-share", 0 <= share <= 1, "between 0 and 1", share),
+        ("--seeds", seeds >= 1, "at least 1", seeds),
+        ("--noise", noise is None or 0 < noise < math.inf, "nats above 0", noise or 0),
+    ):
+        if not good:
+            raise UsageError(f"{flag} {value:g}", wanted=wanted, got=f"{value:g}")
+    return factors[0]
+
+
+def _known(  # noqa: PLR0917
+    choices: Choices,
+    costs: Costs,
+    factor: str,
+    method: str,
+    target: Mapping[str, float],
+    measured: pl.DataFrame,
+    noise: float,
+    bend: float,
+) -> Known:
+    """What is known of a method: the settings to choose from come first, then others that were measured."""
+    x, d = _offered(choices, method)
+    place = {(a, b): i for i, (a, b) in enumerate(zip(x, d, strict=True))}
+    rows = measured.iter_rows(named=True)
+    other = [row for row in rows if (row[factor], row[DATA_SIZE]) not in place]
+    x = np.r_[x, [row[factor] for row in other]]
+    d = np.r_[d, [row[DATA_SIZE] for row in other]]
+    place = {(a, b): i for i, (a, b) in enumerate(zip(x, d, strict=True))}
+    runs, mean = np.zeros(x.size), np.zeros(x.size)
+    for row in measured.iter_rows(named=True):
+        index = place[row[factor], row[DATA_SIZE]]
+        runs[index], mean[index] = row["runs"], row["mean"]
+    centre = float(np.exp(np.log(x).mean())), float(np.exp(np.log(d).mean()))
+    aim = Settings.around(np.array([target[factor]]), np.array([target[DATA_SIZE]]), centre)
+    cost = np.array([_price(choices, costs, factor, method, a, b) for a, b in zip(x, d, strict=True)])
+    return Known(PRIORS[factor], Settings.around(x, d, centre), aim, cost, noise, bend, runs, mean)
+
+
+def _offered(choices: Choices, method: str) -> tuple[Array, Array]:
+    """The method's settings to choose from: values of the factor and data sizes, [N]."""
+    x, d = np.meshgrid(*choices.sizes[method], indexing="ij")
+    return x.ravel(), d.ravel()
+
+
+def _price(  # noqa: PLR0917
+    choices: Choices, costs: Costs, factor: str, method: str, value: float, examples: float
+) -> float:
+    size = choices.params(factor, value)
+    flops = costs.of(method, size, examples).flops
+    if not math.isfinite(flops):
+        raise DataError(
+            f"what a run of {method_name(method)} costs is not known",
+            wanted="train_flops or tokens_processed in the records, and model_params",
+            got=costs.basis,
+            remedy="give --tokens-per-example (tokens of one example, times the epochs)",
+        )
+    return flops
+
+
+def _best(losses: Mapping[str, Array]) -> dict[str, float]:
+    """The share of draws in which each method has the lowest loss."""
+    winner = np.argmin(np.stack(list(losses.values())), axis=0)
+    return {m: float(np.mean(winner == index)) for index, m in enumerate(losses)}
+
+
+def _weights(losses: Mapping[str, Array], best: Mapping[str, float], made: float) -> dict[str, float]:
+    """How much each method's variance counts: 1 in doubt of the best, 0 where it is clearly worse.
+
+    With no run made, or with one method, every method counts alike.
+    """
+    if len(losses) == 1 or not made:
+        return dict.fromkeys(losses, 1.0)
+    leader = max(best, key=lambda m: best[m])
+    doubt = {m: float(np.mean(loss < losses[leader])) for m, loss in losses.items() if m != leader}
+    weights = {m: min(1.0, 4 * p * (1 - p)) if p > 1 - SURE else 0.0 for m, p in doubt.items()}
+    if not any(weights.values()):
+        raise DataError(
+            f"{method_name(leader)} is the best method at the target with a probability of "
+            f"{chance(best[leader])}: no run is needed to decide",
+            wanted="a decision in doubt",
+            remedy=f"to predict its loss better: --method {leader}",
+        )
+    return weights | {leader: max(weights.values())}
+
+
+def _refuse_known(losses: Mapping[str, Array], noise: float, weights: Mapping[str, float]) -> None:
+    """One method whose target is known to within a run's noise needs no run."""
+    counted = [m for m, weight in weights.items() if weight]
+    width = {m: float(np.std(losses[m])) * _LEVEL for m in counted}
+    if len(losses) == 1 and all(value < noise for value in width.values()):
+        method = counted[0]
+        raise DataError(
+            f"the target is known already: {nats(float(np.median(losses[method])))} +- {nats(width[method])} "
+            f"nats, less than the noise of a run ({nats(noise)})",
+            wanted="a target that the runs leave in doubt",
+            remedy="ask for a larger model or more examples",
+        )
+
+
+def _refuse_poor(cost: Array, budget: float) -> None:
+    if cost.min() > budget:
+        raise DataError(
+            "the budget is too small for any run",
+            wanted=f"at least {cost.min():.3g} FLOPs, the cheapest run",
+            got=f"{budget:.3g} FLOPs",
+            remedy="raise --budget, or allow smaller settings (--values, --examples)",
+        )
+
+
+def _rows(  # noqa: PLR0917
+    choices: Choices,
+    measured: pl.DataFrame,
+    factor: str,
+    method: str,
+    known: Known,
+    runs: Array,
+    near: Array,
+) -> list[Planned]:
+    used = {(row[factor], row[DATA_SIZE]): set(row["seeds"]) for row in measured.iter_rows(named=True)}
+    x, d = _offered(choices, method)
+    rows = []
+    for index in np.flatnonzero(runs):
+        sizes = {factor: float(x[index]), DATA_SIZE: float(d[index])}
+        had = used.get((sizes[factor], sizes[DATA_SIZE]), set())
+        free = (number for number in range(10**6) if number not in had)
+        seeds = tuple(next(free) for _ in range(int(runs[index])))
+        model = choices.model(factor, sizes[factor])
+        rows.append(Planned(method, sizes, model, seeds, float(known.cost[index]), bool(near[index])))
+    return rows
+
+
+def _outlook(  # noqa: PLR0917
+    method: str, known: Known, draws: Array, losses: Array, best: float, missed: float, runs: Array
+) -> Outlook:
+    low, middle, high = (float(value) for value in np.percentile(losses, (5, 50, 95)))
+    after = np.sqrt(known.problem(draws).variance(runs) + missed**2)
+    measured = int(np.count_nonzero(known.runs))
+    return Outlook(method, middle, low, high, _LEVEL * float(np.median(after)), best, measured)
+
+
+def _remarks(  # noqa: PLR0917
+    knowns: Mapping[str, Known],
+    weights: Mapping[str, float],
+    missed: Mapping[str, float],
+    target: Mapping[str, float],
+    costs: Costs,
+    budget: float,
+) -> list[str]:
+    notes = []
+    clear = [method_name(m) for m, weight in weights.items() if not weight]
+    if clear:
+        notes.append(f"No runs of {listed(clear)}: clearly not the best at the target.")
+    if not any(known.runs.any() for known in knowns.values()):
+        notes.append("No runs yet: planned from a prior around the paper's laws; plan again after the first.")
+    for m, off in missed.items():
+        if off:
+            words = f"{method_name(m)}: the law misses the runs by {nats(off)} nats (standard deviation)"
+            notes.append(f"{words}, more than their noise; the intervals have that in them.")
+    params = target.get("model_params")
+    own = {m: costs.of(m, params, target[DATA_SIZE]).flops for m in knowns} if params else {}
+    paid = [method_name(m) for m, flops in own.items() if flops <= budget]
+    if paid:
+        notes.append(
+            f"The budget pays for a run at the target itself ({listed(paid)}): make it, if it can be made."
+        )
+    return notes
+
+
+def _misses(known: Known) -> float:
+    """Standard deviation of the measured settings from the law, nats; 0 where noise alone explains it."""
+    used = known.runs > 0
+    if used.sum() < 6:
+        return 0.0
+    free = replace(known, bend=0.0).draws(1 + DRAWS, np.random.default_rng(0))
+    predicted = np.median(known.settings.loss(free), axis=0)
+    free_settings = max(1, int(used.sum()) - len(PARAMETERS))
+    off = math.sqrt(float(((predicted - known.mean)[used] ** 2).sum()) / free_settings)
+    return off if off > known.noise else 0.0

@@ -1,0 +1,77 @@
+"""What a plan reads from records: the task and its base setting, measured settings, the noise of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from finescale.errors import DataError, UsageError
+from finescale.records.records import DATA_SIZE, Records, untuned
+from finescale.records.settings import at_base, base_setting, named_groups
+from finescale.wording import nats
+
+NOISE = 0.005
+"""Standard deviation of a run's loss where the records do not tell, nats."""
+
+
+def most_seen(records: Records, task: str | None) -> tuple[str, pl.DataFrame, dict[str, float]]:
+    """The task that is planned for, its tuned runs, and its base setting.
+
+    Raises:
+        UsageError: No such task, or several and none named.
+        DataError: No finished run.
+    """
+    frame = named_groups(records.frame).filter(~untuned())
+    tasks = frame["task"].unique(maintain_order=True).to_list()
+    if not tasks:
+        raise DataError("no finished run to plan from", where=records.source)
+    if task is None and len(tasks) > 1:
+        raise UsageError("which task?", wanted="one of " + ", ".join(tasks), remedy=f"--task {tasks[0]}")
+    chosen = task or tasks[0]
+    if chosen not in tasks:
+        raise UsageError(f"no run of the task `{chosen}`", wanted="one of " + ", ".join(tasks))
+    runs = frame.filter(pl.col("task") == chosen)
+    return chosen, runs, base_setting(runs)
+
+
+def measured_settings(
+    records: Records | None, task: str, factor: str, method: str, base: Mapping[str, Any]
+) -> pl.DataFrame:
+    """The method's settings at the base: factor, data size, ``runs``, ``mean``, ``scatter``, ``seeds``."""
+    empty = {factor: [], DATA_SIZE: [], "runs": [], "mean": [], "scatter": []}
+    nothing = pl.DataFrame(empty, schema=dict.fromkeys(empty, pl.Float64)).with_columns(
+        pl.Series("seeds", [], dtype=pl.List(pl.Int64))
+    )
+    if records is None or factor not in records.frame.columns:
+        return nothing
+    rows = named_groups(records.frame).filter(~untuned() & pl.col(factor).is_not_null())
+    rows = at_base(rows.filter(pl.col("task") == task), base, method, free=factor)
+    if not rows.height:
+        return nothing
+    loss = pl.col(records.loss)
+    seeds = pl.col("seed") if "seed" in rows.columns else pl.lit(None)
+    return (
+        rows.with_columns(seeds.cast(pl.Int64, strict=False).alias("seed"))
+        .group_by(factor, DATA_SIZE, maintain_order=True)
+        .agg(
+            pl.len().cast(pl.Float64).alias("runs"),
+            loss.mean().alias("mean"),
+            ((loss - loss.mean()) ** 2).sum().alias("scatter"),
+            pl.col("seed").drop_nulls().alias("seeds"),
+        )
+    )
+
+
+def run_noise(measured: Mapping[str, pl.DataFrame], stated: float | None) -> tuple[float, list[str]]:
+    """A run's standard deviation: stated, from settings with several runs, or the default."""
+    if stated is not None:
+        return stated, [f"Noise of a run: {nats(stated)} nats, as stated."]
+    freedom = sum(float((table["runs"] - 1).sum()) for table in measured.values())
+    if freedom >= 3:
+        found = math.sqrt(sum(float(table["scatter"].sum()) for table in measured.values()) / freedom)
+        if found > 0:
+            return found, [f"Noise of a run: {nats(found)} nats, from {freedom:.0f} repeated runs."]
+    return NOISE, [f"Noise of a run: {nats(NOISE)} nats, assumed: too few settings have several runs."]

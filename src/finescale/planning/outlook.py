@@ -1,0 +1,101 @@
+"""What planning returns: the runs to make next, and what they are expected to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A setting to run.
+
+    Attributes:
+        method: The method.
+        sizes: The factor and ``finetune_examples``.
+        model: The model's name; None where it is not known.
+        seeds: Seeds that this setting has not had yet, one a run.
+        cost: FLOPs of one run.
+        check: Whether it lies among the settings nearest to the target.
+    """
+
+    method: str
+    sizes: Mapping[str, float]
+    model: str | None
+    seeds: tuple[int, ...]
+    cost: float
+    check: bool
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known of a method's mean loss at the target, in nats.
+
+    Attributes:
+        method: The method.
+        loss: Predicted now.
+        low: Lower end of its 90% interval now.
+        high: Upper end of its 90% interval now.
+        after: Half the width of the interval that is expected after the planned runs.
+        best: Probability that the method is the best of them at the target.
+        settings: Settings that were measured so far.
+    """
+
+    method: str
+    loss: float
+    low: float
+    high: float
+    after: float
+    best: float
+    settings: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs to make next.
+
+    Attributes:
+        task: The task.
+        target: What is to be predicted, by column.
+        budget: FLOPs that may be spent.
+        runs: The settings, cheapest first: plan again when the cheap ones are there.
+        outlooks: What is known of each method, and what is expected after the runs.
+        notes: What to know, in sentences.
+        basis: How costs are known, in words.
+    """
+
+    task: str
+    target: Mapping[str, float]
+    budget: float
+    runs: tuple[Planned, ...]
+    outlooks: tuple[Outlook, ...]
+    notes: tuple[str, ...]
+    basis: str
+
+    @property
+    def cost(self) -> float:
+        """FLOPs of all planned runs."""
+        return sum(run.cost * len(run.seeds) for run in self.runs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain numbers and text."""
+        return {
+            "schema": 1,
+            "task": self.task,
+            "target": dict(self.target),
+            "budget": self.budget,
+            "cost": self.cost,
+            "runs": [
+                {"method": run.method, **run.sizes, "model": run.model, "seeds": list(run.seeds)}
+                | {"flops_each": run.cost, "near_target": run.check}
+                for run in self.runs
+            ],
+            "outlook": [vars(outlook) for outlook in self.outlooks],
+            "notes": list(self.notes),
+        }
+
+    def _repr_html_(self) -> str:
+        from finescale.planning.views import plan_html  # noqa: PLC0415 - only in notebooks
+
+        return plan_html(self)

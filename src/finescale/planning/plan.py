@@ -1,0 +1,157 @@
+"""``plan``: from a table of runs, a study file or a study's folder to the runs that are worth making next."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from finescale.advice.cost import costs
+from finescale.errors import UsageError
+from finescale.planning.choices import Choices, of_runs, of_study
+from finescale.planning.design import BEND, CHECK_SHARE, check_question, plan_runs
+from finescale.planning.measured import most_seen
+from finescale.planning.outlook import Plan
+from finescale.records.records import DATA_SIZE, RECORDS, Records, read_records
+from finescale.spec.file import load_study
+from finescale.spec.study import StudySpec
+
+RESULTS = Path("results")
+STUDY_FILES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a plan starts from: a study that has not run has no records, a table of runs has no study."""
+
+    study: StudySpec | None
+    records: Records | None
+
+
+def plan(
+    source: Source | StudySpec | Records | Any,
+    target: Mapping[str, float],
+    budget: float,
+    *,
+    task: str | None = None,
+    methods: Sequence[str] = (),
+    values: Sequence[float] = (),
+    examples: Sequence[float] = (),
+    tokens_per_example: float | None = None,
+    noise: float | None = None,
+    bend: float = BEND,
+    check_share: float = CHECK_SHARE,
+    seeds: int = 3,
+    seed: int = 0,
+) -> Plan:
+    """Finds the next runs that tell most about a prediction, or about which method is best, for their cost.
+
+    Args:
+        source: A table of runs (what ``read_records`` takes), a study, its file or its folder.
+        target: Where the loss is to be predicted: ``finetune_examples`` and a factor, e.g.
+            ``{"model_params": 1.6e10, "finetune_examples": 1e6}``.
+        budget: FLOPs.
+        task: The task; may be left out where there is one.
+        methods: The methods; default: all. One: its prediction is made precise. Several: the decision.
+        values: Values of the factor that can be run; default: those of the records or the study.
+        examples: Data sizes that can be run; default: over the range of the records or the study.
+        tokens_per_example: Tokens processed for one example over all passes, where the records do not know.
+        noise: Standard deviation of a run's loss in nats; None: as the records show.
+        bend: How far the law may be off, in nats for every e-fold between a setting and the target.
+        check_share: The part of the budget that goes to the settings nearest to the target.
+        seeds: Most runs of one setting, earlier ones counted.
+        seed: Seed of the draws.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UsageError: A source, target, budget or option that makes no sense.
+        DataError: No run can be paid for, its cost is not known, or the target is known already.
+    """
+    factor = check_question(target, budget, bend, check_share, seeds, noise)
+    source = source if isinstance(source, Source) else opened(source)
+    limits = {"methods": methods, "values": values, "examples": examples}
+    if source.records is not None:
+        name, runs, base = most_seen(source.records, task)
+        choices = of_runs(runs, factor, base, **limits)
+    else:
+        assert source.study is not None
+        choices = of_study(source.study, factor, **limits)
+        name, runs = source.study.task_name, _rows(choices, factor)
+    return plan_runs(
+        source.records,
+        target,
+        budget,
+        choices=choices,
+        costs=costs(runs, tokens_per_example=tokens_per_example),
+        task=name,
+        noise=noise,
+        bend=bend,
+        check_share=check_share,
+        seeds=seeds,
+        seed=seed,
+    )
+
+
+def opened(source: Any, *, loss: str | None = None, columns: Mapping[str, str] | None = None) -> Source:
+    """Reads a study, its file or folder, or a table of runs.
+
+    Args:
+        source: As for ``plan``.
+        loss: The loss column; default: ``test_loss``.
+        columns: Columns that are called otherwise, by their names here.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    if isinstance(source, Records):
+        return Source(None, source)
+    if isinstance(source, StudySpec):
+        return Source(source, None)
+
+    def read(table: Any) -> Records:
+        return read_records(table, columns=columns or {}, loss=loss or "test_loss")
+
+    if not isinstance(source, str | os.PathLike):
+        return Source(None, read(source))
+    path = Path(source)
+    if path.suffix.lower() in STUDY_FILES:
+        study = _finetuning(path)
+        records = RESULTS / study.name / RECORDS
+    elif path.is_dir():
+        study = _finetuning(path / "study.yaml") if (path / "study.yaml").exists() else None
+        records = path / RECORDS
+        if study is None and not records.exists():
+            raise UsageError(
+                "neither study.yaml nor records.parquet in this folder",
+                wanted="a study's folder, a study file, or a table of runs",
+                where=str(path),
+            )
+    else:
+        return Source(None, read(path))
+    return Source(study, read(records) if records.exists() else None)
+
+
+def _finetuning(path: Path) -> StudySpec:
+    study = load_study(path)
+    if not isinstance(study, StudySpec):
+        raise UsageError(
+            "a pretraining study has no finetuning runs to plan", wanted="kind: finetune", where=str(path)
+        )
+    return study
+
+
+def _rows(choices: Choices, factor: str) -> pl.DataFrame:
+    """The settings of a study that has not run, as rows whose costs can be told."""
+    rows: list[Mapping[str, Any]] = []
+    for method, (values, examples) in choices.sizes.items():
+        for value in values:
+            size = choices.params(factor, value)
+            rows.append({"method": method, "model_params": size, DATA_SIZE: float(np.max(examples))})
+    return pl.DataFrame(rows, schema={"method": pl.String, "model_params": pl.Float64, DATA_SIZE: pl.Float64})

@@ -1,0 +1,58 @@
+"""A plan as tables: for a terminal and for notebooks."""
+
+from __future__ import annotations
+
+from html import escape
+
+from finescale.laws.views import Cells, bullets
+from finescale.planning.outlook import Plan
+from finescale.wording import capital, chance, count, method_name, nats, number
+
+
+def headline(plan: Plan) -> str:
+    """How many runs for how much."""
+    total = sum(len(run.seeds) for run in plan.runs)
+    return f"{plan.task or 'plan'}: {total} runs for {number(plan.cost)} FLOPs of {number(plan.budget)}"
+
+
+def question(plan: Plan) -> str:
+    """The target, and where the costs come from."""
+    return (
+        f"target: {', '.join(f'{name} {count(value)}' for name, value in plan.target.items())}; {plan.basis}"
+    )
+
+
+def runs_table(plan: Plan) -> Cells:
+    """One row a setting, the cheapest first."""
+    words = {"method": [method_name(run.method) for run in plan.runs]}
+    if any(run.model for run in plan.runs):
+        words["model"] = [run.model or "-" for run in plan.runs]
+    numbers = {name: [count(run.sizes[name]) for run in plan.runs] for name in plan.runs[0].sizes}
+    numbers["seeds"] = [", ".join(map(str, run.seeds)) for run in plan.runs]
+    numbers["FLOPs each"] = [number(run.cost) for run in plan.runs]
+    numbers[""] = ["check" if run.check else "" for run in plan.runs]
+    return Cells("runs, the cheapest first", words, numbers)
+
+
+def outlook_table(plan: Plan) -> Cells:
+    """One row a method: what is known of its loss at the target, and what is expected after the runs."""
+    words = {"method": [capital(method_name(one.method)) for one in plan.outlooks]}
+    numbers: dict[str, list[str]] = {"settings so far": [str(one.settings) for one in plan.outlooks]}
+    known = [one if one.settings else None for one in plan.outlooks]
+    numbers["loss now"] = [nats(one.loss) if one else "-" for one in known]
+    numbers["interval now"] = [f"{nats(one.low)} to {nats(one.high)}" if one else "unknown" for one in known]
+    numbers["+- expected after"] = [nats(one.after) for one in plan.outlooks]
+    if len(known) > 1:
+        numbers["best with"] = [chance(one.best) if one else "-" for one in known]
+    return Cells("mean loss at the target, nats per target token, with 90% intervals", words, numbers)
+
+
+def plan_html(plan: Plan) -> str:
+    """The plan for a notebook; every text is escaped."""
+    parts = [
+        f"<p><b>{escape(headline(plan))}</b><br>{escape(question(plan))}</p>",
+        runs_table(plan).html(),
+        outlook_table(plan).html(),
+        bullets(plan.notes),
+    ]
+    return "".join(parts)

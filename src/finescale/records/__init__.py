@@ -1,0 +1,1 @@
+"""The table of runs that the analysis reads: columns, reading, settings."""

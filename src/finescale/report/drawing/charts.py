@@ -1,0 +1,275 @@
+"""From a figure to pictures: each panel an Altair chart, drawn as SVG; panels side by side for the files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from finescale.report.drawing import palette
+from finescale.report.figures import Figure, Panel
+from finescale.wording import count
+
+WIDTH, HEIGHT = 286, 220
+FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+_GAP = 16
+_ACROSS = 3
+
+
+def panel_svgs(figure: Figure) -> list[str]:
+    """Every panel of a figure as SVG in light colours; panels of one x axis have the same scales."""
+    y = _y_axis(figure)
+    axes: dict[str, list[Panel]] = {}
+    for panel in figure.panels:
+        axes.setdefault(panel.across, []).append(panel)
+    x = {title: _x_axis(panels, title, log=figure.log[0]) for title, panels in axes.items()}
+    made: dict[tuple[Any, ...], dict[str, Any]] = {}
+    pictures = []
+    for panel in figure.panels:
+        look = (panel.series, panel.across)  # panels that look alike differ by title and rows alone
+        if look not in made:
+            made[look] = specification(_layers(panel, figure, x[panel.across], y))
+        pictures.append(picture(made[look], panel.title, _rows(panel)))
+    return pictures
+
+
+def sheet_svg(figure: Figure, panels: list[str]) -> str:
+    """The panels and the title in one SVG, for the files."""
+    sizes = [_size(panel) for panel in panels]
+    across = 2 if len(panels) == 4 else min(_ACROSS, len(panels))
+    wide = max(width for width, _ in sizes)
+    body, top = [], 34.0
+    for start in range(0, len(panels), across):
+        row = range(start, min(start + across, len(panels)))
+        for index in row:
+            left = (index - start) * (wide + _GAP)
+            moved = prefixed(panels[index], f"p{index}-").replace("<svg ", f'<svg x="{left}" y="{top}" ', 1)
+            body.append(moved)
+        top += max(sizes[index][1] for index in row) + _GAP
+    width = across * (wide + _GAP) - _GAP
+    title = figure.title.replace("&", "&amp;").replace("<", "&lt;")
+    words = f'x="6" y="20" font-size="14" font-weight="600" font-family="{FONT}" fill="{palette.INK}"'
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return (
+        f'<svg {spaces} width="{width:g}" height="{top:g}" viewBox="0 0 {width:g} {top:g}">'
+        f'<rect width="100%" height="100%" fill="{palette.CARD}"/>'
+        f"<text {words}>{title}</text>{''.join(body)}</svg>"
+    )
+
+
+def png(svg: str) -> bytes:
+    """The picture as PNG at twice its size."""
+    return vl_convert.svg_to_png(svg, scale=2)
+
+
+def pdf(svg: str) -> bytes:
+    """The picture as PDF."""
+    return vl_convert.svg_to_pdf(svg)
+
+
+def prefixed(svg: str, prefix: str) -> str:
+    """The picture with identifiers of its own, so that several can stand in one document."""
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", svg)
+    return re.sub(r'href="#([^"]+)"', rf'href="#{prefix}\1"', svg)
+
+
+def silent(svg: str) -> str:
+    """The picture without roles and labels of its parts: on the page it is one image with one label."""
+    return re.sub(r"<[^>]+>", lambda part: re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", part[0]), svg)
+
+
+def _size(svg: str) -> tuple[float, float]:
+    found = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
+    assert found is not None, "a chart without a size"
+    return float(found[1]), float(found[2])
+
+
+def _x_axis(panels: Sequence[Panel], title: str, *, log: bool) -> alt.X:
+    values = sorted({point["x"] for panel in panels for point in panel.points})
+    if not log:
+        pad = 0.06 * (values[-1] - values[0]) or 0.1
+        domain = values[0] - pad, values[-1] + pad
+        axis = _plain_axis(*domain)
+        return alt.X(
+            "x:Q", scale=alt.Scale(domain=list(domain), nice=False, zero=False), axis=axis, title=title
+        )
+    low, high = math.log(values[0]), math.log(values[-1])
+    ticks: list[float] = []
+    for value in values:
+        if not ticks or math.log(value / ticks[-1]) >= (high - low) / 5.5:
+            ticks.append(value)
+    pad = 0.04 * (high - low) or 0.5
+    labels = " : ".join(f"datum.value == {value!r} ? '{count(value)}'" for value in ticks)
+    axis = alt.Axis(values=ticks, labelExpr=f"{labels} : ''", labelFlush=False)
+    scale = alt.Scale(type="log", domain=[math.exp(low - pad), math.exp(high + pad)], nice=False)
+    return alt.X("x:Q", scale=scale, axis=axis, title=title)
+
+
+def _y_axis(figure: Figure) -> Callable[[str], alt.Y]:
+    points = [point for panel in figure.panels for point in panel.points]
+    seen = [value for point in points for value in (point["low"], point["high"])]
+    low, high = min(seen), max(seen)
+    reach = max(high - low, 1e-3 * abs(high))
+    lines = [line["y"] for panel in figure.panels for line in (*panel.untuned, *panel.curve)]
+    near = [y for y in lines if low - reach <= y <= high + reach]
+    low, high = min([low, *near]), max([high, *near])
+    pad = 0.06 * max(high - low, 1e-3 * abs(high)) or 0.1
+    if figure.log[1]:
+        low, high = max(low - pad, 1e-6), high + pad
+        scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    else:
+        low, high = low - pad, high + pad
+        scale = alt.Scale(domain=[low, high], nice=False, zero=False)
+    axis = _plain_axis(low, high)
+    return lambda name: alt.Y(name, scale=scale, axis=axis, title=figure.up)
+
+
+def _plain_axis(low: float, high: float) -> alt.Axis:
+    """An axis with round numbers."""
+    ticks = _ticks(low, high)
+    digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9)) if len(ticks) > 1 else 2
+    return alt.Axis(values=ticks, format=f".{digits}f")
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    step = (high - low) / 5
+    power = 10 ** math.floor(math.log10(step))
+    step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= step * 0.8)
+    first = math.ceil(low / step)
+    return [round(index * step, 10) for index in range(first, math.floor(high / step) + 1)]
+
+
+def _layers(panel: Panel, figure: Figure, x: alt.X, y: Callable[[str], alt.Y]) -> Any:
+    labels = [series.label for series in panel.series]
+    key = alt.Legend(title=figure.legend, columns=4, symbolSize=60, symbolOpacity=1)
+    colour = alt.Color(
+        "series:N",
+        scale=alt.Scale(domain=labels, range=[s.colour for s in panel.series]),
+        legend=key,
+        sort=labels,
+    )
+    shape = alt.Shape(
+        "series:N",
+        scale=alt.Scale(domain=labels, range=[s.shape for s in panel.series]),
+        legend=key,
+        sort=labels,
+    )
+    mean = y("y:Q")
+    width, opacity = (1.6, 1.0) if figure.law else (1.0, 0.6)
+    layers: list[alt.Chart] = [
+        rows_of("plain")
+        .mark_rule(strokeDash=[1, 3], strokeWidth=1.4, color=palette.SOFT, clip=True)
+        .encode(y=mean),
+        rows_of("bare").mark_rule(strokeDash=[1, 3], strokeWidth=1.4, clip=True).encode(y=mean, color=colour),
+        rows_of("curve")
+        .mark_area(opacity=0.16, clip=True, line=False)
+        .encode(x=x, y=y("low:Q"), y2="high:Q", color=colour),
+        rows_of("solid")
+        .mark_line(strokeWidth=width, opacity=opacity, clip=True)
+        .encode(x=x, y=mean, color=colour, detail="part:N", order="at:Q"),
+        rows_of("dashed")
+        .mark_line(strokeWidth=1.6, strokeDash=[5, 3], clip=True)
+        .encode(x=x, y=mean, color=colour, detail="part:N", order="at:Q"),
+        rows_of("points").mark_rule(strokeWidth=1.2).encode(x=x, y=y("low:Q"), y2="high:Q", color=colour),
+        rows_of("fitted")
+        .mark_point(filled=True, size=34, opacity=1)
+        .encode(x=x, y=mean, color=colour, shape=shape),
+        rows_of("hidden")
+        .mark_point(filled=False, size=34, opacity=1, fill=palette.CARD, strokeWidth=1.5)
+        .encode(x=x, y=mean, color=colour, shape=shape),
+    ]
+    return alt.layer(*layers)
+
+
+def _rows(panel: Panel) -> dict[str, Sequence[Mapping[str, Any]]]:
+    """The rows of each layer, by name."""
+    labels = [series.label for series in panel.series]
+    lines = _runs_of(panel.curve)
+    return {
+        "plain": [rule for rule in panel.untuned if rule["series"] not in labels],
+        "bare": [rule for rule in panel.untuned if rule["series"] in labels],
+        "curve": panel.curve,
+        "solid": lines[False],
+        "dashed": lines[True],
+        "points": panel.points,
+        "fitted": [point for point in panel.points if not point["held_out"]],
+        "hidden": [point for point in panel.points if point["held_out"]],
+    }
+
+
+def drawn(chart: Any, title: str, data: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The chart as SVG, at its size and in the report's look.
+
+    Args:
+        chart: Layers whose data are named (``rows_of``): rows inside a chart would be copied again and again.
+        title: Its title.
+        data: The rows, by name.
+    """
+    return picture(specification(chart), title, data)
+
+
+def picture(spec: Mapping[str, Any], title: str, data: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """A chart's specification with a title and rows, as SVG."""
+    words = {"text": title, "anchor": "start", "fontSize": 13, "fontWeight": 600}
+    words |= {"color": palette.INK, "offset": 8}
+    datasets = {name: [dict(row) for row in rows] for name, rows in data.items()}
+    return vl_convert.vegalite_to_svg({**spec, "title": words, "datasets": datasets})
+
+
+def specification(chart: Any) -> dict[str, Any]:
+    """The chart's Vega-Lite specification, at its size and in the report's look."""
+    made = (
+        chart.properties(width=WIDTH, height=HEIGHT)
+        .configure(background="transparent", font=FONT, padding=4)
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=palette.SOFT,
+            titleColor=palette.SOFT,
+            gridColor=palette.GRID,
+            domainColor=palette.GRID,
+            tickColor=palette.GRID,
+            labelFontSize=11,
+            titleFontSize=11,
+            titleFontWeight="normal",
+        )
+        .configure_legend(
+            orient="bottom",
+            direction="horizontal",
+            labelColor=palette.INK,
+            titleColor=palette.SOFT,
+            titleFontWeight="normal",
+            labelFontSize=11,
+            titleFontSize=11,
+            titleOrient="left",
+            labelLimit=140,
+            columnPadding=12,
+        )
+    )
+    return made.to_dict(validate=False)
+
+
+def rows_of(name: str) -> alt.Chart:
+    """A chart of the rows of that name."""
+    return alt.Chart(alt.NamedData(name=name))
+
+
+def _runs_of(curve: Sequence[Mapping[str, Any]]) -> dict[bool, list[dict[str, Any]]]:
+    """The solid and the dashed parts, in the rows' order; a dashed part starts at the solid one's end."""
+    parts: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+    before: Mapping[str, Any] | None = None
+    part = 0
+    for at, row in enumerate(curve):
+        joined = before is not None and before["series"] == row["series"]
+        if joined and before is not None and before["beyond"] != row["beyond"]:
+            part += 1
+            parts[row["beyond"]].append({**before, "part": part, "at": at - 1})
+        elif not joined:
+            part += 1
+        parts[row["beyond"]].append({**row, "part": part, "at": at})
+        before = row
+    return parts

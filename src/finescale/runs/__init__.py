@@ -1,0 +1,1 @@
+"""One run, from its specification to the fields of its record. Torch begins here."""

@@ -1,0 +1,209 @@
+"""One finetuning run: from a planned run to the fields of its record."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from finescale.batches.batching import Batch, collate, epoch_order
+from finescale.errors import UsageError
+from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
+from finescale.executors.memory import SAVE_MEMORY, out_of_memory, peak_memory
+from finescale.ladder import train_flops
+from finescale.runs.distributed import keep, shared_out
+from finescale.runs.expected import describe
+from finescale.runs.measure import measure, pretraining_loss_before
+from finescale.runs.prepare import (
+    checkpoints_of,
+    encoded_split,
+    encoded_subset,
+    open_base,
+    task_of,
+    wrap,
+    write_curve,
+)
+from finescale.spec.expand import PlannedRun
+from finescale.spec.run import RunSpec
+from finescale.training.checkpoints import Checkpoints
+from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps, train
+from finescale.training.sharding import ranks
+from finescale.tuning.full import wrap_full
+
+CHECKED = 16
+"""Examples that are evaluated both packed and padded before an untuned model is."""
+
+
+def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
+    """Runs one planned run and returns its record's fields; `failed` and `diverged` are outcomes too.
+
+    Args:
+        planned: The run.
+        folder: The run's own folder; its curve (`curve.json`), the trained adapter and, while it trains, its
+            checkpoints go there. Called again after an interruption, the run goes on from the newest.
+
+    Returns:
+        Columns of the records table, and `scores` for the second table. `wall_seconds` adds up over the
+        attempts (of an interrupted one, up to the checkpoint that the next began with).
+
+    Raises:
+        UsageError: The package for the study's `resume.url` is not installed.
+    """
+    spec = planned.run
+    record = describe(planned)
+    checkpoints = checkpoints_of(planned.resume, spec.fingerprint(), folder)
+    finished = True
+    try:
+        if spec.finetune_examples:
+            record |= _finetune(planned, folder, checkpoints)
+        else:
+            record |= _evaluate_untuned(spec, folder)
+        record["status"] = "done"
+    except Diverged as reason:
+        record |= {"status": "diverged", "error": str(reason)}
+    except (FrozenParameters, UsageError) as reason:
+        record |= {"status": "failed", "error": str(reason)}
+    except (MemoryError, RuntimeError) as reason:
+        if not out_of_memory(reason) or ranks() > 1:  # the other processes of the run wait for this one
+            raise
+        record |= {"status": "failed", "error": _out_of_memory(spec)}
+        finished = False  # tried again with less memory, it goes on
+    record["wall_seconds"] = checkpoints.wall_seconds()
+    if finished:
+        checkpoints.clear()
+    return record
+
+
+def probe(planned: PlannedRun) -> dict[str, Any]:
+    """Executes a short run to see what its parts take.
+
+    Returns:
+        Seconds of a `step`, of an evaluated `example`, of the `setup`, of all that it `generated`, and of
+        `forgetting` (its loss on pretraining text); or only the `error`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        record: dict[str, Any] = execute(planned, Path(folder))
+        if record["status"] != "done":
+            return {"error": record["error"]}
+        parts = json.loads((Path(folder) / "curve.json").read_text(encoding="utf-8"))["seconds"]
+    return {
+        "step": parts["steps"] / record["steps"],
+        "example": parts["evaluations"] / planned.run.train.dev_examples,
+        "setup": max(record["wall_seconds"] - sum(parts.values()), 0.0),
+        "generated": sum(parts.get(part, 0.0) for part in ("generation", "few_shot", "zero_shot")),
+        "forgetting": parts.get("forgetting", 0.0),
+    }
+
+
+def _out_of_memory(spec: RunSpec) -> str:
+    at_once = spec.train.micro_batch_size or spec.train.batch_size
+    return (
+        f"out of memory at a peak of {(peak_memory() or 0) / 1e9:.2f} GB,"
+        f" with {at_once} examples in one forward pass; {SAVE_MEMORY}"
+    )
+
+
+def _evaluate_untuned(spec: RunSpec, folder: Path) -> dict[str, object]:
+    base = open_base(spec)
+    _to_device(base.model)
+    before = pretraining_loss_before(spec, base)
+    tuned = shared_out(spec, wrap_full(base.model))
+    dev = base.fit(encoded_split(spec, base, "dev", spec.train.dev_examples)).examples
+    packed = packing_agrees(tuned, dev[:CHECKED], base.pad)
+    loss = evaluate(tuned, evaluation_batches(dev, base.pad, packed=packed))
+    measured = measure(spec, base, tuned, folder, packed, before)
+    return {"dev_loss": loss.mean, "trainable_params": 0, **measured.fields()}
+
+
+def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> dict[str, object]:
+    spec = planned.run
+    torch.manual_seed(spec.seed)  # dropout, where a model has it
+    base, task, settings = open_base(spec), task_of(spec), spec.train
+    _to_device(base.model)
+    before = pretraining_loss_before(spec, base)
+    tuned = shared_out(spec, wrap(spec, base))
+    if settings.gradient_checkpointing:
+        tuned.model.gradient_checkpointing_enable({"use_reentrant": False})
+    pad, length = base.pad, tuned.prompt_length
+    encoded = base.fit(encoded_subset(spec, base, folder), length)
+    dev = base.fit(encoded_split(spec, base, "dev", settings.dev_examples), length)
+    micro = settings.micro_batch_size or settings.batch_size
+    packed = packing_agrees(tuned, encoded.examples[:micro], pad)
+    dev_batches = evaluation_batches(dev.examples, pad, length, packed)
+    per_epoch = -(-len(encoded.examples) // settings.batch_size)
+    steps = min(settings.max_steps, settings.epochs * per_epoch)
+
+    def batches_at(step: int) -> list[Batch]:
+        epoch, index = divmod(step, per_epoch)
+        order = epoch_order(len(encoded.examples), epoch, spec.seed)
+        rows = order[index * settings.batch_size : (index + 1) * settings.batch_size]
+        parts = (rows[i : i + micro] for i in range(0, len(rows), micro))
+        return [collate([encoded.examples[i] for i in part], pad, length, packed) for part in parts]
+
+    progress = train(
+        tuned,
+        batches_at,
+        steps,
+        optimizer=settings.optimizer,
+        learning_rate=settings.learning_rate,
+        floor=settings.floor,
+        evaluate_at=evaluation_steps(steps, settings.evaluations),
+        evaluate=lambda _: evaluate(tuned, dev_batches).mean,
+        keep_best=True,
+        patience=settings.patience,
+        bf16=settings.precision == "bf16",
+        checkpoints=checkpoints,
+    )
+    uniform = math.log(tuned.model.config.vocab_size)
+    if progress.best_loss > uniform:
+        what = f"best dev loss {progress.best_loss:.1f} is above a uniform guess ({uniform:.1f} nats)"
+        raise Diverged(progress.best_step, what)
+    measured = measure(spec, base, tuned, folder, packed, before)
+    seconds = {"steps": progress.seconds, "evaluations": progress.evaluation_seconds, **measured.seconds}
+    write_curve(
+        folder,
+        progress,
+        {
+            "packed": packed,
+            "seconds": seconds,
+            "cut_sources": encoded.cut_sources,
+            "cut_targets": encoded.cut_targets,
+            "cut_examples": encoded.cut_examples,
+            "dropped_demonstrations": measured.dropped,
+            "notes": task.notes,
+            "checkpoints": checkpoints.history,
+        },
+    )
+    trainable = tuned.trainable_params
+    keep(planned, tuned, base, folder)
+    return {
+        "dev_loss": progress.best_loss,
+        "trainable_params": trainable,
+        "finetune_tokens": encoded.target_tokens,
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "tokens_processed": progress.tokens,
+        "tokens_per_second": progress.tokens / progress.seconds,
+        "train_flops": train_flops(
+            spec.method.kind,
+            base.sizes.nonembedding_params,
+            base.sizes.head_params,
+            progress.tokens,
+            progress.target_tokens,
+        ),
+        **measured.fields(),
+    }
+
+
+def _to_device(model: PreTrainedModel) -> None:
+    """Moves a model to the GPU if there is one; shards go there one by one, quantised models are there."""
+    if ranks() > 1:
+        return
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if model.device.type != device.type:
+        model.to(device)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,217 @@
+"""What a run starts from - base model, tokenizer, encoded examples, method - and what of it is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from finescale.batches.batching import subset
+from finescale.batches.encoding import EncodedSet, encode, encode_rows, fit, frequent_tokens
+from finescale.batches.token_store import TokenStore
+from finescale.errors import UsageError
+from finescale.models.bundled import find_checkpoint
+from finescale.models.decoder import open_model
+from finescale.models.sizes import Sizes, sizes_of
+from finescale.models.tokenizer import open_tokenizer
+from finescale.spec.expand import PlannedRun
+from finescale.spec.run import ModelSpec, ResumeSpec, RunSpec, TaskSpec
+from finescale.tasks.catalog import open_task
+from finescale.tasks.task import Task
+from finescale.training.checkpoint_store import sync_folder
+from finescale.training.checkpoints import Checkpoints
+from finescale.training.sharding import is_first
+from finescale.training.state import Progress
+from finescale.tuning.configured import wrap_configured
+from finescale.tuning.full import wrap_full
+from finescale.tuning.lora import wrap_lora
+from finescale.tuning.prompt import wrap_prompt
+from finescale.tuning.tuned import Tuned
+
+POOL_FOR_FREQUENCIES = 2_000
+"""Training examples in which token frequencies are counted for a soft prompt's start."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """An opened base model.
+
+    Attributes:
+        model: The model in float32 (or with quantised weights).
+        sizes: Its parameters, counted before a method adds its own.
+        tokenizer: Its tokenizer.
+        tokenizer_folder: Where that is from.
+    """
+
+    model: PreTrainedModel
+    sizes: Sizes
+    tokenizer: PreTrainedTokenizerBase
+    tokenizer_folder: Path
+
+    @property
+    def pad(self) -> int:
+        """An id to fill rows with; no token ever attends to it."""
+        pad = self.tokenizer.pad_token_id
+        return pad if isinstance(pad, int) else int(self.tokenizer.eos_token_id)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that the model reads at most; None: any number."""
+        context = getattr(self.model.config, "max_position_embeddings", None)
+        return context if isinstance(context, int) and context > 0 else None
+
+    def fit(self, encoded: EncodedSet, prompt_length: int = 0) -> EncodedSet:
+        """Examples cut to what the model reads beside a soft prompt."""
+        room = None if self.context is None else self.context - prompt_length
+        return fit(encoded, room, self.model.get_input_embeddings().num_embeddings)  # pyright: ignore[reportArgumentType]
+
+
+def open_base(spec: RunSpec) -> Base:
+    """Opens a run's base model.
+
+    Raises:
+        UsageError: The model is not the one that the study states.
+    """
+    weights, tokenizer = _folders(spec.model)
+    model = open_model(weights, spec.method.quantize)
+    sizes = sizes_of(model)
+    stated = (spec.model.params, spec.model.nonembedding_params)
+    if stated[0] is not None and spec.method.quantize is None:
+        counted = (sizes.params, sizes.nonembedding_params)
+        if stated != counted:
+            raise UsageError(
+                f"{spec.model.name!r} has other sizes than the study states",
+                wanted=f"params: {counted[0]}, nonembedding_params: {counted[1]}",
+                got=f"params: {stated[0]}, nonembedding_params: {stated[1]}",
+                remedy="correct them, or leave both out: they are read from the configuration",
+                where=f"models.{spec.model.name}",
+            )
+    return Base(model, sizes, _tokenizer(tokenizer), tokenizer)
+
+
+def _folders(model: ModelSpec) -> tuple[Path, Path]:
+    """Where weights and tokenizer are."""
+    if model.folder is not None:
+        return Path(model.folder), Path(model.folder)
+    checkpoint = find_checkpoint(model.name, model.pretrain_tokens)
+    return checkpoint.folder, checkpoint.tokenizer_folder
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    return open_tokenizer(folder)
+
+
+def task_of(spec: RunSpec) -> Task:
+    """A run's task, opened once per worker process."""
+    return open_task(spec.data or spec.task)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
+
+
+def encoded_subset(spec: RunSpec, base: Base, folder: Path) -> EncodedSet:
+    """A run's training examples as token ids, tokenised once for all runs of a study.
+
+    Args:
+        spec: The run.
+        base: Its base model.
+        folder: The run's folder; the study's `tokens` folder is beside its parent `runs`.
+    """
+    task = task_of(spec)
+
+    def make() -> EncodedSet:
+        chosen = subset(len(task.train), spec.finetune_examples, spec.seed, task.strata())
+        return encode_rows(task, task.train, chosen, base.tokenizer)
+
+    contents = {name: spec.content.get(name) for name in ("data", "tokenizer")}
+    if folder.parent.name != "runs" or None in contents.values():  # no run of a study: a probe
+        return make()
+    store = TokenStore(folder.parents[1] / "tokens")
+    return store.first({**contents, "seed": spec.seed}, spec.finetune_examples, make)
+
+
+def encoded_split(spec: RunSpec, base: Base, split: str, count: int) -> EncodedSet:
+    """The first examples of a split, tokenised once per worker process."""
+    return _encoded(spec.data or spec.task, split, base.tokenizer_folder, count)  # pyright: ignore[reportArgumentType]
+
+
+@lru_cache(maxsize=8)
+def _encoded(task: str | TaskSpec, split: str, tokenizer_folder: Path, count: int) -> EncodedSet:
+    opened = open_task(task)  # pyright: ignore[reportArgumentType]
+    examples = {
+        "train": opened.train,
+        "dev": opened.dev,
+        "test": tuple(example for name in sorted(opened.test) for example in opened.test[name]),
+    }[split]
+    return encode(opened, examples[:count], _tokenizer(tokenizer_folder))
+
+
+def wrap(spec: RunSpec, base: Base) -> Tuned:
+    """The base model under the run's method (in place)."""
+    method, size = spec.method, spec.method.pet_size
+    if method.peft is not None:
+        return wrap_configured(base.model, method, spec.seed)
+    if method.name == "lora" and size:
+        return wrap_lora(base.model, size, spec.seed, method.lora_alpha)
+    if method.name == "prompt" and size:
+        pool = encoded_split(spec, base, "train", POOL_FOR_FREQUENCIES).examples
+        return wrap_prompt(base.model, size, spec.seed, frequent_tokens(pool, base.tokenizer.all_special_ids))
+    return wrap_full(base.model)
+
+
+def checkpoints_of(resume: ResumeSpec, run: str, folder: Path) -> Checkpoints:
+    """A run's checkpoints, in its folder or at the study's URL.
+
+    Args:
+        resume: What the study says of them.
+        run: The run's fingerprint.
+        folder: The run's folder.
+
+    Raises:
+        UsageError: The package for the URL is not installed.
+    """
+    url = str(folder.absolute() / "checkpoints") if resume.url is None else f"{resume.url.rstrip('/')}/{run}"
+    return Checkpoints(url, run, every_seconds=resume.every_seconds, every_steps=resume.every_steps)
+
+
+def write_curve(folder: Path, progress: Progress, notes: Mapping[str, object]) -> None:
+    """Writes a run's `curve.json`: dev curve and gradient norms, and whatever is to be said of the run."""
+    if not is_first():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    curve = {"dev_loss": progress.dev_curve, "gradient_norm": progress.gradient_norms, **notes}
+    aside = folder / "curve.partial"
+    aside.write_text(json.dumps(curve), encoding="utf-8")
+    aside.replace(folder / "curve.json")
+
+
+def keep_trained(planned: PlannedRun, tuned: Tuned, base: Base, folder: Path) -> None:
+    """Saves what was trained in the run's folder, as far as the study keeps it; the last use of `tuned`.
+
+    An adapter goes to `adapter/` in PEFT's format, full tuning's weights to `weights/` with the tokenizer;
+    both are written aside and renamed.
+    """
+    full = planned.run.method.kind == "full"
+    if planned.keep == "nothing" or (full and planned.keep != "weights"):
+        return
+    target = folder / ("weights" if full else "adapter")
+    aside = target.with_suffix(".partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    tuned.save(aside)
+    if full:
+        base.tokenizer.save_pretrained(str(aside))
+    replace_folder(aside, target)
+
+
+def replace_folder(aside: Path, target: Path) -> None:
+    """Renames a folder of files that is written to its place, safe against a power cut."""
+    for file in aside.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    shutil.rmtree(target, ignore_errors=True)
+    aside.rename(target)
+    sync_folder(target.parent)

@@ -1,0 +1,209 @@
+"""From what a study asks for to the runs that it means: `expand`, `sweep_runs`, `untuned_runs`.
+
+A finetuning study declares a base setting and stars around it: one factor varies at a time, crossed with
+methods, data sizes and seeds. `study_spec` (with `study_parts`) says what a study may declare, `run_spec`
+what a run is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from typing import Any, Literal
+
+from finescale.errors import UsageError
+from finescale.spec.parts import (
+    BasePetSize,
+    BaseSetting,
+    Candidates,
+    Choice,
+    DataSizes,
+    LearningRates,
+    ModelStar,
+    PerMethod,
+    PetSizes,
+    PetStar,
+    PretrainStar,
+    SweepSetting,
+    TrainSettings,
+)
+from finescale.spec.resources import Retries
+from finescale.spec.run import (
+    EVALUATION_CONTENT,
+    FINGERPRINT_VERSION,
+    METHODS,
+    PET_METHODS,
+    EvaluationSpec,
+    MethodSpec,
+    ModelSpec,
+    Objective,
+    OptimizerSpec,
+    PretrainRunSpec,
+    ResumeSpec,
+    RunSpec,
+    Strict,
+    TaskSpec,
+    TrainSpec,
+)
+from finescale.spec.study import PretrainSpec, PretrainTrain, StudySpec, TokenizerSpec
+
+__all__ = [
+    "FINGERPRINT_VERSION", "METHODS", "PET_METHODS", "BasePetSize", "BaseSetting", "Candidates", "Choice",
+    "DataSizes", "EvaluationSpec", "LearningRates", "MethodSpec", "ModelSpec", "ModelStar", "Objective",
+    "OptimizerSpec", "PerMethod", "PetSizes", "PetStar", "PlannedRun", "PretrainRunSpec", "PretrainSpec",
+    "PretrainStar", "PretrainTrain", "Resolve", "ResumeSpec", "Retries", "RunSpec", "Strict", "StudySpec",
+    "SweepSetting", "TaskSpec",
+    "TokenizerSpec", "TrainSettings", "TrainSpec", "expand", "nearest", "sweep_runs", "unknown",
+    "untuned_runs",
+]  # fmt: skip
+
+
+class PlannedRun(Strict):
+    """A run with its place in the study: what it is for and whether it is held out."""
+
+    run: RunSpec
+    purpose: Literal["sweep", "study"]
+    lr_tuned: bool
+    keep: Literal["nothing", "adapters", "weights"] = "nothing"
+    resume: ResumeSpec = ResumeSpec()
+
+
+Resolve = Callable[[str, str, int | str], tuple[ModelSpec, dict[str, str]]]
+"""(task, model name, pretrain tokens or "last") -> model, content hashes of weights, tokenizer and data."""
+
+
+def sweep_runs(study: StudySpec, resolve: Resolve) -> dict[str, list[tuple[Choice, PlannedRun]]]:
+    """The runs of the sweep of rates and batch sizes, by method; empty for a method with one candidate."""
+    found: dict[str, list[tuple[Choice, PlannedRun]]] = {}
+    for method in study.methods():
+        choices = study.candidates(method)
+        if len(choices) < 2 or study.sweep is None:
+            continue
+        pet_size = study.base_size(method)
+        setting = (
+            study.sweep.model,
+            "last",
+            method,
+            pet_size,
+            study.sweep.finetune_examples,
+            study.sweep.seed,
+        )
+        found[method] = [
+            (choice, _maker(study, choice, "sweep", False, resolve)(setting)) for choice in choices
+        ]
+    return found
+
+
+def expand(study: StudySpec, choices: Mapping[str, Choice], resolve: Resolve) -> list[PlannedRun]:
+    """The study's runs, sweep apart; equal runs of different stars merge by fingerprint.
+
+    Args:
+        study: The study.
+        choices: The sweep's choice for each method that was swept; a method with more than one candidate and
+            no choice yet is left out (its runs come once the choice is committed).
+        resolve: Finds models, checkpoints and content hashes.
+
+    Returns:
+        Planned runs in the order of the stars; the untuned models (0 examples) come first.
+    """
+    makers: dict[str, Callable[[Setting], PlannedRun]] = {}
+    for method in study.methods():
+        candidates = study.candidates(method)
+        choice = choices.get(method) or (candidates[0] if len(candidates) == 1 else None)
+        if choice is not None:
+            rates = {(item.optimizer, item.learning_rate) for item in candidates}
+            tuned = method in choices and len(rates) > 1
+            makers[method] = _maker(study, choice, "study", tuned, resolve)
+    planned: dict[str, PlannedRun] = {}
+    for setting in _settings(study):
+        if setting[2] in makers:
+            item = makers[setting[2]](setting)
+            planned.setdefault(item.run.fingerprint(), item)
+    return list(planned.values())
+
+
+def untuned_runs(study: StudySpec, resolve: Resolve) -> list[PlannedRun]:
+    """One evaluation of each untuned base model that the study uses (0 examples)."""
+    planned: dict[str, PlannedRun] = {}
+    make = _maker(study, study.candidates(study.methods()[0])[0], "study", False, resolve)
+    for model, tokens in dict.fromkeys(setting[:2] for setting in _settings(study)):
+        item = make((model, tokens, "full", None, 0, 0))
+        planned.setdefault(f"{item.run.model.name}@{item.run.model.pretrain_tokens}", item)
+    return list(planned.values())
+
+
+Setting = tuple[str, "int | str", str, "int | None", int, int]
+
+
+def _settings(study: StudySpec) -> Iterable[Setting]:
+    """(model, pretrain tokens, method, PET size, examples, seed) for every point of every star."""
+    base = study.base
+    for star in study.grids:
+        for method in study.methods():
+            base_pet = study.base_size(method)
+            values: tuple[Any, ...]
+            values = (star.values.of(method) or ()) if isinstance(star, PetStar) else star.values
+            for value in values:
+                for examples in star.finetune_examples.of(method) or ():
+                    for seed in star.seeds if star.seeds is not None else study.seeds:
+                        if star.vary == "model":
+                            yield value, base.pretrain_tokens, method, base_pet, examples, seed
+                        elif star.vary == "pretrain_tokens":
+                            yield base.model, value, method, base_pet, examples, seed
+                        else:
+                            yield base.model, base.pretrain_tokens, method, value, examples, seed
+
+
+def _maker(
+    study: StudySpec, choice: Choice, purpose: Literal["sweep", "study"], tuned: bool, resolve: Resolve
+) -> Callable[[Setting], PlannedRun]:
+    """Makes a method's runs from their settings; what the runs share is made once."""
+    method_of = cache(study.method)
+    train_of = cache(partial(study.train.resolve, choice=choice))
+    model_of = cache(partial(resolve, study.task_name))
+    task, test_examples, keep = study.task_name, study.test_examples, study.keep
+    sweeps = purpose == "sweep"  # the dev loss chooses: nothing else is measured
+    evaluation = EvaluationSpec() if sweeps else study.evaluation
+    data = None if isinstance(study.task, str) else study.task
+
+    def make(setting: Setting) -> PlannedRun:
+        name, tokens, method, pet_size, examples, seed = setting
+        model, content = model_of(name, tokens)
+        if sweeps:
+            content = {name: value for name, value in content.items() if name not in EVALUATION_CONTENT}
+        run = RunSpec(
+            task=task,
+            data=data,
+            model=model,
+            method=method_of(method, pet_size),
+            finetune_examples=examples,
+            test_examples=test_examples,
+            seed=seed,
+            train=train_of(method),
+            content=content,
+            evaluation=evaluation,
+            version=study.version,
+        )
+        return PlannedRun(run=run, purpose=purpose, lr_tuned=tuned, keep=keep, resume=study.resume)
+
+    return make
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`'; did you mean X?'` for a misspelt name, or an empty string."""
+    folded = {item.casefold(): item for item in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    return f"did you mean {folded[close[0]]!r}?" if close else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UsageError:
+    """The error for a name that does not exist."""
+    known = sorted(known)
+    return UsageError(
+        f"unknown {kind} {name!r}",
+        wanted="one of " + ", ".join(known),
+        got=repr(name),
+        remedy=nearest(name, known),
+        where=where,
+    )
