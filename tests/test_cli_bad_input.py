@@ -161,7 +161,7 @@ def test_a_plan_that_fails_writes_no_study_file(
         "--tokens-per-example",
         "246",
     ]
-    monkeypatch.setattr("finescale.advice.design.plan.RESULTS", tmp_path / "none")
+    monkeypatch.setattr("finescale.planning.plan.RESULTS", tmp_path / "none")
     command = ["finescale", "plan", str(study), *flags, "--out", str(tmp_path / "next.yaml")]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as ended:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from finescale.executors.memory import forget_peak, out_of_memory, peak_memory
+from finescale.runs.memory import forget_peak, out_of_memory, peak_memory
 
 
 def test_memory_that_ran_out_is_told_from_other_errors():

@@ -82,7 +82,7 @@ def test_a_run_that_diverges_says_at_which_step(tmp_path):
 
 
 def test_a_run_that_needs_too_much_memory_says_how_much_it_took_and_what_to_lower(tmp_path, monkeypatch):
-    monkeypatch.setattr("finescale.study.run.train", lambda *_, **__: torch.empty(1 << 55))
+    monkeypatch.setattr("finescale.runs.finetune.train", lambda *_, **__: torch.empty(1 << 55))
     record = execute(planned(train={"micro_batch_size": 8}), tmp_path)
     assert record["status"] == "failed"
     assert re.search(
@@ -93,7 +93,7 @@ def test_a_run_that_needs_too_much_memory_says_how_much_it_took_and_what_to_lowe
 
 
 def test_any_other_error_is_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("finescale.study.run.train", lambda *_, **__: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr("finescale.runs.finetune.train", lambda *_, **__: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="size"):
         execute(planned(), tmp_path)
 
@@ -108,7 +108,7 @@ def test_a_study_tokenises_its_examples_once(tmp_path, monkeypatch):
         return execute(item, tmp_path / "runs" / name)["test_loss"]
 
     large, small = run(48, "a"), execute(planned(examples=32), tmp_path)["test_loss"]
-    monkeypatch.setattr("finescale.study.prepare.subset", lambda *_: pytest.fail("tokenised again"))
+    monkeypatch.setattr("finescale.runs.prepare.subset", lambda *_: pytest.fail("tokenised again"))
     assert (run(48, "b"), run(32, "c")) == (large, small)
     assert len(list((tmp_path / "tokens").iterdir())) == 1
 

@@ -12,6 +12,7 @@ from finescale.errors import FinescaleError, UsageError
 from finescale.spec.run import OptimizerSpec
 from finescale.study.database import SCHEMA_VERSION
 from finescale.study.export import records_frame
+from finescale.study.ledger import LEASE_GRACE_SECONDS, Entry, Ledger
 from finescale.study.owner import is_gone, this_process
 
 ME = this_process()

@@ -7,22 +7,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
-from finescale.advice.candidates import Candidates, candidates, tasks_of
+from finescale.advice.candidates import candidates, tasks_of
 from finescale.advice.cost import costs
-from finescale.advice.crossovers import Crossovers, crossovers
+from finescale.advice.crossovers import Crossovers
 from finescale.advice.options import Advice, Question
+from finescale.advice.pairs import find_crossovers
 from finescale.advice.recommend import advise, check
 from finescale.advice.views import crossover_cells
 from finescale.cli.laws import Table, write_json
 from finescale.errors import DataError
 from finescale.records.records import Records
 from finescale.wording import count, examples_of, nats
-
-_MOST_PAIRED = 4
-"""So many candidates are paired for crossovers; of more, those with the lowest predicted losses."""
 
 
 def advise_command(
@@ -94,18 +91,6 @@ def _one_task(  # noqa: PLR0917
         show(advice, out, priced.basis, pairs)
     written = advice.to_dict()
     return written | ({"crossovers": [pair.to_dict() for pair in pairs]} if crossing else {})
-
-
-def find_crossovers(found: Candidates, advice: Advice | None = None) -> tuple[Crossovers, ...]:
-    """The crossovers of the candidates, at the model sizes of the records (at most nine of them)."""
-    members = list(found.members)
-    if advice is not None and len(members) > _MOST_PAIRED:
-        leading = [option.name for option in advice.options[:_MOST_PAIRED]]
-        members = [member for member in members if member.name in leading]
-    sizes = found.sizes
-    if len(sizes) > 9:
-        sizes = tuple(sizes[round(at)] for at in np.linspace(0, len(sizes) - 1, 9))
-    return crossovers([member.law for member in members], sizes if found.factor else None)
 
 
 def show(advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...]) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from finescale.errors import UsageError, nearest
 from finescale.executors.local import Executor, LocalExecutor, usable_cores
-from finescale.study.plan import Plan
+
+if TYPE_CHECKING:
+    from finescale.study.plan import Plan
 
 EXECUTORS = ("local", "ray", "slurm")
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from finescale.errors import FinescaleError
-from finescale.executors.memory import SAVE_MEMORY, largest_resident, resident_peak
+from finescale.runs.memory import SAVE_MEMORY, largest_resident, resident_peak
 from finescale.spec.resources import Resources
 
 STOP_SECONDS = 2.0

@@ -31,8 +31,8 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from finescale.executors.local import pinned, usable_cores
-from finescale.executors.memory import SAVE_MEMORY, forget_peak
 from finescale.executors.worker import call
+from finescale.runs.memory import SAVE_MEMORY, forget_peak
 from finescale.spec.resources import Resources
 
 POLL_SECONDS = 1.0

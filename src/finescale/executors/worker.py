@@ -1,8 +1,8 @@
 """The worker process: takes job after job from its driver, so that imports and caches are paid once.
 
 Started by `local.LocalExecutor` as `python -m finescale.executors.worker FD`, in a session of its own
-(the terminal's Ctrl-C reaches only the driver). A thread reads the connection; when the driver is gone, also by
-kill -9, the connection ends and the worker with it.
+(the terminal's Ctrl-C reaches only the driver). A thread reads the connection; when the driver is gone,
+also by kill -9, the connection ends and the worker with it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from finescale.executors.memory import forget_peak, peak_memory
+from finescale.runs.memory import forget_peak, peak_memory
 
 PACKAGES = ("finescale", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "polars")
 PROGRESS_SECONDS = 0.5

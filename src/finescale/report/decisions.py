@@ -9,8 +9,8 @@ from finescale.advice.candidates import SIZE, Candidates, candidates
 from finescale.advice.cost import Costs, costs
 from finescale.advice.crossovers import Crossovers
 from finescale.advice.options import Advice, Question
+from finescale.advice.pairs import find_crossovers
 from finescale.advice.recommend import advise
-from finescale.cli.advise import find_crossovers
 from finescale.errors import FinescaleError
 from finescale.records.records import Records
 from finescale.report.drawing.sheet import Row, Sheet, Shown, column, plain

@@ -14,11 +14,11 @@ from transformers import PreTrainedModel
 from finescale.batches.batching import Batch, collate, epoch_order
 from finescale.errors import UsageError
 from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
-from finescale.executors.memory import SAVE_MEMORY, out_of_memory, peak_memory
 from finescale.ladder import train_flops
 from finescale.runs.distributed import keep, shared_out
 from finescale.runs.expected import describe
 from finescale.runs.measure import measure, pretraining_loss_before
+from finescale.runs.memory import SAVE_MEMORY, out_of_memory, peak_memory
 from finescale.runs.prepare import (
     checkpoints_of,
     encoded_split,

@@ -20,7 +20,7 @@ from finescale.models.decoder import build, config
 from finescale.models.tokenizer import MODES, SENTINELS, sentinel, train_tokenizer
 from finescale.runs.prepare import checkpoints_of, replace_folder, write_curve
 from finescale.spec.run import PretrainRunSpec
-from finescale.study.resolve import read_texts
+from finescale.tasks.pretraining import read_texts
 from finescale.training.loop import train
 from finescale.training.state import Progress
 from finescale.tuning.full import wrap_full

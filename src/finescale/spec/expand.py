@@ -1,62 +1,19 @@
 """From what a study asks for to the runs that it means: `expand`, `sweep_runs`, `untuned_runs`.
 
 A finetuning study declares a base setting and stars around it: one factor varies at a time, crossed with
-methods, data sizes and seeds. `study_spec` (with `study_parts`) says what a study may declare, `run_spec`
-what a run is.
+methods, data sizes and seeds. `study` (with `parts`) says what a study may declare,
+`run` what a run is.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import Any, Literal
 
-from finescale.errors import UsageError
-from finescale.spec.parts import (
-    BasePetSize,
-    BaseSetting,
-    Candidates,
-    Choice,
-    DataSizes,
-    LearningRates,
-    ModelStar,
-    PerMethod,
-    PetSizes,
-    PetStar,
-    PretrainStar,
-    SweepSetting,
-    TrainSettings,
-)
-from finescale.spec.resources import Retries
-from finescale.spec.run import (
-    EVALUATION_CONTENT,
-    FINGERPRINT_VERSION,
-    METHODS,
-    PET_METHODS,
-    EvaluationSpec,
-    MethodSpec,
-    ModelSpec,
-    Objective,
-    OptimizerSpec,
-    PretrainRunSpec,
-    ResumeSpec,
-    RunSpec,
-    Strict,
-    TaskSpec,
-    TrainSpec,
-)
-from finescale.spec.study import PretrainSpec, PretrainTrain, StudySpec, TokenizerSpec
-
-__all__ = [
-    "FINGERPRINT_VERSION", "METHODS", "PET_METHODS", "BasePetSize", "BaseSetting", "Candidates", "Choice",
-    "DataSizes", "EvaluationSpec", "LearningRates", "MethodSpec", "ModelSpec", "ModelStar", "Objective",
-    "OptimizerSpec", "PerMethod", "PetSizes", "PetStar", "PlannedRun", "PretrainRunSpec", "PretrainSpec",
-    "PretrainStar", "PretrainTrain", "Resolve", "ResumeSpec", "Retries", "RunSpec", "Strict", "StudySpec",
-    "SweepSetting", "TaskSpec",
-    "TokenizerSpec", "TrainSettings", "TrainSpec", "expand", "nearest", "sweep_runs", "unknown",
-    "untuned_runs",
-]  # fmt: skip
+from finescale.spec.parts import Choice, PetStar
+from finescale.spec.run import EVALUATION_CONTENT, EvaluationSpec, ModelSpec, ResumeSpec, RunSpec, Strict
+from finescale.spec.study import StudySpec
 
 
 class PlannedRun(Strict):
@@ -188,22 +145,3 @@ def _maker(
         return PlannedRun(run=run, purpose=purpose, lr_tuned=tuned, keep=keep, resume=study.resume)
 
     return make
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`'; did you mean X?'` for a misspelt name, or an empty string."""
-    folded = {item.casefold(): item for item in known}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
-    return f"did you mean {folded[close[0]]!r}?" if close else ""
-
-
-def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UsageError:
-    """The error for a name that does not exist."""
-    known = sorted(known)
-    return UsageError(
-        f"unknown {kind} {name!r}",
-        wanted="one of " + ", ".join(known),
-        got=repr(name),
-        remedy=nearest(name, known),
-        where=where,
-    )

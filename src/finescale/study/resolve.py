@@ -9,8 +9,6 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import polars as pl
-
 from finescale.errors import UsageError, unknown
 from finescale.evaluation.learned import LEARNED, checkpoint_hash, open_learned
 from finescale.evaluation.metrics import check_metrics
@@ -24,11 +22,9 @@ from finescale.spec.paths import exists
 from finescale.spec.run import ModelSpec, PretrainRunSpec
 from finescale.spec.study import PretrainSpec, StudySpec
 from finescale.tasks.catalog import open_task
-from finescale.tasks.pretraining import read_sample, sample_hash
+from finescale.tasks.pretraining import read_sample, read_texts, sample_hash
 from finescale.tasks.published import known_sizes, on_hub
 from finescale.tasks.task import check_sizes
-
-REMEDY = "rebuild the text with `make corpus` (docs/corpus.md), then give its folder with --text"
 
 
 def resolver(study: StudySpec, contents: bool = True) -> Resolve:
@@ -248,21 +244,3 @@ def pretrain_runs(spec: PretrainSpec, text: Path | None) -> list[PretrainRunSpec
             )
         )
     return runs
-
-
-def read_texts(folder: Path, language: str) -> list[str]:
-    """A language's pretraining documents, in the file's order."""
-    return pl.read_parquet(text_file(folder, language), columns=["text"])["text"].to_list()
-
-
-def text_file(folder: Path, language: str) -> Path:
-    """The Parquet file of a language's pretraining text."""
-    file = folder / f"{language}.parquet"
-    if not file.is_file():
-        raise UsageError(
-            f"no pretraining text for {language!r}",
-            wanted=f"a file {file}",
-            got="no such file",
-            remedy=REMEDY,
-        )
-    return file

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from finescale.executors.memory import SAVE_MEMORY
+from finescale.runs.memory import SAVE_MEMORY
 from finescale.study.ledger import LEASE_GRACE_SECONDS, Ledger
 from finescale.study.owner import is_gone, is_here
 

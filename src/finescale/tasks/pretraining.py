@@ -1,12 +1,16 @@
-"""A sample of pretraining text, to measure what finetuning forgets: a ladder's own, or one's own file."""
+"""Pretraining text: the documents a ladder learns from, and a sample to measure what finetuning forgets."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
+import polars as pl
+
 from finescale.errors import UsageError
 from finescale.tasks.rows import READERS, read_rows
+
+REMEDY = "rebuild the text with `make corpus` (docs/corpus.md), then give its folder with --text"
 
 
 def read_sample(file: str | Path, where: str = "evaluation.forgetting.text") -> list[str]:
@@ -51,3 +55,21 @@ def _text(value: object, path: Path, line: int) -> str:
 def sample_hash(documents: list[str]) -> str:
     """A hash of a sample's content."""
     return hashlib.sha256("\0".join(documents).encode()).hexdigest()
+
+
+def read_texts(folder: Path, language: str) -> list[str]:
+    """A language's pretraining documents, in the file's order."""
+    return pl.read_parquet(text_file(folder, language), columns=["text"])["text"].to_list()
+
+
+def text_file(folder: Path, language: str) -> Path:
+    """The Parquet file of a language's pretraining text."""
+    file = folder / f"{language}.parquet"
+    if not file.is_file():
+        raise UsageError(
+            f"no pretraining text for {language!r}",
+            wanted=f"a file {file}",
+            got="no such file",
+            remedy=REMEDY,
+        )
+    return file
