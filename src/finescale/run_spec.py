@@ -154,6 +154,8 @@ class ModelSpec(Strict):
     params: Count | None = None
     nonembedding_params: Count | None = None
     """The sizes of a model of one's own; a ladder model's follow from its name."""
+    active_params: Count | None = None
+    """Parameters that a token goes through, where they are fewer (a mixture of experts)."""
 
 
 class MethodSpec(Hashed):

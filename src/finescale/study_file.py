@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from finescale.errors import UsageError
+from finescale.errors import Problems, UsageError
 from finescale.run_spec import Strict
 from finescale.spec import nearest
 from finescale.study_own import FieldError, UnknownKey
@@ -118,6 +118,8 @@ def located(error: UsageError, path: str | Path) -> UsageError:
         The error with file, line and field; the error itself where the file does not hold the field.
     """
     path = Path(path)
+    if isinstance(error, Problems):
+        return Problems(error.summary, [located(part, path) for part in error.each])
     root = read_yaml(_text(path), path.name)
     parts = [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", error.where)]
     if root is None or not parts or parts[0] not in root.items:

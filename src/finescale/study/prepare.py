@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from finescale.errors import UsageError
 from finescale.models.bundled import find_checkpoint
 from finescale.models.decoder import open_model
-from finescale.models.sizes import Sizes, sizes_of
+from finescale.models.sizes import Sizes, sizes_of, sizes_of_folder
 from finescale.models.tokenizer import open_tokenizer
 from finescale.spec import ModelSpec, PlannedRun, ResumeSpec, RunSpec, TaskSpec
 from finescale.tasks.catalog import open_task
@@ -79,9 +79,10 @@ def open_base(spec: RunSpec) -> Base:
     """
     weights, tokenizer = _folders(spec.model)
     model = open_model(weights, spec.method.quantize)
-    sizes = sizes_of(model)
+    quantized = spec.method.quantize is not None  # several parameters in one element
+    sizes = sizes_of_folder(weights) if quantized else sizes_of(model)
     stated = (spec.model.params, spec.model.nonembedding_params)
-    if stated[0] is not None and spec.method.quantize is None:
+    if stated[0] is not None:
         counted = (sizes.params, sizes.nonembedding_params)
         if stated != counted:
             raise UsageError(

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import polars as pl
 
-from finescale.errors import UsageError
+from finescale.errors import UsageError, together
 from finescale.evaluation.learned import LEARNED, checkpoint_hash, open_learned
 from finescale.evaluation.metrics import check_metrics
 from finescale.ladder import LADDER
 from finescale.models.bundled import checkpoints, find_checkpoint
-from finescale.models.hub import find_own
+from finescale.models.hub import check_own, find_own
 from finescale.spec import ModelSpec, PretrainRunSpec, PretrainSpec, Resolve, StudySpec, unknown
 from finescale.study_own import OwnModel
 from finescale.study_parts import ModelStar, PretrainStar
@@ -47,6 +47,7 @@ def resolver(study: StudySpec, contents: bool = True) -> Resolve:
     data = _check_task(study, contents)
     _check_models(study)
     _check_methods(study)
+    _check_own_models(study, contents)
     content = {"data": data, **_evaluation_content(study, contents)}
 
     @cache
@@ -153,6 +154,33 @@ def _check_models(study: StudySpec) -> None:
         elif isinstance(star, PretrainStar):
             for tokens in star.values:
                 _check_model(study, study.base.model, tokens, where)
+
+
+def _check_own_models(study: StudySpec, contents: bool) -> None:
+    """Refuses models of one's own that are not what they say: every problem of all of them together."""
+    base = study.base
+    used = [(base.model, base.pretrain_tokens)]
+    used += [(study.sweep.model, "last")] if study.sweep is not None else []
+    for star in study.grids:
+        if isinstance(star, ModelStar):
+            used += [(name, base.pretrain_tokens) for name in star.values]
+        elif isinstance(star, PretrainStar):
+            used += [(base.model, tokens) for tokens in star.values]
+    own = {
+        (name, _tokens(name, study.models[name], tokens, "models"))
+        for name, tokens in used
+        if name in study.models
+    }
+    found, wrong = [], set()
+    for name, tokens in sorted(own):
+        try:
+            check_own(name, study.models[name], tokens, contents)
+        except UsageError as error:
+            found.append(error)
+            wrong.add(name)
+    if found:
+        names = {name for name, _ in own}
+        raise together(f"{len(wrong)} of {len(names)} base models cannot be used", found)
 
 
 def _check_model(study: StudySpec, name: str, pretrain_tokens: int | str, where: str) -> None:
