@@ -1,4 +1,4 @@
-"""A study whose base models are broken in different ways: everything is told at once, before anything runs."""
+"""A study whose base models are broken in different ways: all is told at once, before anything runs."""
 
 from __future__ import annotations
 
@@ -49,8 +49,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])
 def test_every_problem_of_every_model_is_told_at_once_with_its_line(folder, options, capsys, monkeypatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", ["finescale", "run", "study.yaml", *options])
     with pytest.raises(SystemExit) as ended:
-        main(["run", "study.yaml", *options])
+        main()
     assert ended.value.code == 2
     told = capsys.readouterr().err
     assert "3 of 4 base models cannot be used:" in told
