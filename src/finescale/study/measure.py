@@ -26,6 +26,7 @@ from finescale.tasks.pretraining import read_sample
 from finescale.tasks.task import Example
 from finescale.training.batching import Encoded
 from finescale.training.encoding import encode
+from finescale.training.rendering import ends_of_answers
 from finescale.training.sharding import ranks
 from finescale.tuning.full import wrap_full
 from finescale.tuning.tuned import Tuned
@@ -255,10 +256,11 @@ def _generate(  # noqa: PLR0917 - one call
         prompts = few_shot_prompts(task_of(spec), examples, shots, tokenizer, room)
         if shots:
             measured.dropped[shots] = measured.dropped.get(shots, 0) + prompts.dropped
-        last = _line_ends(base) if shots else ()
+        chats = examples[0].chat is not None
+        last = ends_of_answers(tokenizer) if chats else _line_ends(base) if shots else ()
         made = decode(tuned, prompts.ids, pad=base.pad, eos=eos, limit=settings.max_new_tokens, last=last)
         outputs = [text.strip() for text in tokenizer.batch_decode(made, skip_special_tokens=True)]
-        if shots:
+        if shots and not chats:
             outputs = [(text.splitlines() or [""])[0] for text in outputs]
         _keep(folder / "decoded" / f"{name.replace('/', '-')}-{shots}.jsonl", name, shots, examples, outputs)
         sources = [example.source for example in examples]

@@ -76,7 +76,7 @@ def _evaluation_content(study: StudySpec, contents: bool) -> dict[str, str]:
     """Hashes of what the evaluation reads besides; refuses what it cannot measure, before anything runs."""
     evaluation, found = study.evaluation, {}
     if evaluation.zero_shot and (contents or not on_hub(study.task)):
-        task = open_task(study.task)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
+        task = open_task(study.task, study.version)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
         if not task.zero_shot:
             raise UsageError(
                 f"the task {study.task_name!r} has no zero-shot sets",
@@ -116,7 +116,7 @@ def _check_task(study: StudySpec, contents: bool) -> str:
         The task's content hash; without its contents where data from the hub is from.
     """
     if contents or not on_hub(study.task):
-        task = open_task(study.task)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
+        task = open_task(study.task, study.version)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
         available = len(task.train), sum(len(examples) for examples in task.test.values())
         data = task.content_hash()
     else:
