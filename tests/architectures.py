@@ -13,9 +13,13 @@ from transformers import (
     GPT2Config,
     GPTBigCodeConfig,
     GPTNeoXConfig,
+    JambaConfig,
     LlamaConfig,
+    MambaConfig,
+    MixtralConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2MoeConfig,
     Qwen3Config,
 )
 
@@ -32,12 +36,25 @@ CONFIGS = {
     "gpt-bigcode": lambda: GPTBigCodeConfig(**IDS, **GPT),
 }
 ARCHITECTURES = sorted(CONFIGS)
+MOE = {"num_experts_per_tok": 2, "num_key_value_heads": 2}
+OTHERS = {
+    "mixtral": lambda: MixtralConfig(**IDS, **LAYERS, **MOE, num_local_experts=8),
+    "qwen2-moe": lambda: Qwen2MoeConfig(
+        **IDS, **LAYERS, **MOE, num_experts=8, moe_intermediate_size=16, shared_expert_intermediate_size=32
+    ),
+    "mamba": lambda: MambaConfig(**IDS, hidden_size=32, num_hidden_layers=2, state_size=4),
+    "jamba": lambda: JambaConfig(
+        **IDS, **LAYERS, **MOE, num_experts=8, attn_layer_period=2, attn_layer_offset=1,
+        expert_layer_period=2, expert_layer_offset=1, mamba_d_state=4, mamba_dt_rank=4,
+    ),
+}  # fmt: skip
+"""Mixtures of experts, a state-space model, and a hybrid of all three."""
 
 
 def tiny(name: str, seed: int = 0) -> PreTrainedModel:
     """A tiny model of an architecture with fresh float32 weights."""
     torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(CONFIGS[name]()).float().eval()
+    return AutoModelForCausalLM.from_config((CONFIGS | OTHERS)[name]()).float().eval()
 
 
 @lru_cache(maxsize=1)

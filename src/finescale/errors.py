@@ -75,6 +75,36 @@ class DataError(FinescaleError, ValueError):
     exit_code = 1
 
 
+class Problems(UsageError):
+    """Several problems of one kind, told together.
+
+    Attributes:
+        each: The problems.
+    """
+
+    def __init__(self, summary: str, each: Iterable[UsageError]) -> None:
+        """Tells each problem under a summary.
+
+        Args:
+            summary: What they are, e.g. ``2 of 3 base models cannot be used``.
+            each: The problems.
+        """
+        self.each = tuple(each)
+        super().__init__("\n".join([f"{summary}:", *(str(error) for error in self.each)]))
+        self.summary = summary
+
+    def at(self, where: str) -> Problems:
+        """The same: every problem has a place of its own."""
+        del where
+        return self
+
+
+def together(summary: str, found: Iterable[UsageError]) -> UsageError:
+    """One problem as it is, several under a summary."""
+    each = [part for error in found for part in (error.each if isinstance(error, Problems) else (error,))]
+    return each[0] if len(each) == 1 else Problems(summary, each)
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that a misspelt one is most like; None where none is like it."""
     folded = {item.casefold(): item for item in known}

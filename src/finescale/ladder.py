@@ -98,6 +98,14 @@ LADDER: dict[str, Shape] = {
 A ladder has one tokenizer: English and Chinese (`nano-zh-`) have the same blocks under a larger embedding."""
 
 
+def flops_per_parameter(kind: Literal["full", "pet"]) -> float:
+    """Training FLOPs a parameter and token.
+
+    Full tuning costs a forward and two backward products; PET spares those with the weights' gradients.
+    """
+    return 6.0 if kind == "full" else 4.0
+
+
 def train_flops(
     kind: Literal["full", "pet"],
     nonembedding_params: int,
@@ -105,14 +113,12 @@ def train_flops(
     tokens_processed: int,
     target_tokens: int,
 ) -> float:
-    """Training FLOPs of a run.
-
-    Full tuning costs a forward and two backward products (6 FLOPs a parameter and token); PET spares the
-    products with the weights' gradients (4). The output head is counted on target positions only.
+    """Training FLOPs of a run; the output head is counted on target positions only.
 
     Args:
         kind: Full tuning (or pretraining), or any parameter-efficient method.
-        nonembedding_params: Parameters of the blocks.
+        nonembedding_params: Parameters of the blocks that a token goes through (of a mixture of experts the
+            active ones).
         embedding_params: Parameters of the output head.
         tokens_processed: Tokens over all passes: source, target and prompt.
         target_tokens: Tokens with a loss over all passes.
@@ -120,5 +126,5 @@ def train_flops(
     Returns:
         FLOPs.
     """
-    factor = 6 if kind == "full" else 4
-    return float(factor) * (nonembedding_params * tokens_processed + embedding_params * target_tokens)
+    each = nonembedding_params * tokens_processed + embedding_params * target_tokens
+    return flops_per_parameter(kind) * each

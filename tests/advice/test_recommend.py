@@ -156,6 +156,16 @@ def test_budget_buys_the_best_model_and_data(found: Candidates, prices: Costs) -
     assert {option.examples for option in capped.options} == {500}
 
 
+def test_a_mixtures_runs_are_priced_by_their_active_parameters() -> None:
+    frame = runs().drop("train_flops").with_columns((pl.col("model_params") / 4).alias("active_params"))
+    dense = costs(frame.drop("active_params"), tokens_per_example=100)
+    mixture = costs(frame, tokens_per_example=100)
+    for method, share in (("full", 6), ("lora", 4)):
+        assert dense.per_example(method, 4e8) == pytest.approx(share * 4e8 * 100)
+        assert mixture.per_example(method, 4e8) == pytest.approx(share * 1e8 * 100)
+    assert "active parameters" in mixture.basis
+
+
 def test_budget_without_costs_says_what_is_missing() -> None:
     records = read_records(runs().drop("train_flops"))
     with pytest.raises(DataError, match="cannot be turned into runs") as refused:

@@ -91,3 +91,14 @@ def test_the_texts_of_a_bundled_task_are_as_long_as_they_are_but_not_those_of_a_
     ]
     assert flops[1] > 3 * flops[0]
     assert flops[2] == flops[0]
+
+
+def test_a_mixtures_flops_count_the_parameters_that_a_token_goes_through() -> None:
+    run = planned("{}")["full"].run
+    sizes = {"folder": "/models/mine", "params": 1_100, "nonembedding_params": 1_000}
+    dense = run.model_copy(update={"model": run.model.model_copy(update=sizes)})
+    mixture = run.model_copy(update={"model": run.model.model_copy(update={**sizes, "active_params": 400})})
+    seen = 4 * 32  # epochs x examples
+    assert estimated_flops(dense) == 6 * seen * (1_000 * 82 + 100 * 38)
+    assert estimated_flops(mixture) == 6 * seen * (300 * 82 + 100 * 38)
+    assert dense.fingerprint() == mixture.fingerprint()

@@ -217,8 +217,10 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path, splits: dict[str, st
         TaskSpec(name="mine", train=str(tmp_path / "trian.jsonl"))
     )
     (tmp_path / "train.json").write_text("[]")
-    assert "write one JSON object a line, as .jsonl" in told(
-        TaskSpec(name="mine", train=str(tmp_path / "train.json"))
+    assert "no examples" in told(TaskSpec(name="mine", train=str(tmp_path / "train.json")))
+    (tmp_path / "train.txt").write_text("a")
+    assert "a name that ends in .jsonl, .json, .csv" in told(
+        TaskSpec(name="mine", train=str(tmp_path / "train.txt"))
     )
     (tmp_path / "train.parquet").write_text("no")
     assert "not a Parquet file" in told(TaskSpec(name="mine", train=str(tmp_path / "train.parquet")))

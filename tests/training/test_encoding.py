@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from chat_templates import byte_level, sentencepiece, unigram
 from tokenizers.processors import TemplateProcessing
 
 from finescale.batches.batching import Encoded
-from finescale.batches.encoding import EncodedSet, encode, fit, frequent_tokens
+from finescale.batches.encoded import EncodedSet, fit
+from finescale.batches.encoding import encode, frequent_tokens
 from finescale.errors import UsageError
 from finescale.models.tokenizer import train_tokenizer
 from finescale.tasks.task import Example, Task
@@ -89,3 +93,76 @@ def test_examples_are_cut_to_the_model_s_context_and_counted():
 def test_what_no_model_could_learn_from_is_refused(given, room, vocabulary, words):
     with pytest.raises(UsageError, match=words):
         fit(given, room, vocabulary)
+
+
+def version_2(**changes):
+    return replace(task(), version=2, **changes)
+
+
+def test_a_target_that_was_cut_ends_where_it_was_cut_from_version_2_on():
+    tokenizer = train_tokenizer(TEXTS, 400, 64)
+    given = [example("the file", "das Dateimenü " * 20), example("the file", "das")]
+    for changed, ends in (
+        (task(max_target=5), [True, True]),
+        (version_2(max_target_tokens=5), [False, True]),
+    ):
+        encoded = encode(changed, given, tokenizer)
+        assert [one.ids[-1] == tokenizer.eos_token_id for one in encoded.examples] == ends
+        assert encoded.shares_cut("train") == {"train_sources_truncated": 0.0, "train_targets_truncated": 0.5}
+    cut = encode(version_2(max_target_tokens=5), given, tokenizer).examples[0]
+    kept = tokenizer.decode(cut.ids[cut.target_start :])
+    assert encode(version_2(max_target_tokens=5), given, tokenizer).target_bytes.tolist() == [
+        len(kept.strip().encode()),
+        3,
+    ]
+
+
+def test_special_tokens_that_texts_spell_are_not_added_again_and_that_is_said():
+    tokenizer = train_tokenizer(TEXTS, 400, 64)
+    start, end = tokenizer.bos_token, tokenizer.eos_token
+    plain, spelled = example("the file", "das"), example("the file", f"das{end}")
+    template = start + "English: {source}\nGerman:"
+    once = encode(version_2(), [plain], tokenizer).examples[0].ids.tolist()
+    found = encode(version_2(template=template), [spelled, spelled], tokenizer)
+    assert [one.ids.tolist() for one in found.examples] == [once, once]
+    assert found.notes == (
+        f"2 of 2 prompts begin with {start} themselves: the tokenizer's is not added again",
+        f"2 of 2 targets end with {end} themselves: no other is added",
+    )
+    twice = encode(replace(task(), template=template), [spelled], tokenizer).examples[0].ids.tolist()
+    assert twice == [once[0], *once, once[-1]]
+    assert encode(version_2(), [plain], tokenizer).notes == ()
+
+
+@pytest.mark.parametrize("kind", [sentencepiece, unigram, byte_level])
+def test_prompt_and_target_are_the_tokens_of_one_text(kind):
+    tokenizer = kind(())
+    given = [example("Where are the margins?", "On the page."), example("one", "höher two")]
+    for changed in (version_2(), version_2(separator="", template="{source}\n")):
+        encoded = encode(changed, given, tokenizer)
+        for one, item in zip(encoded.examples, given, strict=True):
+            text = changed.prompt(item) + changed.separator + item.target
+            assert one.ids[:-1].tolist() == tokenizer(text)["input_ids"]
+            target = tokenizer.decode(one.ids[one.target_start : -1])
+            assert target.strip() == item.target
+        assert encoded.target_bytes.tolist() == [12, 10]
+    cut = encode(version_2(max_target_tokens=1), given, tokenizer)
+    assert [one.target_tokens for one in cut.examples] == [1, 1]
+
+
+def test_a_space_marker_between_prompt_and_target_is_version_1_s():
+    tokenizer = sentencepiece(())
+    given = [example("Where", "On the page.")]
+    first, second = (encode(changed, given, tokenizer).examples[0] for changed in (task(), version_2()))
+    shown = tokenizer.convert_ids_to_tokens(first.ids[first.target_start :].tolist())
+    assert "".join(shown).startswith("\u2581\u2581On")
+    assert len(second.ids) < len(first.ids)
+
+
+def test_bytes_of_targets_follow_what_a_model_has_room_for():
+    tokenizer = train_tokenizer(TEXTS, 400, 64)
+    encoded = encode(task(), [example("the", "das Dateimenü das Dateimenü")], tokenizer)
+    one = encoded.examples[0]
+    room = one.target_start + one.target_tokens // 2
+    assert fit(encoded, room, 400).target_bytes[0] < encoded.target_bytes[0]
+    assert fit(encoded, room, 400).cut_targets == 1

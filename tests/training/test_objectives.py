@@ -3,7 +3,6 @@ import pytest
 
 from finescale.batches.objectives import (
     ReservedIds,
-    conditional,
     corrupt,
     corrupted_length,
     mixture_rows,
@@ -15,13 +14,6 @@ from finescale.spec.run import Objective
 RESERVED = ReservedIds(
     modes={"causal": 2, "prefix": 3, "spans": 4, "extreme": 5}, sentinels=tuple(range(6, 70))
 )
-
-
-def test_the_conditional_loss_is_on_the_target_and_its_end_alone():
-    example = conditional([10, 11, 12], [20, 21], eos=1)
-    assert example.ids.tolist() == [10, 11, 12, 20, 21, 1]
-    assert example.ids[example.target_start :].tolist() == [20, 21, 1]
-    assert example.target_tokens == 3
 
 
 @pytest.mark.parametrize("setting", [(0.15, 3.0), (0.5, 32.0)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from finescale.batches.batching import Encoded
-from finescale.batches.encoding import EncodedSet
+from finescale.batches.encoded import EncodedSet
 from finescale.batches.token_store import TokenStore
 
 CONTENTS = {"data": "d", "tokenizer": "t", "seed": 0}
@@ -65,3 +65,17 @@ def test_a_damaged_file_is_made_again(tmp_path: Path, damage: str) -> None:
 def test_a_folder_that_cannot_be_written_costs_nothing_but_the_time(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert same(TokenStore(tmp_path / "file").first(CONTENTS, 5, lambda: made(5)), made(5))
+
+
+def test_which_tokens_carry_a_loss_is_kept(tmp_path: Path) -> None:
+    whole = made(6)
+    examples = []
+    for index, one in enumerate(whole.examples):
+        loss = np.arange(len(one.ids)) % 2 == 1
+        examples.append(one if index % 2 else Encoded(one.ids, 1, loss))
+    given = EncodedSet(tuple(examples), whole.source_cut, whole.target_cut)
+    TokenStore(tmp_path).first(CONTENTS, 6, lambda: given)
+    found = TokenStore(tmp_path).first(CONTENTS, 6, never)
+    pairs = zip(found.examples, given.examples, strict=True)
+    assert all(a.predicted.tolist() == b.predicted.tolist() for a, b in pairs)
+    assert found.target_tokens == given.target_tokens

@@ -12,11 +12,10 @@ import polars as pl
 
 from finescale.advice.candidates import SIZE
 from finescale.errors import UsageError
+from finescale.ladder import flops_per_parameter
 from finescale.records.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]
-FLOPS_PER_PARAMETER = {"full": 6.0}
-"""FLOPs a parameter and token; any other method spares the products with the weights' gradients: 4."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +131,11 @@ def _with_flops(runs: pl.DataFrame, tokens_per_example: float | None) -> tuple[p
             if params
             else "no cost: the records have no model_params"
         )
-    factor = pl.col("method").replace_strict(FLOPS_PER_PARAMETER, default=4.0)
-    basis = "FLOPs as 6 (full tuning) or 4 (other methods) times parameters times tokens"
-    return runs.with_columns((factor * pl.col(params) * tokens).alias("train_flops")), basis
+    full, pet = flops_per_parameter("full"), flops_per_parameter("pet")
+    factor = pl.when(pl.col("method") == "full").then(full).otherwise(pet)
+    used, which = pl.col(params), "parameters"
+    if {"active_params", SIZE} <= set(runs.columns) and (runs["active_params"] < runs[SIZE]).any():
+        used -= (pl.col(SIZE) - pl.col("active_params")).fill_null(0.0)
+        which = "active parameters"
+    basis = f"FLOPs as {full:.0f} (full tuning) or {pet:.0f} (other methods) times {which} times tokens"
+    return runs.with_columns((factor * used * tokens).alias("train_flops")), basis

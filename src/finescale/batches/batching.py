@@ -17,20 +17,34 @@ LENGTHS = torch.int32
 
 @dataclass(frozen=True)
 class Encoded:
-    """One example as token ids: the model reads `ids` and is trained to predict `ids[target_start:]`.
+    """One example as token ids: the model reads `ids` and is trained to predict those that carry a loss.
 
     Attributes:
-        ids: Token ids [tokens], int32: prompt, target, end of sequence.
+        ids: Token ids [tokens], int32: prompt, target, end of sequence; of a chat all its turns.
         target_start: Index of the first target token (at least 1).
+        loss: Which tokens carry a loss [tokens], bool, where there are others after the first target token;
+            None: all from `target_start` on.
     """
 
     ids: np.ndarray
     target_start: int
+    loss: np.ndarray | None = None
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Indices of the tokens that carry a loss [targets]."""
+        return np.arange(self.target_start, len(self.ids)) if self.loss is None else np.flatnonzero(self.loss)
 
     @property
     def target_tokens(self) -> int:
         """Number of tokens that carry a loss (end of sequence included)."""
-        return len(self.ids) - self.target_start
+        return len(self.ids) - self.target_start if self.loss is None else int(self.loss.sum())
+
+    def cut(self, tokens: int) -> Encoded:
+        """Its first tokens."""
+        return Encoded(
+            self.ids[:tokens], self.target_start, None if self.loss is None else self.loss[:tokens]
+        )
 
 
 @dataclass(frozen=True)
@@ -98,8 +112,9 @@ def collate(examples: Sequence[Encoded], pad: int, prompt_length: int = 0, packe
             positions[r, start : start + length] = np.arange(length)
             real[r, start : start + length] = 1
             prompts.append(r * width + np.arange(start, first))
-            predicting.append(r * width + np.arange(first + example.target_start - 1, start + length - 1))
-            targets.append(example.ids[example.target_start :])
+            predicted = example.predicted
+            predicting.append(r * width + first + predicted - 1)
+            targets.append(example.ids[predicted])
             start += length
     mask = np.array(lengths, dtype=np.int32)[None, None, None] if packed else real
     return Batch(

@@ -1,4 +1,4 @@
-"""Training objectives: the UL2-style pretraining mixture, and conditional log-likelihood of a target."""
+"""The training objective of a ladder: the UL2-style pretraining mixture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finescale.batches.batching import Encoded
 from finescale.spec.run import Objective
 
 
@@ -22,11 +21,6 @@ class ReservedIds:
 
     modes: Mapping[str, int]
     sentinels: tuple[int, ...]
-
-
-def conditional(prompt: list[int], target: list[int], eos: int) -> Encoded:
-    """Prompt, target and end of sequence in one row; the loss is on the target and its end alone."""
-    return Encoded(np.array([*prompt, *target, eos], dtype=np.int32), len(prompt))
 
 
 def span_lengths(total: int, parts: int, rng: np.random.Generator) -> np.ndarray:

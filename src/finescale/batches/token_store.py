@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from finescale.batches.batching import Encoded
-from finescale.batches.encoding import EncodedSet
+from finescale.batches.encoded import EncodedSet
 
 
 class StoredExamples(Sequence[Encoded]):
@@ -37,6 +37,7 @@ class StoredExamples(Sequence[Encoded]):
         self._ids = self._file.get_slice("ids")
         self._ends = self._file.get_slice("ends")[:count]
         self._starts = self._file.get_slice("target_starts")[:count]
+        self._loss = self._file.get_slice("loss") if "loss" in self._file.keys() else None  # noqa: SIM118 - no mapping
 
     def __len__(self) -> int:
         """How many examples."""
@@ -52,7 +53,9 @@ class StoredExamples(Sequence[Encoded]):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
         first = int(self._ends[index - 1]) if index else 0
-        return Encoded(self._ids[first : int(self._ends[index])], int(self._starts[index]))
+        last = int(self._ends[index])
+        loss = None if self._loss is None else self._loss[first:last].astype(bool)
+        return Encoded(self._ids[first:last], int(self._starts[index]), loss)
 
     def __iter__(self) -> Iterator[Encoded]:
         """Every example."""
@@ -106,6 +109,9 @@ def _write(made: EncodedSet, stem: Path) -> None:
         "source_cut": made.source_cut.astype(np.uint8),
         "target_cut": made.target_cut.astype(np.uint8),
     }
+    if any(example.loss is not None for example in made.examples):
+        carried = [np.isin(np.arange(len(example.ids)), example.predicted) for example in made.examples]
+        tensors["loss"] = np.concatenate(carried).astype(np.uint8)
     stem.parent.mkdir(parents=True, exist_ok=True)
     aside = stem.with_suffix(f".{os.getpid()}")
     try:

@@ -187,7 +187,7 @@ def _notes(spec: StudySpec | PretrainSpec, *, contents: bool) -> tuple[str, ...]
     from_hub = on_hub(spec.task)
     if (from_hub and not contents) or (isinstance(spec.task, str) and not from_hub):
         return ()
-    return open_task(spec.task).notes  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
+    return open_task(spec.task, spec.version).notes  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
 
 
 def _plan(

@@ -9,17 +9,20 @@ a blank line stands after each. A translation prompt then reads
     English: Close the file.
     German:
 
-A text generated after demonstrations ends with its first line.
+A text generated after demonstrations ends with its first line. Demonstrations before a chat are turns of it,
+and what is generated ends where the template ends an answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from finescale.batches.chat_encoding import chat_prompt_ids
 from finescale.batches.encoding import cut_sources, prompt_ids
 from finescale.tasks.task import Example, Task
 
@@ -82,7 +85,8 @@ def few_shot_prompts(
         room: Tokens that a prompt may have; a longer one loses demonstrations, the first one first. None: any
             number.
     """
-    blocks = []
+    blocks: list[list[Any]] = []
+    chats = bool(examples) and examples[0].chat is not None
     alike: dict[tuple[tuple[str, str], ...], list[Example]] = {}
     for index, example in enumerate(examples):
         shown: tuple[Example, ...] = ()
@@ -91,14 +95,21 @@ def few_shot_prompts(
             if languages not in alike:
                 alike[languages] = _alike(task, example)
             shown = _drawn(task, alike[languages], index, shots)
+        if chats:
+            blocks.append([*shown, example])
+            continue
         cut = cut_sources(task, [*shown, example], tokenizer)
-        known = [f"{task.prompt(item, text)} {item.target}" for item, text in zip(shown, cut, strict=False)]
+        known = [
+            f"{task.prompt(item, text)}{task.separator}{item.target}"
+            for item, text in zip(shown, cut, strict=False)
+        ]
         blocks.append([*known, task.prompt(example, cut[-1])])
     ids: list[list[int]] = [[] for _ in examples]
     dropped = 0
     waiting = list(range(len(examples)))
     while waiting:
-        encoded = prompt_ids([SEPARATOR.join(blocks[index]) for index in waiting], tokenizer)
+        now = [blocks[index] for index in waiting]
+        encoded = chat_prompt_ids(task, now, tokenizer) if chats else _texts(task, now, tokenizer)
         again = []
         for index, tokens in zip(waiting, encoded, strict=True):
             ids[index] = tokens
@@ -108,3 +119,7 @@ def few_shot_prompts(
                 again.append(index)
         waiting = again
     return Prompts(ids, dropped)
+
+
+def _texts(task: Task, blocks: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    return prompt_ids([SEPARATOR.join(block) for block in blocks], tokenizer, task.version)

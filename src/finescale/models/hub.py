@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from finescale.errors import UsageError
+from finescale.errors import UsageError, together
+from finescale.models.checks import INDEX, WEIGHTS, adapter_problem, header_problems, stored_tensors
 from finescale.spec.own import OwnModel
 from finescale.spec.run import ModelSpec
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -25,6 +25,8 @@ TOKENIZER = (
 )  # fmt: skip
 LARGEST_JSON = 100_000_000
 """Bytes of a model's configuration or index of weights."""
+OPENED = ["*.json", "*.safetensors", "*.model", "*.txt"]
+"""What is downloaded of a model of the hub: no pickle, no code."""
 BOOKKEEPING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
 """Keys of a model's configuration that change nothing that it computes."""
 
@@ -49,17 +51,16 @@ def find_own(
     """
     revision = model.checkpoints[pretrain_tokens]
     where = f"models.{name}.from"
-    params, nonembedding = model.params, model.nonembedding_params
+    params, nonembedding, active = model.params, model.nonembedding_params, model.active_params
     folder = None
     counts = params is None and find_spec("transformers") is not None
     if contents or counts:
-        files = ["*.json", "*.safetensors", "*.model", "*.txt"] if contents else ["config.json"]
-        folder = _folder(model, revision, files, where)
+        folder = _folder(model, revision, OPENED if contents else ["config.json"], where)
     if folder is not None and counts:
         from finescale.models.sizes import sizes_of_folder  # noqa: PLC0415 - loads torch; stated sizes do not
 
         sizes = sizes_of_folder(folder)
-        params, nonembedding = sizes.params, sizes.nonembedding_params
+        params, nonembedding, active = sizes.params, sizes.nonembedding_params, sizes.active_params
     if folder is not None and contents:
         hashes = {"weights": weights_hash(folder, where), "tokenizer": tokenizer_hash(folder, where)}
     else:
@@ -72,8 +73,51 @@ def find_own(
         folder=None if folder is None else str(folder),
         params=params,
         nonembedding_params=nonembedding,
+        active_params=None if active == params else active,
     )
     return spec, hashes
+
+
+def check_own(name: str, model: OwnModel, pretrain_tokens: int, contents: bool = True) -> None:
+    """Refuses a checkpoint of a study's own model whose headers do not agree with its configuration.
+
+    Args:
+        name: The model's name in the study.
+        model: Where it is from.
+        pretrain_tokens: One of its checkpoints.
+        contents: Its weights have to be there. Otherwise only what is there is checked.
+
+    Raises:
+        UsageError: It cannot be used; every problem at once.
+    """
+    if not contents and not model.is_folder:
+        return
+    where = f"models.{name}.from"
+    folder = _folder(model, model.checkpoints[pretrain_tokens], OPENED, where)
+    if contents or any(folder.glob("*.safetensors")):
+        found = folder_problems(folder, where)
+        if found:
+            raise together(f"{where}: {len(found)} problems", found)
+
+
+def folder_problems(folder: Path, where: str = "") -> list[UsageError]:
+    """What is wrong with the model in a folder, as far as its headers and its configuration tell.
+
+    Args:
+        folder: The folder.
+        where: Field of the study, for the errors.
+    """
+    adapter = adapter_problem(folder)
+    if adapter is not None:
+        return [adapter.at(where)]
+    try:
+        weight_files(folder, where)
+        config = read_json(folder / "config.json", where)
+        indexed = (folder / INDEX).is_file()
+        tensors, found = stored_tensors(folder, read_json(folder / INDEX)["weight_map"] if indexed else None)
+    except UsageError as error:
+        return [error]
+    return [problem.at(where) for problem in found or header_problems(folder, config, tensors)]
 
 
 def _folder(model: OwnModel, revision: str | None, files: list[str], where: str) -> Path:
@@ -115,6 +159,18 @@ def weights_hash(folder: Path, where: str = "") -> str:
     Raises:
         UsageError: No weights in safetensors (pickle is never opened).
     """
+    names = weight_files(folder, where)
+    config = read_json(folder / "config.json", where)
+    kept = {key: value for key, value in config.items() if key not in BOOKKEEPING}
+    return _digest([json.dumps(kept, sort_keys=True), *(_file_hash(folder / name) for name in names)])
+
+
+def weight_files(folder: Path, where: str = "") -> list[str]:
+    """Names of the files with a model's weights.
+
+    Raises:
+        UsageError: No weights in safetensors (pickle is never opened), or a shard is missing.
+    """
     names = _shards(folder / INDEX, where) if (folder / INDEX).is_file() else [WEIGHTS]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
@@ -128,9 +184,7 @@ def weights_hash(folder: Path, where: str = "") -> str:
             ".save_pretrained(FOLDER), and give FOLDER",
             where=where,
         )
-    config = read_json(folder / "config.json", where)
-    kept = {key: value for key, value in config.items() if key not in BOOKKEEPING}
-    return _digest([json.dumps(kept, sort_keys=True), *(_file_hash(folder / name) for name in names)])
+    return names
 
 
 def _shards(index: Path, where: str) -> list[str]:

@@ -85,7 +85,7 @@ _KNOWN: dict[str, tuple[Better, float, float]] = {
     "cer": ("lower", 0, math.inf),
     "ter": ("lower", 0, math.inf),
 }
-"""Direction and bounds of scores by their usual names, letters and digits only; 0-1 may be written as 0-100."""
+"""Direction and bounds of scores by their usual names, letters and digits only."""
 
 
 def folded(name: str) -> str:

@@ -77,7 +77,7 @@ def _sets(run: RunSpec) -> tuple[list[int], list[int]]:
     if on_hub(task):
         tests, zero_shot = known_sets(task)
         return [most] * tests, [most] * zero_shot
-    opened = open_task(task)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
+    opened = open_task(task, run.version)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
     return (
         [min(most, len(examples)) for examples in opened.test.values()],
         [min(most, len(examples)) for examples in opened.zero_shot.values()],

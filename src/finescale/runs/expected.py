@@ -59,6 +59,7 @@ def _setting(run: RunSpec) -> dict[str, Any]:
         "revision": run.model.revision,
         "model_params": sum(sizes) if sizes else None,
         "model_params_nonembedding": sizes[0] if sizes else None,
+        "active_params": (run.model.active_params or sum(sizes)) if sizes else None,
         "pretrain_tokens": run.model.pretrain_tokens,
         "pet_size": run.method.pet_size if tuned else None,
         "lora_alpha": run.method.lora_alpha if tuned else None,
@@ -71,7 +72,7 @@ def _setting(run: RunSpec) -> dict[str, Any]:
 
 def estimated_flops(run: RunSpec) -> float:
     """Training FLOPs of a run, from an estimated number of tokens an example."""
-    sizes = _sizes(run.model)
+    sizes = _active_sizes(run.model)
     if sizes is None or run.finetune_examples == 0:
         return 0.0
     seen = planned_steps(run) * run.train.batch_size
@@ -87,14 +88,14 @@ def estimated_seconds(run: RunSpec) -> float:
     if run.finetune_examples:
         evaluated += run.train.evaluations * run.train.dev_examples
         steps = planned_steps(run)
-    evaluation = 2.0 * sum(_sizes(run.model) or (10**9,)) * _tokens(run)[0] * evaluated
+    evaluation = 2.0 * sum(_active_sizes(run.model) or (10**9,)) * _tokens(run)[0] * evaluated
     compute = (estimated_flops(run) + evaluation) / FLOPS_PER_SECOND
     return SECONDS_PER_RUN + SECONDS_PER_STEP * steps + compute + estimated_evaluation(run).seconds
 
 
 def estimated_evaluation(run: RunSpec) -> EvaluationCost:
     """What the run's `evaluation` will cost; nothing where the model's size is not known."""
-    sizes = _sizes(run.model)
+    sizes = _active_sizes(run.model)
     return EvaluationCost() if sizes is None else evaluation_cost(run, sizes, *_tokens(run))
 
 
@@ -115,6 +116,14 @@ def _sizes(model: ModelSpec) -> tuple[int, int] | None:
     if model.params is not None and model.nonembedding_params is not None:
         return model.nonembedding_params, model.params - model.nonembedding_params
     return _ladder_sizes(model.name)
+
+
+def _active_sizes(model: ModelSpec) -> tuple[int, int] | None:
+    """The same without the parameters that a token does not go through: what FLOPs are counted in."""
+    sizes = _sizes(model)
+    if sizes is None or model.active_params is None:
+        return sizes
+    return sizes[0] - (sum(sizes) - model.active_params), sizes[1]
 
 
 @lru_cache(maxsize=1000)

@@ -184,6 +184,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
     return {
         "dev_loss": progress.best_loss,
         "trainable_params": trainable,
+        "active_params": base.sizes.active_params,
         "finetune_tokens": encoded.target_tokens,
         "steps": progress.step,
         "best_step": progress.best_step,
@@ -191,7 +192,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
         "tokens_per_second": progress.tokens / progress.seconds,
         "train_flops": train_flops(
             spec.method.kind,
-            base.sizes.nonembedding_params,
+            base.sizes.active_nonembedding_params,
             base.sizes.head_params,
             progress.tokens,
             progress.target_tokens,

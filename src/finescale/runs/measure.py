@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from finescale.batches.batching import Encoded
 from finescale.batches.encoding import encode
+from finescale.batches.rendering import ends_of_answers
 from finescale.errors import UsageError
 from finescale.evaluation.decoding import decode
 from finescale.evaluation.loss import evaluate, evaluation_batches, example_losses, packing_agrees
@@ -255,10 +256,11 @@ def _generate(  # noqa: PLR0917 - one call
         prompts = few_shot_prompts(task_of(spec), examples, shots, tokenizer, room)
         if shots:
             measured.dropped[shots] = measured.dropped.get(shots, 0) + prompts.dropped
-        last = _line_ends(base) if shots else ()
+        chats = examples[0].chat is not None
+        last = ends_of_answers(tokenizer) if chats else _line_ends(base) if shots else ()
         made = decode(tuned, prompts.ids, pad=base.pad, eos=eos, limit=settings.max_new_tokens, last=last)
         outputs = [text.strip() for text in tokenizer.batch_decode(made, skip_special_tokens=True)]
-        if shots:
+        if shots and not chats:
             outputs = [(text.splitlines() or [""])[0] for text in outputs]
         _keep(folder / "decoded" / f"{name.replace('/', '-')}-{shots}.jsonl", name, shots, examples, outputs)
         sources = [example.source for example in examples]

@@ -13,15 +13,16 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from finescale.batches.batching import subset
-from finescale.batches.encoding import EncodedSet, encode, encode_rows, fit, frequent_tokens
+from finescale.batches.encoded import EncodedSet, fit
+from finescale.batches.encoding import encode, encode_rows, frequent_tokens
 from finescale.batches.token_store import TokenStore
 from finescale.errors import UsageError
 from finescale.models.bundled import find_checkpoint
 from finescale.models.decoder import open_model
-from finescale.models.sizes import Sizes, sizes_of
+from finescale.models.sizes import Sizes, sizes_of, sizes_of_folder
 from finescale.models.tokenizer import open_tokenizer
 from finescale.spec.expand import PlannedRun
-from finescale.spec.run import ModelSpec, ResumeSpec, RunSpec, TaskSpec
+from finescale.spec.run import ModelSpec, ResumeSpec, RunSpec, TaskSpec, Version
 from finescale.tasks.catalog import open_task
 from finescale.tasks.task import Task
 from finescale.training.checkpoint_store import sync_folder
@@ -80,9 +81,10 @@ def open_base(spec: RunSpec) -> Base:
     """
     weights, tokenizer = _folders(spec.model)
     model = open_model(weights, spec.method.quantize)
-    sizes = sizes_of(model)
+    quantized = spec.method.quantize is not None  # several parameters in one element
+    sizes = sizes_of_folder(weights) if quantized else sizes_of(model)
     stated = (spec.model.params, spec.model.nonembedding_params)
-    if stated[0] is not None and spec.method.quantize is None:
+    if stated[0] is not None:
         counted = (sizes.params, sizes.nonembedding_params)
         if stated != counted:
             raise UsageError(
@@ -110,7 +112,7 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 def task_of(spec: RunSpec) -> Task:
     """A run's task, opened once per worker process."""
-    return open_task(spec.data or spec.task)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
+    return open_task(spec.data or spec.task, spec.version)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
 
 
 def encoded_subset(spec: RunSpec, base: Base, folder: Path) -> EncodedSet:
@@ -127,21 +129,25 @@ def encoded_subset(spec: RunSpec, base: Base, folder: Path) -> EncodedSet:
         chosen = subset(len(task.train), spec.finetune_examples, spec.seed, task.strata())
         return encode_rows(task, task.train, chosen, base.tokenizer)
 
-    contents = {name: spec.content.get(name) for name in ("data", "tokenizer")}
+    contents: dict[str, object] = {name: spec.content.get(name) for name in ("data", "tokenizer")}
     if folder.parent.name != "runs" or None in contents.values():  # no run of a study: a probe
         return make()
+    if spec.version > 1:
+        contents["version"] = spec.version
     store = TokenStore(folder.parents[1] / "tokens")
     return store.first({**contents, "seed": spec.seed}, spec.finetune_examples, make)
 
 
 def encoded_split(spec: RunSpec, base: Base, split: str, count: int) -> EncodedSet:
     """The first examples of a split, tokenised once per worker process."""
-    return _encoded(spec.data or spec.task, split, base.tokenizer_folder, count)  # pyright: ignore[reportArgumentType]
+    return _encoded(spec.data or spec.task, spec.version, split, base.tokenizer_folder, count)  # pyright: ignore[reportArgumentType]
 
 
 @lru_cache(maxsize=8)
-def _encoded(task: str | TaskSpec, split: str, tokenizer_folder: Path, count: int) -> EncodedSet:
-    opened = open_task(task)  # pyright: ignore[reportArgumentType]
+def _encoded(
+    task: str | TaskSpec, version: Version, split: str, tokenizer_folder: Path, count: int
+) -> EncodedSet:
+    opened = open_task(task, version)  # pyright: ignore[reportArgumentType]
     examples = {
         "train": opened.train,
         "dev": opened.dev,

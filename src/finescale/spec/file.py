@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from finescale.errors import UsageError, nearest
+from finescale.errors import Problems, UsageError, nearest
 from finescale.spec.own import FieldError, UnknownKey
 from finescale.spec.run import Strict
 from finescale.spec.study import PretrainSpec, StudySpec
@@ -117,6 +117,8 @@ def located(error: UsageError, path: str | Path) -> UsageError:
         The error with file, line and field; the error itself where the file does not hold the field.
     """
     path = Path(path)
+    if isinstance(error, Problems):
+        return Problems(error.summary, [located(part, path) for part in error.each])
     root = read_yaml(_text(path), path.name)
     parts = [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", error.where)]
     if root is None or not parts or parts[0] not in root.items:

@@ -58,6 +58,8 @@ class OwnModel(Strict):
     params: Count | None = None
     nonembedding_params: Count | None = None
     """Sizes; read from the model's configuration where they are not stated."""
+    active_params: Count | None = None
+    """Parameters that a token goes through, of a mixture of experts whose sizes are stated."""
 
     @property
     def checkpoints(self) -> dict[int, str | None]:
@@ -109,6 +111,8 @@ class OwnModel(Strict):
             raise FieldError("both params and nonembedding_params, or neither", missing)
         if self.params is not None and self.params < (self.nonembedding_params or 0):
             raise FieldError("at most params", "nonembedding_params")
+        if self.active_params is not None and self.active_params > (self.params or 0):
+            raise FieldError("at most params, which have to be stated with it", "active_params")
         return self
 
 

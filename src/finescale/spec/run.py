@@ -154,6 +154,8 @@ class ModelSpec(Strict):
     params: Count | None = None
     nonembedding_params: Count | None = None
     """The sizes of a model of one's own; a ladder model's follow from its name."""
+    active_params: Count | None = None
+    """Parameters that a token goes through, where they are fewer (a mixture of experts)."""
 
 
 class MethodSpec(Hashed):
@@ -210,7 +212,9 @@ class TaskSpec(Strict):
     """Columns with the text that the model reads and the text that it learns to give. In a data set
     `translation.en` is the key `en` of the column `translation`."""
     messages: Column = "messages"
-    """Column with chats, in files without the source column: the last answer is the target."""
+    """Column with chats, in files without the source column."""
+    answers: Literal["all", "last"] = "all"
+    """Which answers of a chat carry the loss (`version: 2`; before it the last one)."""
     language: Column | None = None
     """Column whose value the template may use as `{language}` (`de` becomes `German`)."""
     template: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None

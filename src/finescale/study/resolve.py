@@ -9,12 +9,12 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from finescale.errors import UsageError, unknown
+from finescale.errors import UsageError, together, unknown
 from finescale.evaluation.learned import LEARNED, checkpoint_hash, open_learned
 from finescale.evaluation.metrics import check_metrics
 from finescale.ladder import LADDER
 from finescale.models.bundled import checkpoints, find_checkpoint
-from finescale.models.hub import find_own
+from finescale.models.hub import check_own, find_own
 from finescale.spec.expand import Resolve
 from finescale.spec.own import OwnModel
 from finescale.spec.parts import ModelStar, PretrainStar
@@ -45,6 +45,7 @@ def resolver(study: StudySpec, contents: bool = True) -> Resolve:
     data = _check_task(study, contents)
     _check_models(study)
     _check_methods(study)
+    _check_own_models(study, contents)
     content = {"data": data, **_evaluation_content(study, contents)}
 
     @cache
@@ -73,7 +74,7 @@ def _evaluation_content(study: StudySpec, contents: bool) -> dict[str, str]:
     """Hashes of what the evaluation reads besides; refuses what it cannot measure, before anything runs."""
     evaluation, found = study.evaluation, {}
     if evaluation.zero_shot and (contents or not on_hub(study.task)):
-        task = open_task(study.task)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
+        task = open_task(study.task, study.version)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
         if not task.zero_shot:
             raise UsageError(
                 f"the task {study.task_name!r} has no zero-shot sets",
@@ -113,7 +114,7 @@ def _check_task(study: StudySpec, contents: bool) -> str:
         The task's content hash; without its contents where data from the hub is from.
     """
     if contents or not on_hub(study.task):
-        task = open_task(study.task)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
+        task = open_task(study.task, study.version)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
         available = len(task.train), sum(len(examples) for examples in task.test.values())
         data = task.content_hash()
     else:
@@ -151,6 +152,33 @@ def _check_models(study: StudySpec) -> None:
         elif isinstance(star, PretrainStar):
             for tokens in star.values:
                 _check_model(study, study.base.model, tokens, where)
+
+
+def _check_own_models(study: StudySpec, contents: bool) -> None:
+    """Refuses models of one's own that are not what they say: every problem of all of them together."""
+    base = study.base
+    used = [(base.model, base.pretrain_tokens)]
+    used += [(study.sweep.model, "last")] if study.sweep is not None else []
+    for star in study.grids:
+        if isinstance(star, ModelStar):
+            used += [(name, base.pretrain_tokens) for name in star.values]
+        elif isinstance(star, PretrainStar):
+            used += [(base.model, tokens) for tokens in star.values]
+    own = {
+        (name, _tokens(name, study.models[name], tokens, "models"))
+        for name, tokens in used
+        if name in study.models
+    }
+    found, wrong = [], set()
+    for name, tokens in sorted(own):
+        try:
+            check_own(name, study.models[name], tokens, contents)
+        except UsageError as error:
+            found.append(error)
+            wrong.add(name)
+    if found:
+        names = {name for name, _ in own}
+        raise together(f"{len(wrong)} of {len(names)} base models cannot be used", found)
 
 
 def _check_model(study: StudySpec, name: str, pretrain_tokens: int | str, where: str) -> None:

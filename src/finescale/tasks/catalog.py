@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from finescale.errors import UsageError, unknown
-from finescale.spec.run import TaskSpec
+from finescale.spec.run import FINGERPRINT_VERSION, TaskSpec, Version
 from finescale.tasks.local import local_task
 from finescale.tasks.published import PUBLISHED
 from finescale.tasks.rows import READERS
@@ -25,11 +26,12 @@ TASKS: dict[str, Callable[[str], Task]] = {
 
 
 @lru_cache(maxsize=4)
-def open_task(task: str | TaskSpec) -> Task:
+def open_task(task: str | TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
     """Opens a task; a published one or a data set of the hub is downloaded where it is not in the cache.
 
     Args:
         task: One of `TASKS` or `PUBLISHED`, or a task of one's own.
+        version: Of the study: what its examples mean.
 
     Raises:
         UsageError: No such task, or data that cannot be found or used.
@@ -39,13 +41,14 @@ def open_task(task: str | TaskSpec) -> Task:
     except ValidationError:  # a name that no task has
         raise _unknown(str(task)) from None
     if spec.train is not None and spec.dataset is None:
-        return local_task(spec)
+        return local_task(spec, version)
     if spec.dataset is not None or spec.name in PUBLISHED:
         from finescale.tasks.hub_tasks import hub_task, published_task  # noqa: PLC0415 - loads datasets
 
-        return published_task(spec) if spec.dataset is None else hub_task(spec)
+        opened = published_task(spec) if spec.dataset is None else hub_task(spec)
+        return replace(opened, version=version)
     if spec.name in TASKS:
-        return TASKS[spec.name](spec.name)
+        return replace(TASKS[spec.name](spec.name), version=version)
     raise _unknown(spec.name)
 
 

@@ -12,7 +12,8 @@ from finescale.errors import UsageError
 from finescale.spec.run import TaskSpec
 from finescale.tasks.arrow import ArrowExamples, Part
 from finescale.tasks.hub import data_folder, open_split, part_of
-from finescale.tasks.local import TEMPLATE, template_fields
+from finescale.tasks.layouts import TEMPLATE
+from finescale.tasks.local import template_fields
 from finescale.tasks.mix import mixed_order
 from finescale.tasks.newstest import newstest
 from finescale.tasks.published import PUBLISHED, HubSet, Summarization, Translation, flores

@@ -1,9 +1,11 @@
-"""Rows of a data file - JSONL, CSV, TSV or Parquet - each with its line, for messages that say where."""
+"""Rows of a data file (JSONL, JSON, CSV, TSV, Parquet), each with its line, for messages that say where."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +14,15 @@ import polars as pl
 
 from finescale.errors import UsageError
 
+ONE_OBJECT = 'one object a line, e.g. {"source": "...", "target": "..."}, or one array of objects'
+DELIMITERS = (",", ";", "\t")
 LONGEST_FIELD = 2**31 - 1
 """Characters of a CSV field; Python's own limit (131,072) is below the length of a long document."""
+
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+_AFTER = re.compile(r"[ \t\r\n]*(?:,[ \t\r\n]*|(?=\]))")
+"""What stands between two items of an array, or before its end."""
 
 
 class Row(NamedTuple):
@@ -27,7 +36,7 @@ def read_rows(path: Path, where: str | None = None) -> list[Row]:
     """Reads a file whole.
 
     Args:
-        path: A .jsonl, .csv, .tsv or .parquet file.
+        path: A .jsonl, .json, .csv, .tsv or .parquet file. JSON may be an array of objects, or lines of them.
         where: The field that names it, for messages about the file as a whole. Default: its path.
 
     Raises:
@@ -39,7 +48,6 @@ def read_rows(path: Path, where: str | None = None) -> list[Row]:
             "unknown kind of data file",
             wanted="a name that ends in " + ", ".join(READERS),
             got=path.name,
-            remedy="write one JSON object a line, as .jsonl" if path.suffix == ".json" else "",
             where=where or str(path),
         )
     if not path.is_file():
@@ -68,44 +76,119 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
-    for line, text in enumerate(_text(path).split("\n"), start=1):
-        if not text.strip():
+def _json(path: Path) -> Iterator[Row]:
+    """Objects line by line, or the objects of one array."""
+    text = _text(path)
+    start = len(text) - len(text.lstrip())
+    if text.startswith("[", start) and not _is_line_of_json(text[start:].split("\n", 1)[0]):
+        yield from _array(path, text, start)
+        return
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
             continue
+        where = f"{path}, line {line}"
         try:
-            values = json.loads(text)
+            values = json.loads(content, object_pairs_hook=_distinct(where))
+        except UsageError:
+            raise
         except (ValueError, RecursionError) as error:
             raise UsageError(
-                "not a line of JSON",
-                wanted='one object a line, e.g. {"source": "...", "target": "..."}',
-                got=f"{error}: {text[:60]}",
-                where=f"{path}, line {line}",
+                "not a line of JSON", wanted=ONE_OBJECT, got=f"{error}: {content[:60]}", where=where
             ) from None
-        if not isinstance(values, dict):
-            raise UsageError(
-                "not a JSON object",
-                wanted='one object a line, e.g. {"source": "...", "target": "..."}',
-                got=text[:60],
-                where=f"{path}, line {line}",
-            )
-        yield Row(line, values)
+        yield Row(line, _object(values, content, where))
+
+
+def _is_line_of_json(content: str) -> bool:
+    """Whether a line that begins with a bracket is a whole list, no beginning of an array of objects."""
+    try:
+        found = json.loads(content)
+        return len(found) > 0 and not any(isinstance(item, dict) for item in found)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _array(path: Path, text: str, start: int) -> Iterator[Row]:
+    """The objects of an array, each with the line on which it begins."""
+    at, line, seen = start + 1, text.count("\n", 0, start + 1) + 1, start + 1
+    wanted = 'an array of objects, [{"source": "...", "target": "..."}, ...]'
+    while True:
+        at = _SPACE.match(text, at).end()  # pyright: ignore[reportOptionalMemberAccess] - nothing matches, too
+        line, seen = line + text.count("\n", seen, at), at
+        where = f"{path}, line {line}"
+        if text.startswith("]", at):
+            if text[at + 1 :].strip():
+                raise UsageError(
+                    "text after the array", wanted=wanted, got=text[at + 1 :].strip()[:60], where=where
+                )
+            return
+        try:
+            values, at = json.JSONDecoder(object_pairs_hook=_distinct(where)).raw_decode(text, at)
+        except UsageError:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise UsageError("not an array of JSON", wanted=wanted, got=str(error), where=where) from None
+        yield Row(line, _object(values, text[seen:at], where))
+        found = _AFTER.match(text, at)
+        if found is None:
+            got = text[at : at + 60].strip() or "the end of the file"
+            raise UsageError("not an array of JSON", wanted="a comma, or ]", got=got, where=where)
+        at = found.end()
+
+
+def _object(values: Any, content: str, where: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise UsageError("not a JSON object", wanted=ONE_OBJECT, got=content[:60], where=where)
+    return values
+
+
+def _distinct(where: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """Makes an object of its pairs, none of which may be there twice: JSON would take the last silently."""
+
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            _refuse_twice([name for name, _ in pairs], where, "keys")
+        return found
+
+    return made
+
+
+def _refuse_twice(names: list[str], where: str, kind: str) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        places = " and ".join(str(place) for place, name in enumerate(names, 1) if name == twice)
+        raise UsageError(
+            f"two {kind} are called {twice!r}",
+            wanted="different names: it cannot be told which is meant",
+            got=f"{kind} {places} of {', '.join(names)[:120]}",
+            remedy="rename or remove one of them",
+            where=where,
+        )
 
 
 def _csv(path: Path) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_FIELD)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.reader(_text(path).splitlines(keepends=True), delimiter=delimiter, strict=True)
+    text = _text(path)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
     while True:
         line = reader.line_num + 1
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            raise UsageError("not a row of CSV", got=str(error), where=f"{path}, line {line}") from None
+            raise UsageError(
+                "not a row of CSV",
+                wanted='fields as in the header; those that hold a delimiter or a line break in "quotes"',
+                got=str(error),
+                remedy='inside quotes write a quote twice: ""',
+                where=f"{path}, line {line}",
+            ) from None
         if fields is None:
             return
         if not header:
             header = fields
+            _refuse_twice(header, f"{path}, line {line}", "columns")
         elif fields:
             if len(fields) != len(header):
                 raise UsageError(
@@ -116,6 +199,12 @@ def _csv(path: Path) -> Iterator[Row]:
                     where=f"{path}, line {line}",
                 )
             yield Row(line, dict(zip(header, fields, strict=True)))
+
+
+def _delimiter(text: str) -> str:
+    """The delimiter that divides the header into most names; the comma where none does."""
+    header = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+    return max(DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -129,6 +218,6 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 
 READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
-    ".jsonl": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet
+    ".jsonl": _json, ".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet
 }  # fmt: skip
 """The kinds of data files by the end of their names."""

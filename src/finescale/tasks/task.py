@@ -7,9 +7,11 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from finescale.errors import UsageError
+from finescale.spec.run import FINGERPRINT_VERSION, Version
+from finescale.tasks.chats import Chat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,11 +25,13 @@ class Example:
         source: The text that the template wraps (a sentence, a document).
         target: The text to be predicted.
         fields: Further fields of the template, e.g. `source_language`.
+        chat: The chat that source and target are a plain text of; None where they are all there is.
     """
 
     source: str
     target: str
     fields: Mapping[str, str]
+    chat: Chat | None = None
 
 
 class LazyExamples(Sequence[Example]):
@@ -53,7 +57,7 @@ class Task:
     Attributes:
         name: The task's name in study files and records.
         template: What the model reads; `{source}` and the examples' fields are filled in. The target follows
-            after one space.
+            after the separator.
         max_source_tokens: Longer sources are cut.
         max_target_tokens: Longer targets are cut.
         train: Training examples, shuffled once; subsets are seeded and nested.
@@ -63,6 +67,9 @@ class Task:
         zero_shot: Test sets of language pairs that the training never sees, by `NAME/LANGUAGE`, e.g.
             `zero-shot-to-de/fr`; the average over a NAME's languages is its zero-shot score.
         mix: A field (`language`) whose values keep their shares in every subset of `train`; None: none does.
+        separator: What stands between prompt and target.
+        answers: Which answers of a chat carry the loss.
+        version: Of the study: what chats, special tokens and cuts mean (`Version`).
     """
 
     name: str
@@ -75,6 +82,9 @@ class Task:
     notes: tuple[str, ...] = ()
     zero_shot: Mapping[str, Sequence[Example]] = field(default_factory=dict)
     mix: str | None = None
+    separator: str = " "
+    answers: Literal["all", "last"] = "all"
+    version: Version = FINGERPRINT_VERSION
 
     def prompt(self, example: Example, source: str | None = None) -> str:
         """The text that the model reads before the target.
@@ -99,6 +109,8 @@ class Task:
         """A hash of all that finetuning and its test put into a model: examples, template and lengths."""
         head: list[str | int] = [self.template, self.max_source_tokens, self.max_target_tokens]
         head += [] if self.mix is None else [f"mix of {self.mix}"]
+        head += [] if self.separator == " " else [f"after {self.separator!r}"]
+        head += [] if self.answers == "all" else [f"answers: {self.answers}"]
         splits = (self.train, self.dev, *(self.test[name] for name in sorted(self.test)))
         return _digest(head, splits)
 
@@ -154,5 +166,7 @@ def _digest(head: Sequence[str | int], splits: Iterable[Sequence[Example]]) -> s
             digest.update(split.digest().encode())
             continue
         for example in split:
-            digest.update(json.dumps([example.source, example.target, dict(example.fields)]).encode())
+            content = [example.source, example.target, dict(example.fields)]
+            content += [] if example.chat is None else example.chat.plain()
+            digest.update(json.dumps(content, default=str).encode())
     return digest.hexdigest()

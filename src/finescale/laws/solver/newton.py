@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,12 @@ _LINEAR_STEPS = 20
 _LINEAR_FROM = 100
 """Resamples of fewer points go too far from the optimum for linearised residuals to help."""
 _WEAK = 1e-8
+_STAGE_TOLERANCE = 1e-3
+"""Relative decrease at which delta is sharpened; at the last delta the caller's tolerance holds."""
+_MOST_DAMPING = 1e9
+_SADDLE = 1e-9
+"""Curvatures that are negative by less, where the largest is about 1, are rounding."""
+_LENGTHS = np.array([1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4])
 _SHARES = np.array([0.3, 0.08, 0.02])[:, None, None]
 """Fractions of a Newton step that are tried where the whole step fails."""
 
@@ -60,62 +66,179 @@ def polish(
     )
 
 
+@dataclass
+class _Iterates:
+    """The problems that are under way, g of all G, and where each of them stands.
+
+    Attributes:
+        index: Which of all problems these are, [g].
+        problem: What is minimised; its delta, [g, 1], is that of the problem's stage.
+        z: The iterates, [g, M].
+        value: The objective there, [g].
+        gradient: [g, M].
+        hessian: [g, M, M].
+        damping: Marquardt's factor, [g]; 0 is Newton's own step.
+    """
+
+    index: Array
+    problem: Problem
+    z: Array
+    value: Array
+    gradient: Array
+    hessian: Array
+    damping: Array
+
+    @property
+    def delta(self) -> Array:
+        """Huber's delta of each problem's stage, [g, 1]."""
+        return np.asarray(self.problem.delta)
+
+    def part(self, which: Array) -> _Iterates:
+        """Some of them."""
+        arrays = (self.z, self.value, self.gradient, self.hessian, self.damping)
+        return _Iterates(self.index[which], self.problem.part(which), *(array[which] for array in arrays))
+
+    def differentiate(self, which: Array) -> None:
+        """Computes value, gradient and Hessian again where z or delta has changed."""
+        again = derivatives(self.problem.part(which), self.z[which])
+        self.value[which], self.gradient[which], self.hessian[which] = again
+
+
 def _polish(problem: Problem, z: Array, steps: int, tolerance: float, smooth: bool) -> Solution:
-    everything, target = problem, problem.delta
+    """``polish`` for so few problems that their arrays fit the processor's cache."""
     z = np.clip(z, problem.lower, problem.upper)
-    delta = _first_delta(problem, z) if smooth else np.full((len(z), 1), target)
-    problem = replace(problem, delta=delta)
-    value, gradient, hessian = derivatives(problem, z)
-    damping, left = np.zeros(len(z)), _finite(gradient, hessian)
-    found = Solution(z.copy(), value.copy(), np.zeros(len(z), bool), hessian.copy())
-    deltas, rows = delta.copy(), np.arange(len(z))
-    P = problem.model.n_linear
+    delta = _first_delta(problem, z) if smooth else np.full((len(z), 1), problem.delta)
+    staged = replace(problem, delta=delta)
+    at = _Iterates(np.arange(len(z)), staged, z, *derivatives(staged, z), damping=np.zeros(len(z)))
+    going = _differentiable(at)
+    found = Solution(z.copy(), at.value.copy(), np.zeros(len(z), bool), at.hessian.copy())
+    blunt = np.zeros(len(z), bool)
     for number in range(steps + 1):
-        if number == steps or not left.all():  # from here on, all arrays have the rows that are left
-            found.z[rows], found.objective[rows], found.curvature[rows] = z, value, hessian
-            found.converged[rows], deltas[rows] = ~left, delta
-            rows, problem, damping = rows[left], problem.part(left), damping[left]
-            z, value, gradient, hessian = z[left], value[left], gradient[left], hessian[left]
-        if number == steps or not rows.size:
+        if number == steps or not going.all():
+            found.z[at.index], found.objective[at.index] = at.z, at.value
+            found.curvature[at.index], found.converged[at.index] = at.hessian, ~going
+            blunt[at.index] = at.delta[:, 0] > problem.delta
+            at = at.part(going)
+        if number == steps or not at.index.size:
             break
-        delta = problem.delta
-        assert isinstance(delta, np.ndarray)
-        step, predicted = _newton_step(problem, z, gradient, hessian.copy(), damping)
-        exponents = np.abs(step[:, P:]).max(axis=1, initial=0.0)
-        step *= np.minimum(1.0, 1.0 / np.maximum(exponents, _TINY))[:, None]
-        trial = np.minimum(np.maximum(z + step, problem.lower), problem.upper)
-        stage = delta[:, 0] > target
-        enough = np.where(stage, 1e-3, tolerance) * np.maximum(value, 1e-30)
-        small = (predicted <= enough) & (predicted >= 0)
-        last = small & ~stage  # no derivatives are needed after these
-        reached = objective(problem, trial)
-        failed = np.flatnonzero(~(reached < value))
-        if failed.size:
-            places = _instead(problem.part(failed), z[failed], step[failed], value[failed])
-            trial[failed], reached[failed] = places
-        better = reached < value
-        z, value = np.where(better[:, None], trial, z), np.where(better, reached, value)
-        moved = np.flatnonzero(better & ~last)
-        if moved.size:
-            _, gradient[moved], hessian[moved] = derivatives(problem.part(moved), z[moved])
-        eased = np.where(damping < 1e-4, 0.0, damping / 8)
-        damping = np.where(better, eased, np.maximum(damping * 8, 1e-3))
-        small |= damping > 1e9
-        left = ~(small & ~stage) & (~better | _finite(gradient, hessian))
-        sharpen = np.flatnonzero(small & stage)
-        if sharpen.size:
-            delta[sharpen] = np.maximum(target, delta[sharpen] / 4)
-            damping[sharpen] = 0.0
-            again = derivatives(problem.part(sharpen), z[sharpen])
-            value[sharpen], gradient[sharpen], hessian[sharpen] = again
-    if (deltas > target).any():
-        found.objective[:] = objective(everything, found.z)
+        going = _advance(at, float(problem.delta), tolerance)
+    if blunt.any():
+        found.objective[:] = objective(problem, found.z)
     return found
 
 
-def _finite(gradient: Array, hessian: Array) -> Array:
-    """Where a Newton step can be taken at all, [G]."""
-    return np.asarray(np.isfinite(gradient).all(axis=1) & np.isfinite(hessian).all(axis=(1, 2)))
+def _advance(at: _Iterates, target: float, tolerance: float) -> Array:
+    """One step of every problem, in place: its iterate, its damping, its stage.
+
+    Returns:
+        Which problems have further steps to make, [g].
+    """
+    sharp = at.delta[:, 0] <= target
+    step, predicted = _newton_step(at.problem, at.z, at.gradient, at.hessian.copy(), at.damping)
+    exponents = np.abs(step[:, at.problem.model.n_linear :]).max(axis=1, initial=0.0)
+    step *= np.minimum(1.0, 1.0 / np.maximum(exponents, _TINY))[:, None]
+    trial = np.minimum(np.maximum(at.z + step, at.problem.lower), at.problem.upper)
+    enough = np.where(sharp, tolerance, _STAGE_TOLERANCE) * np.maximum(at.value, 1e-30)
+    small = (predicted <= enough) & (predicted >= 0)
+    reached = objective(at.problem, trial)
+    failed = np.flatnonzero(~(reached < at.value))
+    if failed.size:
+        places = _instead(at.problem.part(failed), at.z[failed], step[failed], at.value[failed])
+        trial[failed], reached[failed] = places
+    stalled = np.flatnonzero(small & sharp)
+    stalled = stalled[~_minimal(at.part(stalled), enough[stalled])] if stalled.size else stalled
+    if stalled.size:
+        trial[stalled], reached[stalled] = _downhill(at.part(stalled))
+        small[stalled] = ~(reached[stalled] < at.value[stalled] - enough[stalled])
+    better = reached < at.value
+    at.z, at.value = np.where(better[:, None], trial, at.z), np.where(better, reached, at.value)
+    moved = np.flatnonzero(better & ~(small & sharp))  # the last step needs no derivatives
+    if moved.size:
+        value = at.value[moved]
+        at.differentiate(moved)
+        at.value[moved] = value
+    eased = np.where(at.damping < 1e-4, 0.0, at.damping / 8)
+    at.damping = np.where(better, eased, np.maximum(at.damping * 8, 1e-3))
+    small |= at.damping > _MOST_DAMPING
+    sharpen = np.flatnonzero(small & ~sharp)
+    if sharpen.size:
+        at.delta[sharpen] = np.maximum(target, at.delta[sharpen] / 4)
+        at.damping[sharpen] = 0.0
+        at.differentiate(sharpen)
+    return ~(small & sharp) & (~better | _differentiable(at))
+
+
+def _differentiable(at: _Iterates) -> Array:
+    """Where a Newton step can be taken at all, [g]."""
+    finite = np.isfinite(at.gradient).all(axis=1) & np.isfinite(at.hessian).all(axis=(1, 2))
+    return np.asarray(finite)
+
+
+def _blocked(problem: Problem, z: Array, gradient: Array) -> Array:
+    """Parameters that no descent moves, [g, M]: fixed, or at a bound that the descent pushes against."""
+    edge = 1e-12 * (1 + np.abs(z))
+    down, up = problem.lower - z >= -edge, problem.upper - z <= edge
+    return np.where(gradient > 0, down, up & (gradient < 0)) | ~problem.free
+
+
+def _scales(hessian: Array) -> Array:
+    """The length of each parameter over which the objective bends by about 1, [g, M]."""
+    diagonal = np.abs(np.einsum("gii->gi", hessian))
+    return 1.0 / np.sqrt(np.maximum(diagonal, 1e-12 * diagonal.max(axis=1, keepdims=True) + _TINY))
+
+
+def _free_part(at: _Iterates) -> tuple[Array, Array, Array]:
+    """Scales [g, M], and in these units gradient and Hessian of the parameters that are not blocked."""
+    blocked, unit = _blocked(at.problem, at.z, at.gradient), _scales(at.hessian)
+    H = at.hessian * unit[:, :, None] * unit[:, None]
+    H = np.where(blocked[:, :, None] | blocked[:, None, :], 0.0, H)
+    np.einsum("gii->gi", H)[...] += blocked
+    return unit, np.where(blocked, 0.0, at.gradient * unit), H
+
+
+def _minimal(at: _Iterates, enough: Array) -> Array:
+    """Whether z is a minimum as far as first and second derivatives tell, [g].
+
+    A Newton step is small, too, at a saddle, and where the indefinite model sends a parameter against the
+    bound at which it stands though the gradient points inwards.
+    """
+    _, g, H = _free_part(at)
+    M = g.shape[1]
+    flat = np.einsum("gi,gi->g", g, g) <= 2 * M * enough  # no more can be gained: no curvature is above M
+    np.einsum("gii->gi", H)[...] += _SADDLE
+    try:
+        np.linalg.cholesky(H)
+    except np.linalg.LinAlgError:
+        return flat & (np.linalg.eigvalsh(H)[:, 0] > 0)
+    return flat
+
+
+def _downhill(at: _Iterates) -> tuple[Array, Array]:
+    """The lowest place along directions that lead down from a point that is no minimum.
+
+    These are the step of the model with absolute curvatures, both senses of the most negative curvature, and
+    the steepest descent, which no bound can turn uphill.
+
+    Returns:
+        The places [g, M] and the objective there [g].
+    """
+    unit, g, H = _free_part(at)
+    size, axes = np.linalg.eigh(H)
+    convex = np.maximum(np.abs(size), 1e-12 * np.abs(size).max(axis=1, keepdims=True))
+    newton = -np.matmul(axes, (np.matmul(g[:, None], axes)[:, 0] / convex)[:, :, None])[:, :, 0]
+    reach = np.sqrt(2 * at.value / convex[:, 0])[:, None]
+    bent = axes[:, :, 0] * reach
+    steepest = -g * np.minimum(1.0, reach / np.maximum(np.abs(g).max(axis=1, keepdims=True), _TINY))
+    directions = np.stack([newton, bent, -bent, steepest]) * unit
+    exponents = np.abs(directions[..., at.problem.model.n_linear :]).max(axis=2, initial=0.0)
+    directions *= np.minimum(1.0, 1.0 / np.maximum(exponents, _TINY))[..., None]
+    places = at.z + _LENGTHS[:, None, None, None] * directions
+    places = np.clip(places, at.problem.lower, at.problem.upper).reshape(-1, *at.z.shape)
+    rows = np.arange(len(at.z))
+    values = objective(at.problem.part(np.tile(rows, len(places))), places.reshape(-1, at.z.shape[1]))
+    values = values.reshape(len(places), -1)
+    lowest = values.argmin(axis=0)
+    return places[lowest, rows], values[lowest, rows]
 
 
 def _instead(problem: Problem, z: Array, step: Array, value: Array) -> tuple[Array, Array]:
@@ -170,9 +293,7 @@ def _newton_step(
     Parameters held at a bound stay there; one that the step would carry over a bound goes to the bound, and
     the step of the others is found anew.
     """
-    edge = 1e-12 * (1 + np.abs(z))
-    down, up = problem.lower - z, problem.upper - z
-    blocked = np.where(gradient > 0, down >= -edge, (up <= edge) & (gradient < 0)) | ~problem.free
+    blocked = _blocked(problem, z, gradient)
     diagonal = np.abs(np.einsum("gii->gi", hessian))
     largest = diagonal.max(axis=1, keepdims=True)
     weak = (diagonal < _WEAK * largest).any(axis=1)  # hardly a residual is within delta
@@ -194,7 +315,7 @@ def _newton_step(
             H[troubled] = np.matmul(axes * size[:, None, :], np.swapaxes(axes, 1, 2))
     g = gradient * unit
     d = _solve_free(H, g, blocked, np.zeros_like(z))
-    down, up = down / unit, up / unit
+    down, up = (problem.lower - z) / unit, (problem.upper - z) / unit
     bad = np.flatnonzero(((d < down) | (d > up)).any(axis=1) & np.isfinite(d).all(axis=1))
     fixed, at = blocked.copy(), np.zeros_like(z)
     for _ in range(z.shape[1]):

@@ -1,0 +1,140 @@
+"""From chats to token ids: the tokenizer's template makes the text, the loss is on the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from finescale.batches.batching import Encoded
+from finescale.batches.encoded import EncodedSet
+from finescale.batches.rendering import Rendered, cut_messages, has_template, prompted, rendered
+from finescale.batches.special_tokens import added
+from finescale.tasks.chats import Chat, said
+from finescale.tasks.task import Example, Task
+
+SHOWN = 5
+
+
+def encode_chats(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> EncodedSet:
+    """Tokenises chats; every answer carries the loss, or the last one where the task says so.
+
+    A message is cut to the task's lengths, each for itself; an answer that was cut has no loss on what the
+    template puts after it. What follows the last token with a loss is left out.
+
+    Args:
+        task: Gives lengths, and which answers carry the loss.
+        examples: Examples with chats.
+        tokenizer: The base model's tokenizer.
+
+    Returns:
+        Token ids with the tokens that carry a loss.
+
+    Raises:
+        UsageError: The tokenizer's template refuses a chat, or renders no answer of it.
+    """
+    chats = [example.chat for example in examples if example.chat is not None]
+    limits = (task.max_source_tokens, task.max_target_tokens)
+    cut = [cut_messages(chat, limits, tokenizer) for chat in chats]
+    wanted = [chat.answers[-1:] if task.answers == "last" else chat.answers for chat in chats]
+    made = [rendered(chat, tokenizer, answers) for (chat, _, _), answers in zip(cut, wanted, strict=True)]
+    spans = [
+        _without_ends(found, chat, answers, shortened)
+        for found, (chat, _, shortened), answers in zip(made, cut, wanted, strict=True)
+    ]
+    encoded = tokenizer(
+        [found.text for found in made], add_special_tokens=False, return_offsets_mapping=True, verbose=False
+    )
+    start = () if has_template(tokenizer) else added(tokenizer)[0]
+    found = zip(encoded["input_ids"], encoded["offset_mapping"], made, spans, strict=True)
+    return EncodedSet.of(
+        (_encoded(start, ids, offsets, one.text, own, tokenizer) for ids, offsets, one, own in found),
+        (source for _, source, _ in cut),
+        (bool(shortened & set(answers)) for (_, _, shortened), answers in zip(cut, wanted, strict=True)),
+        (
+            sum(len(said(chat.messages[index]).encode()) for index in answers)
+            for (chat, _, _), answers in zip(cut, wanted, strict=True)
+        ),
+        _notes(chats, made),
+    )
+
+
+def _without_ends(
+    found: Rendered, chat: Chat, answers: Sequence[int], shortened: frozenset[int]
+) -> list[tuple[int, int]]:
+    """The answers' places, those that were cut without what the template puts after them."""
+    spans = list(found.answers)
+    if len(spans) != len(answers):
+        return spans
+    for place, index in enumerate(answers):
+        if index in shortened:
+            start, end = spans[place]
+            content = str(chat.messages[index].get("content") or "").strip()
+            at = found.text.rfind(content, start, end)
+            spans[place] = (start, at + len(content) if at >= 0 else end)
+    return spans
+
+
+def _encoded(  # noqa: PLR0917 - one call
+    start: Sequence[int],
+    ids: list[int],
+    offsets: list[tuple[int, int]],
+    text: str,
+    spans: Sequence[tuple[int, int]],
+    tokenizer: PreTrainedTokenizerBase,
+) -> Encoded:
+    """A chat's tokens up to the last one with a loss."""
+    begins, ends = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
+    loss = np.zeros(len(ids), dtype=bool)
+    named = tokenizer.added_tokens_decoder
+    for first, last in spans:
+        answered = first + len(text[first:last]) - len(text[first:last].lstrip())
+        # a token that begins before the answer belongs to it if it holds more of it than a space
+        inside = np.flatnonzero(
+            ((begins >= first) | (ends > answered)) & (ends > first) & (begins < last) & (begins < ends)
+        )
+        trimmed = first + len(text[first:last].rstrip())
+        kept = inside[begins[inside] < trimmed]
+        # a line break after a token that ends the turn is never generated
+        loss[kept if len(kept) and ids[kept[-1]] in named else inside] = True
+    known = [*start, *ids]
+    carried = np.concatenate([np.zeros(len(start), dtype=bool), loss])
+    end = int(np.flatnonzero(carried)[-1]) + 1
+    carried = carried[:end]
+    first_target = int(np.flatnonzero(carried)[0])
+    whole = bool(carried[first_target:].all())
+    return Encoded(np.array(known[:end], dtype=np.int32), first_target, None if whole else carried)
+
+
+def chat_prompt_ids(
+    task: Task, blocks: Sequence[Sequence[Example]], tokenizer: PreTrainedTokenizerBase
+) -> list[list[int]]:
+    """Token ids of chats up to their last answer, each after the turns of others.
+
+    Args:
+        task: Gives the lengths to which messages are cut.
+        blocks: Examples that are shown first, then the one that is asked.
+        tokenizer: The base model's tokenizer.
+    """
+    limits = (task.max_source_tokens, task.max_target_tokens)
+    texts = []
+    for block in blocks:
+        *shown, own = [
+            cut_messages(example.chat, limits, tokenizer)[0] for example in block if example.chat is not None
+        ]
+        texts.append(prompted(own, tokenizer, shown))
+    start = () if has_template(tokenizer) else added(tokenizer)[0]
+    encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    return [[*start, *ids] for ids in encoded]
+
+
+def _notes(chats: Sequence[Chat], made: Sequence[Rendered]) -> tuple[str, ...]:
+    """What the template leaves out, by row."""
+    lacking = [(chat.place, found.missing) for chat, found in zip(chats, made, strict=True) if found.missing]
+    if not lacking:
+        return ()
+    shown = "; ".join(f"{place}: {', '.join(missing[:2])}" for place, missing in lacking[:SHOWN])
+    more = f"; and {len(lacking) - SHOWN:,} more" if len(lacking) > SHOWN else ""
+    count = f"{len(lacking):,} of {len(chats):,} chats"
+    return (f"{count} are not rendered whole by the model's chat template: {shown}{more}",)
