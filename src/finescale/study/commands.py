@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +19,7 @@ from finescale.printable import printable
 from finescale.spec import PretrainSpec, StudySpec
 from finescale.study.backends import check, open_executor
 from finescale.study.dry_run import GPU_FLOPS, shown
+from finescale.study.example_check import cut_in_words, look_at_examples, worth_a_look
 from finescale.study.executors import LocalExecutor, usable_cores
 from finescale.study.filesystem import REMEDIES
 from finescale.study.plan import EXECUTE, FinetunePlan, Plan, PretrainPlan
@@ -25,6 +27,9 @@ from finescale.study.progress import Progress, Shown
 from finescale.study.store import Ledger
 from finescale.study.tracking import Tracking, check_trackers
 from finescale.study_file import load_study, located
+
+if TYPE_CHECKING:
+    from finescale.study.runner import Summary
 
 RESULTS = Path("results")
 TRAINING_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
@@ -91,6 +96,8 @@ def run(
     from finescale.study.runner import run_study  # noqa: PLC0415 - after the checks
 
     _make_folder(folder, spec.name, study_file)
+    if isinstance(plan, FinetunePlan) and isinstance(spec, StudySpec) and execute == EXECUTE:
+        _look(spec, plan, folder, study_file, console)
     if retry_failed:
         with Ledger(folder / "ledger.sqlite") as ledger:
             _say(console, f"{ledger.retry_failed()} failed runs will be tried again")
@@ -103,15 +110,36 @@ def run(
     except KeyboardInterrupt:
         _say(console, "\nStopped. Everything finished is kept; the same command continues.", style="yellow")
         return INTERRUPTED
+    _show_end(console, spec, folder, summary)
+    return 0
+
+
+def _show_end(console: Console, spec: StudySpec | PretrainSpec, folder: Path, summary: Summary) -> None:
+    """Says how the study stands, and what was cut of its examples."""
     words = ", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items()))
     _say(console, f"{spec.name}: {words} ({summary.made} made now). Records: {folder / 'records.parquet'}")
+    if isinstance(spec, StudySpec):
+        with Ledger(folder / "ledger.sqlite") as ledger:
+            for sentence in cut_in_words(ledger.rows(), spec.version):
+                _say(console, sentence)
     if summary.counts.get("failed"):
         _say(console, f"Why runs failed: finescale status {folder}; again: --retry-failed")
     if summary.orphans:
         _say(
             console, f"{summary.orphans} finished runs are no longer in the study: finescale status {folder}"
         )
-    return 0
+
+
+def _look(spec: StudySpec, plan: FinetunePlan, folder: Path, study_file: Path, console: Console) -> None:
+    """Tells what the examples of a study's own data and models are like, where runs are still to be made."""
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        finished = ledger.statuses().keys()
+    left = [item for item in plan.runs() if item.run.fingerprint() not in finished]
+    if left and worth_a_look(spec):
+        try:
+            look_at_examples(left, partial(_say, console))
+        except UsageError as error:
+            raise located(error, study_file) from None
 
 
 def _progress(spec: StudySpec | PretrainSpec, folder: Path, console: Console, workers: int) -> Progress:

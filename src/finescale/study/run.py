@@ -112,11 +112,13 @@ def _evaluate_untuned(spec: RunSpec, folder: Path) -> dict[str, object]:
     _to_device(base.model)
     before = pretraining_loss_before(spec, base)
     tuned = shared_out(spec, wrap_full(base.model))
-    dev = base.fit(encoded_split(spec, base, "dev", spec.train.dev_examples)).examples
+    dev_set = base.fit(encoded_split(spec, base, "dev", spec.train.dev_examples))
+    dev = dev_set.examples
     packed = packing_agrees(tuned, dev[:CHECKED], base.pad)
     loss = evaluate(tuned, evaluation_batches(dev, base.pad, packed=packed))
     measured = measure(spec, base, tuned, folder, packed, before)
-    return {"dev_loss": loss.mean, "trainable_params": 0, **measured.fields()}
+    shares = dev_set.shares_cut("dev")
+    return {"dev_loss": loss.mean, "trainable_params": 0, **shares, **measured.fields()}
 
 
 def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> dict[str, object]:
@@ -174,7 +176,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
             "cut_targets": encoded.cut_targets,
             "cut_examples": encoded.cut_examples,
             "dropped_demonstrations": measured.dropped,
-            "notes": task.notes,
+            "notes": [*task.notes, *encoded.notes],
             "checkpoints": checkpoints.history,
         },
     )
@@ -196,6 +198,8 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
             progress.tokens,
             progress.target_tokens,
         ),
+        **encoded.shares_cut("train"),
+        **dev.shares_cut("dev"),
         **measured.fields(),
     }
 
