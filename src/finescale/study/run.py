@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import tempfile
 from pathlib import Path
@@ -34,6 +35,7 @@ from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps
 from finescale.training.sharding import ranks
 from finescale.tuning.full import wrap_full
 
+_log = logging.getLogger(__name__)
 CHECKED = 16
 """Examples that are evaluated both packed and padded before an untuned model is."""
 
@@ -138,6 +140,14 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
     dev_batches = evaluation_batches(dev.examples, pad, length, packed)
     per_epoch = -(-len(encoded.examples) // settings.batch_size)
     steps = min(settings.max_steps, settings.epochs * per_epoch)
+    _log.info(
+        "%s opened, %s examples, %d tensors to train, %d steps, batches %s",
+        spec.model.name,
+        spec.finetune_examples,
+        len(tuned.trainable),
+        steps,
+        "packed" if packed else "padded",
+    )
 
     def batches_at(step: int) -> list[Batch]:
         epoch, index = divmod(step, per_epoch)
