@@ -96,7 +96,8 @@ KINDS = (
 )  # fmt: skip
 _OTHER = Kind("an error", "the log says where it happened")
 _DIVERGED = Kind(
-    "diverged", "lower learning_rates.{method} (a smaller rate is a new run), or set retries.diverged"
+    "most likely a learning rate that is too high",
+    "lower learning_rates.{method} (a smaller rate is a new run), or set retries.diverged",
 )
 _FRAME = re.compile(r'File "[^"]*?(?:site-packages|dist-packages)/([^"]+?)(?:/__init__)?\.py"')
 _BELOW = ("torch/", "numpy/", "accelerate/")

@@ -226,18 +226,20 @@ class _Drive:
             value, scores = _checked(result)
             diverged = isinstance(value, Mapping) and value["status"] == "diverged"
             outcome, allowed = ("diverged", self.plan.retries.diverged) if diverged else (None, 0)
-        self.note(result, attempt, value)
         if outcome is not None:
             told = {"traceback": result.traceback, "environment": environment}
             earlier = self.ledger.ended(result.run, outcome)
             if earlier < allowed:
                 self.ledger.fail(result.run, attempt, value["error"], outcome=outcome, **told)
+                self.note(result, attempt, value, outcome)
                 self.queue.append(task)
                 self.progress.broken(task.entry, value["error"], earlier + 1)
                 return
             if earlier:
                 value = {**value, "error": f"{value['error']} (in {earlier + 1} attempts)"}
         records = self.plan.records(task.entry, value)
+        last = list(records.values())[-1]
+        self.note(result, attempt, last, str(last["status"]))
         won = self.ledger.commit(
             result.run,
             attempt,
@@ -248,21 +250,19 @@ class _Drive:
             seconds=result.seconds,
         )
         self.made += won
-        last = list(records.values())[-1]
         self.statuses[result.run] = str(last["status"])
         self.progress.finished(task.entry, last, result.seconds)
         if self.plan.awaits(result.run):
             self.advance()
 
-    def note(self, result: Result, attempt: int, value: Any) -> None:
+    def note(self, result: Result, attempt: int, record: Mapping[str, Any], outcome: str) -> None:
         """Writes into the attempt's log how it ended, and what to do where that was not well."""
-        last = value if isinstance(value, Mapping) else value[-1]
         log = log_file(self.folder.absolute(), result.run, attempt)
-        note(log, f"{last['status']} after {result.seconds:.1f} s")
-        if last["status"] not in ENDED_WELL:
-            error, fields = str(last.get("error")), self.tasks[result.run].entry.fields
+        note(log, f"{outcome} after {result.seconds:.1f} s")
+        if outcome not in ENDED_WELL:
+            error, fields = str(record.get("error")), self.tasks[result.run].entry.fields
             note(log, f"cause: {error}")
-            note(log, f"remedy: {remedy(last['status'], error, fields, result.traceback or '')}")
+            note(log, f"remedy: {remedy(outcome, error, fields, result.traceback or '')}")
 
 
 def _checked(result: Result) -> tuple[Any, Sequence[Mapping[str, Any]]]:
