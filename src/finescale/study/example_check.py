@@ -41,7 +41,9 @@ def look_at_examples(runs: Iterable[PlannedRun], say: Callable[[str], None]) -> 
                 executor.submit(waiting.pop(0))
             for result in executor.wait(0.5):
                 left -= 1
-                found: Mapping[str, Any] = result.value or {"notes": []}
+                found: Mapping[str, Any] = result.value or {
+                    "notes": [f"no look at the examples: {result.error}"]
+                }
                 if "refused" in found:
                     raise UsageError(**found["refused"])
                 many = f" ({tokenizers[result.run].run.model.name})" if len(tokenizers) > 1 else ""
