@@ -22,8 +22,8 @@ setup: .venv/.ready  ## create .venv with the locked versions
 	@touch $@
 
 study: setup  ## run the nano study and write its page
-	@$(BIN)/finescale run $(STUDY)
-	@$(BIN)/finescale report $(STUDY)
+	@$(BIN)/finescale run $(STUDY); code=$$?; case $$code in 0|3) ;; *) exit $$code;; esac; \
+	  $(BIN)/finescale report $(STUDY) && exit $$code
 
 test: setup  ## run all tests
 	@$(BIN)/pytest

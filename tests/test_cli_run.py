@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from finescale.cli import app
@@ -93,6 +96,71 @@ def test_status_tells_why_runs_failed(study: Path, monkeypatch: pytest.MonkeyPat
     assert f"small: {RUNS} done (8 made now)" in said
 
 
+def executed_by(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    monkeypatch.setitem(commands.run.__kwdefaults__, "execute", f"functions:{function}")  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "last"),
+    [
+        ("instant", 0, f"small: {RUNS} done ({RUNS} made now). Records: results/small/records.parquet"),
+        ("diverging", 0, f"small: 1 diverged, {RUNS - 1} done"),  # a candidate of the sweep, and one is left
+        ("stopped_early", 0, f"small: {RUNS - 1} done, 1 stopped"),
+        ("broken", 3, "8 runs failed: an error. First: "),
+        ("never", 4, "failed: an error. First: "),
+    ],
+)
+def test_the_exit_code_says_how_the_study_ended(
+    study: Path, monkeypatch: pytest.MonkeyPatch, function: str, code: int, last: str
+) -> None:
+    study.write_text(TEXT + "retries: 0\n")
+    executed_by(monkeypatch, function)
+    result = call("run", study)
+    assert (result.exit_code, last in " ".join(result.output.split())) == (code, True), result.output
+    assert call("run", study).exit_code == code  # nothing left to make: the study still stands as it did
+    if code:
+        told = result.output.splitlines()[-4:]
+        assert [line.split(":")[0].strip() for line in told] == [
+            told[0].split(":")[0],
+            "cause",
+            "remedy",
+            "log",
+        ]
+
+
+def test_a_run_s_attempts_are_shown_with_cause_remedy_and_log(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.write_text(TEXT + "retries: 1\n")
+    executed_by(monkeypatch, "broken")
+    shown = re.search(r"log: (finescale status \S+ --logs \S+)", call("run", study).output)
+    assert shown is not None
+    command = shown[1].split()[1:]
+    said = call(*command).output
+    assert said.count("cause: RuntimeError: no such device") == 4  # two attempts and their logs
+    assert said.count("Traceback (most recent call last)") == 2
+    remedy = "remedy: the log says where it happened;"
+    assert said.count(f"{remedy} `finescale run` tries it again") == 2
+    assert said.count(f"{remedy} then `finescale run --retry-failed`") == 2
+    beginning = command[-1][:6]
+    assert command[-1] in call("status", study, "--logs", beginning).output
+    assert "no such run" in told("status", study, "--logs", "zz")
+    assert "several runs begin so" in told("status", study, "--logs", "")
+
+
+def test_quiet_says_only_what_went_wrong(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("run", study, "--quiet").output == ""
+    executed_by(monkeypatch, "broken")
+    said = call("run", study, "--quiet", "--out", study.parent / "other").output.splitlines()
+    assert said[0].startswith("small: ")
+    assert [line.split(":")[0] for line in said[1:]] == ["8 runs failed", "  cause", "  remedy", "  log"]
+
+
+def test_a_study_runs_in_a_thread_that_is_not_the_main_one(study: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(commands.run, study, console=Console(file=io.StringIO())).result() == 0
+
+
 def test_status_as_json_is_for_machines(study: Path) -> None:
     call("run", study)
     state = json.loads(call("status", study, "--json").output)
@@ -118,6 +186,7 @@ def told(*arguments: str | Path) -> str:
 
 def test_mistakes_are_told_before_anything_is_made(study: Path, tmp_path: Path) -> None:
     assert "did you mean 'small.yaml'?" in told("run", tmp_path / "smal.yaml")
+    assert "unknown level" in told("run", study, "--log-level", "loud")
     assert "no workers" in told("run", study, "--workers", "0")
     assert "--text is for pretraining studies" in told("run", study, "--text", tmp_path)
     assert "no study here yet" in told("status", study)
@@ -152,9 +221,11 @@ def test_the_flags_of_run_and_status() -> None:
         "--retry-failed",
         "--executor",
         "--address",
+        "--log-level",
+        "--quiet",
         "--help",
     }
-    assert flags["status"] == {"--export", "--json", "--watch", "--help"}
+    assert flags["status"] == {"--export", "--json", "--watch", "--logs", "--help"}
 
 
 REAL = """\

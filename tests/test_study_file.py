@@ -180,6 +180,12 @@ def test_a_study_survives_json() -> None:
     assert StudySpec.model_validate_json(study().model_dump_json()) == study()
 
 
+def test_answers_of_chats_want_version_2() -> None:
+    message = refused("task: mini-en-de", "task: {name: t, train: t.jsonl, answers: last}")
+    assert "task.answers" in message
+    assert "with it `version: 2`" in message
+
+
 def test_an_unknown_key_names_file_line_field_and_nearest() -> None:
     assert refused("seeds: [0, 1]", "seed: [0, 1]").splitlines() == [
         "s.yaml, line 3, seed: unknown key 'seed'",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,3 +76,20 @@ def probing_no_lora(planned: Any) -> dict[str, float]:
     if planned.run.method.name == "lora":
         raise ValueError("no adapter")
     return probing(planned)
+
+
+def talking() -> str:
+    print("from print, in every alphabet: \u4f60\u597d")
+    os.system("echo from C")
+    logging.getLogger("lib").info("from logging")
+    warnings.warn("from a warning", stacklevel=1)
+    return "talked"
+
+
+def pointing() -> None:
+    print("layer.7 is missing", file=sys.stderr)
+    raise RuntimeError("we cannot load it, see the above report")
+
+
+def crashing() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)

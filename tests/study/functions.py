@@ -86,6 +86,11 @@ def diverging(planned: PlannedRun, folder: Path) -> dict[str, object]:
     return value
 
 
+def never(planned: PlannedRun, folder: Path) -> dict[str, object]:
+    """Fails whatever it is asked."""
+    raise RuntimeError("no such device")
+
+
 def forever(planned: PlannedRun, folder: Path) -> dict[str, object]:
     """Never ends."""
     del planned

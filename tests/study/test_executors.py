@@ -101,7 +101,7 @@ def test_a_killed_worker_does_not_answer_for_the_memory_of_its_driver() -> None:
 def test_the_last_words_of_a_dying_worker_are_kept(executor: LocalExecutor) -> None:
     executor.submit(job("a", "dying"))
     (result,) = results(executor, 1)
-    assert result.error == "the worker process ended with exit code 7"
+    assert result.error == "the worker process ended with exit code 7; its last words: no more memory"
     assert "no more memory" in (result.traceback or "")
 
 

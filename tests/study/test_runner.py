@@ -217,8 +217,9 @@ def test_a_stopped_run_keeps_its_dev_loss_and_is_finished(tmp_path: Path) -> Non
 
 def test_a_sweep_without_a_choice_stops_its_method_only(tmp_path: Path) -> None:
     text = TEXT.replace("full: [1e-3, 3e-3]", "full: [1e-3, {rate}]").replace("{rate}", "1.0e-3")
-    with pytest.raises(DataError, match="no learning rate of full worked"):
-        run(tmp_path, "diverging", text)
+    summary = run(tmp_path, "diverging", text)
+    assert "no learning rate of full worked" in str(summary.problems[0])
+    assert (summary.exit_code, [failure.outcome for failure in summary.failures]) == (3, ["diverged"])
     frame = records(tmp_path)
     assert frame.filter((pl.col("method") == "lora") & (pl.col("status") == "done")).height == 4
     assert frame.filter(pl.col("method") == "full")["status"].to_list() == ["diverged"]

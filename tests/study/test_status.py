@@ -11,8 +11,9 @@ from test_store import ME, entry
 
 from finescale.errors import UsageError
 from finescale.study import status
+from finescale.study.failures import remedy
 from finescale.study.ledger import Ledger
-from finescale.study.state import remedy, study_state
+from finescale.study.state import study_state
 from finescale.study.status import show_status, shown
 
 FIELDS = {"task": "t", "method": "full", "model": "nano", "finetune_examples": 128, "seed": 0}
@@ -115,7 +116,11 @@ def test_every_failure_has_its_reason_and_remedy(ledger: Ledger, tmp_path: Path)
     assert attempt is not None
     ledger.fail("e", attempt, "the worker process was killed by SIGKILL")
     said = told(ledger, tmp_path)
-    assert "diverged: a (full, nano, 128 examples, seed 0): the loss is not finite" in said
+    assert (
+        "1 run diverged: most likely a learning rate that is too high."
+        " First: a (full, nano, 128 examples, seed 0)\n" in said
+    )
+    assert "cause: the loss is not finite\n" in said
     assert "remedy: lower learning_rates.full" in said
     assert "remedy: free some disk space; then `finescale run --retry-failed`" in said
     assert "train.micro_batch_size" in said
@@ -124,7 +129,7 @@ def test_every_failure_has_its_reason_and_remedy(ledger: Ledger, tmp_path: Path)
 
 @pytest.mark.parametrize("outcome", ["diverged", "failed", "broken"])
 def test_an_unknown_reason_has_a_remedy_too(outcome: str) -> None:
-    assert remedy(outcome, "whatever", "lora")
+    assert remedy(outcome, "whatever", FIELDS)
 
 
 def test_orphans_are_listed(ledger: Ledger, tmp_path: Path) -> None:

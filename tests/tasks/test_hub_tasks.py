@@ -300,3 +300,30 @@ def test_a_wrong_mapping_is_told(own_set: Path, change: dict[str, Any], words: s
     with pytest.raises(UsageError) as caught:
         open_task(own(own_set, **change))
     assert words in str(caught.value)
+
+
+def test_chats_of_the_hub_are_recognised_and_rows_that_are_none_are_left_out(tmp_path: Path) -> None:
+    def chat(what: str, number: int) -> dict[str, Any]:
+        turns = [("user", f"{what} {number}?"), ("assistant", f"yes {number}")]
+        messages = [{"role": role, "content": text} for role, text in turns]
+        return {"prompt_id": str(number), "messages": messages if number % 10 else messages[:1]}
+
+    folder = tmp_path / "copies" / "org" / "chats" / "data"
+    for split, count in (("train_sft", 40), ("test_sft", 10)):
+        write(folder, split, [chat(split, number) for number in range(count)] + [chat("both", 1)])
+    spec = TaskSpec(
+        name="chats",
+        dataset="org/chats",
+        train="train_sft",
+        dev="test_sft[:5]",
+        test="test_sft[5:]",
+        data_dir=str(tmp_path / "copies"),
+    )
+    task = open_task(spec, 2)
+    assert (len(task.train), len(task.dev), len(task.test["test"])) == (36, 4, 6)
+    assert "train: 4 of 41 rows left out (org/chats/train, line 1, messages: not a chat)" in task.notes
+    assert "train: 1 rows are also in dev or test, left out" in task.notes
+    first = task.train[0].chat
+    assert first is not None
+    assert first.place == "org/chats/train, line 2"
+    assert open_task(spec).train[0].source.startswith("User: train_sft")

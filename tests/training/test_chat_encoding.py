@@ -172,24 +172,31 @@ def test_calls_of_tools_are_answers_too(name: str, answers: list[str]) -> None:
 
 def test_what_the_template_leaves_out_is_told_by_row() -> None:
     tokenizer = KINDS["chatml"].build()
-    (note,) = encode(
-        task(), [conversation("chatml"), chat(*WITH_TOOLS[2:], said("user", "x"), *WITH_TOOLS[2:])], tokenizer
-    ).notes or ("",)
-    assert note == ""
-    (note,) = encode(
-        task(), [conversation("chatml"), chat(said("user", "a"), WITH_TOOLS[3], tools=[TOOL])], tokenizer
-    ).notes
-    assert "1 of 2 chats are not rendered whole" in note
-    assert "chats.jsonl, line 7: the tool 'look_up'" in note
-    thinking = KINDS["qwen-3"].build()
+    whole = conversation("chatml")
+    assert encode(task(), [whole], tokenizer).notes == ()
+    lacking = [
+        chat(said("user", "a"), WITH_TOOLS[3], tools=[TOOL], place=f"c.jsonl, line {n}") for n in range(7)
+    ]
+    (note,) = encode(task(), [whole, *lacking], tokenizer).notes
+    assert note == (
+        "7 of 8 chats are not rendered whole by the model's chat template, which leaves out:"
+        " the tool 'look_up' (c.jsonl, line 0, 1, 2, 3 and 3 more)"
+    )
+    one = encode(task(), [chat(*WITH_TOOLS)], tokenizer).examples[0]
+    assert segments_of(one, tokenizer) == ["Two.<|im_end|>"]
+    with pytest.raises(UsageError, match="renders no answer of this chat"):
+        encode(task(), [chat(*WITH_TOOLS[:2])], tokenizer)
+
+
+def test_what_was_thought_is_learned_where_the_template_writes_it() -> None:
+    tokenizer = KINDS["qwen-3"].build()
     turns = [("One?", "<think>\nhm\n</think>\n\ntwo"), ("Then?", "<think>\nso\n</think>\n\nthree")]
-    encoded = encode(task(), [conversation("qwen-3", turns)], thinking)
-    assert segments_of(encoded.examples[0], thinking) == [
+    encoded = encode(task(), [conversation("qwen-3", turns)], tokenizer)
+    assert segments_of(encoded.examples[0], tokenizer) == [
         "two<|im_end|>",
         "<think>\nso\n</think>\n\nthree<|im_end|>",
     ]
-    assert "of a assistant message" not in encoded.notes[0]
-    assert "of an assistant message '<think>" in encoded.notes[0]
+    assert "leaves out: of an assistant message '<think>" in encoded.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from finescale.batches.special_tokens import added
 from finescale.tasks.chats import Chat, said
 from finescale.tasks.task import Example, Task
 
-SHOWN = 5
+SHOWN = 4
+"""Parts that a template leaves out, and rows of each, that are named."""
 
 
 def encode_chats(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> EncodedSet:
@@ -131,10 +132,24 @@ def chat_prompt_ids(
 
 def _notes(chats: Sequence[Chat], made: Sequence[Rendered]) -> tuple[str, ...]:
     """What the template leaves out, by row."""
-    lacking = [(chat.place, found.missing) for chat, found in zip(chats, made, strict=True) if found.missing]
-    if not lacking:
+    places: dict[str, list[str]] = {}
+    for chat, found in zip(chats, made, strict=True):
+        for what in dict.fromkeys(found.missing):
+            places.setdefault(what, []).append(chat.place)
+    if not places:
         return ()
-    shown = "; ".join(f"{place}: {', '.join(missing[:2])}" for place, missing in lacking[:SHOWN])
-    more = f"; and {len(lacking) - SHOWN:,} more" if len(lacking) > SHOWN else ""
-    count = f"{len(lacking):,} of {len(chats):,} chats"
-    return (f"{count} are not rendered whole by the model's chat template: {shown}{more}",)
+    most = sorted(places.items(), key=lambda item: -len(item[1]))
+    shown = "; ".join(f"{what} ({_rows(rows)})" for what, rows in most[:SHOWN])
+    more = f"; and {len(most) - SHOWN:,} more" if len(most) > SHOWN else ""
+    count = f"{sum(bool(found.missing) for found in made):,} of {len(chats):,} chats"
+    return (f"{count} are not rendered whole by the model's chat template, which leaves out: {shown}{more}",)
+
+
+def _rows(places: Sequence[str]) -> str:
+    """The rows of a file, the first ones by their lines."""
+    lines = ", ".join(place.rpartition("line ")[2] for place in places[1:SHOWN])
+    return (
+        places[0]
+        + (f", {lines}" if lines else "")
+        + (f" and {len(places) - SHOWN:,} more" if len(places) > SHOWN else "")
+    )

@@ -147,8 +147,10 @@ def rendered(
     """
     text = render(chat.messages, tokenizer, tools=chat.tools, place=chat.place)
     wanted = chat.answers if answers is None else answers
-    found = [_span(chat, index, text, tokenizer) for index in wanted]
-    spans = tuple(span for span in found if span is not None and span[0] < span[1])
+    found = [(index, _span(chat, index, text, tokenizer)) for index in wanted]
+    spans = tuple(
+        span for index, span in found if span is not None and _says(chat, index, text[slice(*span)])
+    )
     if not spans:
         raise UsageError(
             "the model's chat template renders no answer of this chat",
@@ -157,6 +159,13 @@ def rendered(
             where=chat.place,
         )
     return Rendered(text, spans, _missing(chat, text))
+
+
+def _says(chat: Chat, index: int, text: str) -> bool:
+    """Whether a text says something of an answer: of a call alone its tool, or the template has no calls."""
+    message = chat.messages[index]
+    calls = [str(call["function"]["name"]) for call in message.get("tool_calls") or ()]
+    return bool(text) and (bool(message["content"].strip()) or any(name in text for name in calls))
 
 
 def _span(chat: Chat, index: int, text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int] | None:

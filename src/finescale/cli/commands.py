@@ -52,8 +52,16 @@ def run(
     gpu_flops: Annotated[
         float, typer.Option(help="FLOP/s that a GPU sustains, for --dry-run (default: 40% of an A100).")
     ] = 1.25e14,
+    log_level: Annotated[
+        str, typer.Option(help="What the runs' logs hold: debug, info, warning or error.")
+    ] = "info",
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only what went wrong.")] = False,
 ) -> None:
-    """Run what is missing of a study; after a crash or Ctrl-C the same command continues."""
+    """Run what is missing of a study; after a crash or Ctrl-C the same command continues.
+
+    Exit code: 0 every run is done; 3 some failed or diverged; 4 none is done; 1 the study could not go on;
+    2 a mistake in the command or the study; 130 stopped by Ctrl-C.
+    """
     from finescale.cli import run as commands
 
     raise typer.Exit(
@@ -68,6 +76,8 @@ def run(
             executor=executor,
             address=address,
             gpu_flops=gpu_flops,
+            log_level=log_level,
+            quiet=quiet,
         )
     )
 
@@ -80,11 +90,14 @@ def status(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew until the study is done.")] = False,
+    logs: Annotated[
+        str | None, typer.Option(help="Show every attempt at this run (or the beginning of its name).")
+    ] = None,
 ) -> None:
     """Show how a study stands: finished, running and failed runs, time left, chosen learning rates."""
     from finescale.cli import run as commands
 
-    raise typer.Exit(commands.status(study, export=export, as_json=as_json, watch=watch))
+    raise typer.Exit(commands.status(study, export=export, as_json=as_json, watch=watch, logs=logs))
 
 
 @app.command()

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from finescale.errors import UsageError, printable
+from finescale.executors.attempt_log import LEVELS
 from finescale.executors.backends import check, open_executor
 from finescale.executors.local import LocalExecutor, usable_cores
 from finescale.spec.file import load_study, located
 from finescale.spec.study import PretrainSpec, StudySpec
 from finescale.study.dry_run import GPU_FLOPS, shown
+from finescale.study.example_check import cut_in_words, look_at_examples, worth_a_look
+from finescale.study.failures import failure_lines
 from finescale.study.filesystem import REMEDIES
 from finescale.study.ledger import Ledger
 from finescale.study.plan import EXECUTE, FinetunePlan, Plan, PretrainPlan
 from finescale.study.progress import Progress, Shown
 from finescale.study.tracking import Tracking, check_trackers
+
+if TYPE_CHECKING:
+    from finescale.study.runner import Summary
 
 RESULTS = Path("results")
 TRAINING_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
@@ -44,6 +52,8 @@ def run(
     executor: str = "local",
     address: str | None = None,
     gpu_flops: float = GPU_FLOPS,
+    log_level: str = "info",
+    quiet: bool = False,
     execute: str = EXECUTE,
     console: Console | None = None,
 ) -> int:
@@ -60,19 +70,25 @@ def run(
         executor: Where runs are executed: `local`, `ray` or `slurm`.
         address: The Ray cluster's address (default: this machine's, or a new one).
         gpu_flops: FLOP/s that one GPU sustains, for the dry run's GPU-hours.
+        log_level: The lowest level of messages in the runs' logs: debug, info, warning or error.
+        quiet: Print nothing but what went wrong.
         execute: `module:function` that executes a finetuning run.
         console: Where to print.
 
     Returns:
-        The exit code: 0, or 130 after Ctrl-C.
+        The exit code: 0; 3 where some runs failed or diverged, 4 where none is done; 130 after Ctrl-C.
     """
     console = console or _console()
+    meanwhile = Console(quiet=True) if quiet else console
     spec = load_study(study_file)
     if workers is not None and workers < 1:
         raise UsageError("no workers", wanted="at least 1", got=str(workers), where="--workers")
     if not gpu_flops > 0:
         raise UsageError("no speed", wanted="FLOP/s above 0", got=str(gpu_flops), where="--gpu-flops")
     check(executor, address)
+    if log_level not in LEVELS:
+        wanted = ", ".join(LEVELS)
+        raise UsageError("unknown level", wanted=f"one of {wanted}", got=log_level, where="--log-level")
     folder = out or RESULTS / spec.name
     try:
         if probe or not dry_run:
@@ -82,7 +98,7 @@ def run(
     except UsageError as error:
         raise located(error, study_file) from None
     for note in _notes(spec, contents=probe or not dry_run):
-        _say(console, note)
+        _say(meanwhile, note)
     if dry_run or probe:
         for part in shown(spec, plan, gpu_flops):
             console.print(part) if isinstance(part, Table) else _say(console, part)
@@ -90,27 +106,57 @@ def run(
     from finescale.study.runner import run_study  # noqa: PLC0415 - after the checks
 
     _make_folder(folder, spec.name, study_file)
+    if isinstance(plan, FinetunePlan) and isinstance(spec, StudySpec) and execute == EXECUTE:
+        _look(spec, plan, folder, study_file, meanwhile)
     if retry_failed:
         with Ledger(folder / "ledger.sqlite") as ledger:
-            _say(console, f"{ledger.retry_failed()} failed runs will be tried again")
+            _say(meanwhile, f"{ledger.retry_failed()} failed runs will be tried again")
     try:
         with _sigterm_like_ctrl_c():
             where, size, notes = open_executor(executor, plan, folder, address=address, workers=workers)
             for note in notes:
-                _say(console, note)
-            summary = run_study(plan, folder, where, progress=_progress(spec, folder, console, size))
+                _say(meanwhile, note)
+            progress = _progress(spec, folder, meanwhile, size)
+            summary = run_study(plan, folder, where, progress=progress, log_level=log_level)
     except KeyboardInterrupt:
         _say(console, "\nStopped. Everything finished is kept; the same command continues.", style="yellow")
         return INTERRUPTED
+    _show_end(console, spec, folder, summary, quiet=quiet)
+    return summary.exit_code
+
+
+def _show_end(
+    console: Console, spec: StudySpec | PretrainSpec, folder: Path, summary: Summary, *, quiet: bool
+) -> None:
+    """How many runs ended how, what was cut of their examples, and last what went wrong."""
+    if quiet and not summary.exit_code:
+        return
     words = ", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items()))
     _say(console, f"{spec.name}: {words} ({summary.made} made now). Records: {folder / 'records.parquet'}")
-    if summary.counts.get("failed"):
-        _say(console, f"Why runs failed: finescale status {folder}; again: --retry-failed")
+    if isinstance(spec, StudySpec):
+        with Ledger(folder / "ledger.sqlite") as ledger:
+            for sentence in cut_in_words(ledger.rows(), spec.version):
+                _say(console, sentence)
     if summary.orphans:
         _say(
             console, f"{summary.orphans} finished runs are no longer in the study: finescale status {folder}"
         )
-    return 0
+    for problem in summary.problems:
+        _say(console, str(problem), style="red")
+    for line in failure_lines(summary.failures, folder):
+        _say(console, line, style=None if line.startswith(" ") else "red")
+
+
+def _look(spec: StudySpec, plan: FinetunePlan, folder: Path, study_file: Path, console: Console) -> None:
+    """Tells what the examples of a study's own data and models are like, where runs are still to be made."""
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        finished = ledger.statuses().keys()
+    left = [item for item in plan.runs() if item.run.fingerprint() not in finished]
+    if left and worth_a_look(spec):
+        try:
+            look_at_examples(left, partial(_say, console))
+        except UsageError as error:
+            raise located(error, study_file) from None
 
 
 def _progress(spec: StudySpec | PretrainSpec, folder: Path, console: Console, workers: int) -> Progress:
@@ -144,6 +190,7 @@ def status(
     export: Path | None = None,
     as_json: bool = False,
     watch: bool = False,
+    logs: str | None = None,
     console: Console | None = None,
 ) -> int:
     """Shows how a study stands.
@@ -153,14 +200,19 @@ def status(
         export: Write the records to this .parquet or .csv file.
         as_json: Print JSON.
         watch: Show it anew until the study is complete.
+        logs: Show every attempt at this run instead: a fingerprint or its beginning.
         console: Where to print.
 
     Returns:
         The exit code 0.
     """
-    from finescale.study.status import show_status  # noqa: PLC0415 - not needed to run
+    from finescale.study.status import show_logs, show_status  # noqa: PLC0415 - not needed to run
 
-    show_status(_folder_of(target), console or _console(), export=export, as_json=as_json, watch=watch)
+    folder, console = _folder_of(target), console or _console()
+    if logs is not None:
+        show_logs(folder, console, logs)
+    else:
+        show_status(folder, console, export=export, as_json=as_json, watch=watch)
     return 0
 
 
@@ -273,6 +325,9 @@ def _sigterm_like_ctrl_c() -> Iterator[None]:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield

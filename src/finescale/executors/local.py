@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from finescale.errors import FinescaleError
+from finescale.executors.attempt_log import last_words, tail
+from finescale.executors.worker import Call
 from finescale.runs.memory import SAVE_MEMORY, largest_resident, resident_peak
 from finescale.spec.resources import Resources
 
@@ -49,12 +51,21 @@ class Job:
         arguments: Its positional arguments; a parameter called `progress` gets a function that takes the
             share that is done.
         resources: What a cluster reserves for it.
+        log: The attempt's log file, which takes all that is printed meanwhile; None: no log.
+        level: The lowest level of log messages that it takes.
     """
 
     run: str
     function: str
     arguments: tuple[Any, ...]
     resources: Resources = field(default_factory=Resources)
+    log: Path | None = None
+    level: str = "info"
+
+    @property
+    def call(self) -> Call:
+        """What a worker has to know of it."""
+        return Call(self.function, self.arguments, self.log, self.level)
 
 
 @dataclass(frozen=True)
@@ -220,7 +231,7 @@ class _Worker:
         self.job, self.share, self.began = job, 0.0, time.monotonic()
         self.look()
         with contextlib.suppress(OSError):  # a worker that died meanwhile is found by the next `hear`
-            self.connection.send((job.function, job.arguments))
+            self.connection.send(job.call)
 
     def hear(self) -> Result | None:
         """Takes one message; the result if it is one."""
@@ -248,17 +259,19 @@ class _Worker:
         if peak <= self.inherited:
             peak = self.peak
         self.errors.seek(0)
-        said = self.errors.read()[-2000:].decode(errors="replace").strip()
+        said = self.errors.read()[-2000:].decode(errors="replace").strip() + tail(self.job.log)
         self.dead = True
         self.end(0.0)
         name = signal.Signals(-code).name if -code in list(signal.Signals) else ""
         how = f"was killed by {name or f'signal {-code}'}" if code < 0 else f"ended with exit code {code}"
         if name == "SIGKILL":
             how += f" at a peak of {peak / 1e9:.2f} GB (out of memory: {SAVE_MEMORY}; or killed by hand)"
+        elif last := last_words(said):
+            how += f"; its last words: {last}"
         return Result(
             self.job.run,
             error=f"the worker process {how}",
-            traceback=said or None,
+            traceback=said[-2000:] or None,
             seconds=time.monotonic() - self.began,
             peak_memory_bytes=peak,
         )

@@ -107,7 +107,7 @@ class RayExecutor:
         self._jobs[job.run] = job
         needed = job.resources.of(self._all())
         with contextlib.suppress(OSError):  # a cluster that is gone is found by the next `wait`
-            self._connection.send(("submit", (job.run, job.function, job.arguments, needed)))
+            self._connection.send(("submit", (job.run, job.call, needed)))
 
     def wait(self, seconds: float) -> list[Result]:
         """The results that are there; waits at most so long for the first."""

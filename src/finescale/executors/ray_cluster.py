@@ -14,6 +14,7 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,7 +32,7 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from finescale.executors.local import pinned, usable_cores
-from finescale.executors.worker import call
+from finescale.executors.worker import Call, call
 from finescale.runs.memory import SAVE_MEMORY, forget_peak
 from finescale.spec.resources import Resources
 
@@ -67,22 +68,20 @@ class _Board:
         return self.outcomes.pop(run, None)
 
 
-def _execute(run: str, function: str, arguments: tuple[Any, ...], board: Any) -> dict[str, Any]:
+def _execute(run: str, asked: Call, board: Any) -> dict[str, Any]:
     """A run, in a worker process of the cluster."""
 
     def tell(share: float) -> None:
         board.tell.remote(run, share)
 
     try:
-        return call(function, arguments, tell)
+        return call(asked, tell)
     finally:
         if ray.get_gpu_ids():
             forget_peak()  # the process stays, and the GPU may be another one's next
 
 
-def _execute_together(
-    job: tuple[str, str, tuple[Any, ...]], board: Any, needed: Resources, folder: Path
-) -> dict[str, Any]:
+def _execute_together(job: tuple[str, Call], board: Any, needed: Resources, folder: Path) -> dict[str, Any]:
     """A run over several workers, which Ray Train starts and connects; rank 0's outcome is the run's."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig  # noqa: PLC0415 - slow to import
     from ray.train.torch import TorchConfig, TorchTrainer  # noqa: PLC0415
@@ -122,14 +121,14 @@ def _rank(config: dict[str, Any]) -> None:
     """One worker of a run; one that fails ends all of them."""
     from ray.train import get_context  # noqa: PLC0415 - slow to import
 
-    run, function, arguments = config["job"]
+    run, asked = config["job"]
     board, first = config["board"], get_context().get_world_rank() == 0
 
     def tell(share: float) -> None:
         if first:
             board.tell.remote(run, share)
 
-    outcome = call(function, arguments, tell)
+    outcome = call(asked if first else replace(asked, log=None), tell)
     if first or "error" in outcome:
         ray.get(board.leave.remote(run, outcome))
     if "error" in outcome:
@@ -205,15 +204,14 @@ class _Cluster:
                     missing[asked[ref]] = found
         return missing
 
-    def submit(self, run: str, function: str, arguments: tuple[Any, ...], needed: Resources) -> None:
+    def submit(self, run: str, asked: Call, needed: Resources) -> None:
         options: dict[str, Any] = {"runtime_env": self.environment(needed.cpus), "name": run}
         if needed.workers > 1:
-            job = (run, function, arguments)
-            ref = self.together.options(**options).remote(job, self.board, needed, self.folder)
+            ref = self.together.options(**options).remote((run, asked), self.board, needed, self.folder)
         else:
             options |= {"num_cpus": needed.cpus, "num_gpus": needed.gpus or 0}
             options |= {"memory": needed.memory} if needed.memory else {}
-            ref = self.task.options(**options).remote(run, function, arguments, self.board)
+            ref = self.task.options(**options).remote(run, asked, self.board)
         self.running[run] = ref
         ref.future().add_done_callback(partial(self.finished, run, time.monotonic()))
 

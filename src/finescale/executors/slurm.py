@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from finescale.errors import UsageError
+from finescale.executors.attempt_log import tail
 from finescale.executors.local import Job, Result, pinned
-from finescale.executors.worker import call
+from finescale.executors.worker import Call, call
 
 POLL_SECONDS = 2.0
 JOBS = 100
@@ -57,7 +58,7 @@ class SlurmExecutor:
         self.size = workers or JOBS
         self._folder = folder / "slurm"
         self._cluster = cluster
-        self._jobs: dict[str, tuple[Any, float]] = {}
+        self._jobs: dict[str, tuple[Job, Any, float]] = {}
 
     def free(self) -> int:
         """How many jobs can be submitted now."""
@@ -78,13 +79,13 @@ class SlurmExecutor:
         )
         if needed.memory:
             queue.update_parameters(mem_gb=needed.memory / 1e9)
-        self._jobs[job.run] = (queue.submit(run_job, job.function, job.arguments, threads), time.monotonic())
+        self._jobs[job.run] = (job, queue.submit(run_job, job.call, threads), time.monotonic())
 
     def wait(self, seconds: float) -> list[Result]:
         """The results that are there; waits at most so long for the first."""
         deadline = time.monotonic() + seconds
         while True:
-            ended = [run for run, (queued, _) in self._jobs.items() if queued.done()]
+            ended = [run for run, (_, queued, _) in self._jobs.items() if queued.done()]
             left = deadline - time.monotonic()
             if ended or left <= 0:
                 return [self._result(run) for run in ended]
@@ -96,17 +97,17 @@ class SlurmExecutor:
 
     def close(self) -> None:
         """Cancels every job that has not ended."""
-        for queued, _ in self._jobs.values():
+        for _, queued, _ in self._jobs.values():
             with contextlib.suppress(Exception):  # one that ended meanwhile
                 queued.cancel()
         self._jobs.clear()
 
     def _result(self, run: str) -> Result:
-        queued, began = self._jobs.pop(run)
+        job, queued, began = self._jobs.pop(run)
         try:
             return Result(run, **queued.result())
         except Exception as error:  # submitit's, whatever happened to the job
-            said = queued.stderr() or str(error)
+            said = tail(job.log) or queued.stderr() or str(error)
             return Result(
                 run,
                 error=f"the SLURM job {queued.job_id} ended without a result (state {queued.state})",
@@ -115,7 +116,7 @@ class SlurmExecutor:
             )
 
 
-def run_job(function: str, arguments: tuple[Any, ...], threads: int) -> dict[str, Any]:
+def run_job(asked: Call, threads: int) -> dict[str, Any]:
     """What a job does on its node: `worker.call`, with threads pinned before torch is loaded."""
     os.environ |= pinned(threads)
-    return call(function, arguments, lambda share: None)
+    return call(asked, lambda share: None)

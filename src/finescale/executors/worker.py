@@ -8,6 +8,7 @@ also by kill -9, the connection ends and the worker with it.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import importlib
 import importlib.metadata
 import inspect
@@ -15,20 +16,43 @@ import os
 import pickle
 import platform
 import queue
+import re
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from finescale.executors.attempt_log import captured, forgiving_streams, last_words, tail
 from finescale.runs.memory import forget_peak, peak_memory
 
 PACKAGES = ("finescale", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "polars")
 PROGRESS_SECONDS = 0.5
+LAST_LINES = 20
+_POINTS_AWAY = re.compile(r"\babove\b|\bsee the (log|output|report)", re.IGNORECASE)
+"""In an error that only makes sense beside what was printed before it."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a worker has to know of a job.
+
+    Attributes:
+        function: `module:function`, importable here.
+        arguments: Its positional arguments.
+        log: The attempt's log file, which takes all that is printed meanwhile; None: no log.
+        level: The lowest level of log messages that it takes.
+    """
+
+    function: str
+    arguments: tuple[Any, ...]
+    log: Path | None = None
+    level: str = "info"
 
 
 def find_function(name: str) -> Callable[..., Any]:
@@ -75,13 +99,14 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: The connection's file descriptor.
     """
+    forgiving_streams()
+    faulthandler.enable(2)
     connection = Connection(descriptor)
-    jobs: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
+    jobs: queue.SimpleQueue[Call] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(connection, jobs), daemon=True).start()
     connection.send(("ready", None))
     while True:
-        function, arguments = jobs.get()
-        outcome = call(function, arguments, lambda share: connection.send(("progress", share)))
+        outcome = call(jobs.get(), lambda share: connection.send(("progress", share)))
         try:
             connection.send(("finished", outcome))
         except (pickle.PicklingError, TypeError, AttributeError) as error:
@@ -98,12 +123,11 @@ def _read(connection: Connection, jobs: queue.SimpleQueue[Any]) -> None:
         os._exit(0)
 
 
-def call(function: str, arguments: tuple[Any, ...], tell: Callable[[float], None]) -> dict[str, Any]:
+def call(asked: Call, tell: Callable[[float], None]) -> dict[str, Any]:
     """Calls a job's function and measures it; never raises.
 
     Args:
-        function: `module:function`.
-        arguments: Its positional arguments.
+        asked: The call.
         tell: Sends the share that is done to the driver; called at most twice a second.
 
     Returns:
@@ -111,22 +135,35 @@ def call(function: str, arguments: tuple[Any, ...], tell: Callable[[float], None
     """
     began = time.monotonic()
     forget_peak()
-    try:
-        called = find_function(function)
-        torch, threads = sys.modules.get("torch"), int(os.environ.get("OMP_NUM_THREADS") or 1)
-        if torch is not None and torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        extra = {"progress": _seldom(tell)} if "progress" in inspect.signature(called).parameters else {}
-        answer: dict[str, Any] = {"value": called(*arguments, **extra)}
-    except Exception as error:
-        told = str(error) or "no message"
-        answer = {"error": f"{type(error).__name__}: {told}", "traceback": traceback.format_exc()}
+    with captured(asked.log, asked.level):
+        try:
+            answer: dict[str, Any] = {"value": _called(asked, tell)}
+        except Exception as error:
+            answer = {"error": _told(error, asked.log), "traceback": traceback.format_exc()}
+            traceback.print_exc()
     return {
         **answer,
         "seconds": time.monotonic() - began,
         "environment": environment(),
         "peak_memory_bytes": peak_memory(),
     }
+
+
+def _called(asked: Call, tell: Callable[[float], None]) -> Any:
+    called = find_function(asked.function)
+    torch, threads = sys.modules.get("torch"), int(os.environ.get("OMP_NUM_THREADS") or 1)
+    if torch is not None and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    extra = {"progress": _seldom(tell)} if "progress" in inspect.signature(called).parameters else {}
+    return called(*asked.arguments, **extra)
+
+
+def _told(error: Exception, log: Path | None) -> str:
+    """An exception in words; one that points to what was printed before it comes with that."""
+    told = str(error) or "no message"
+    if _POINTS_AWAY.search(told):
+        told = "\n".join(filter(None, (told, last_words(tail(log), LAST_LINES))))
+    return f"{type(error).__name__}: {told}"
 
 
 def _seldom(tell: Callable[[float], None]) -> Callable[[float], None]:

@@ -16,7 +16,7 @@ from typing import Any
 from finescale.errors import UsageError, together
 from finescale.models.checks import INDEX, WEIGHTS, adapter_problem, header_problems, stored_tensors
 from finescale.spec.own import OwnModel
-from finescale.spec.run import ModelSpec
+from finescale.spec.run import FINGERPRINT_VERSION, ModelSpec, Version
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 TOKENIZER = (
@@ -25,14 +25,20 @@ TOKENIZER = (
 )  # fmt: skip
 LARGEST_JSON = 100_000_000
 """Bytes of a model's configuration or index of weights."""
-OPENED = ["*.json", "*.safetensors", "*.model", "*.txt"]
+CHAT_TEMPLATES = ("chat_template.jinja", "additional_chat_templates")
+"""A file and a folder beside a tokenizer; from version 2 on they are part of what names it."""
+OPENED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 """What is downloaded of a model of the hub: no pickle, no code."""
 BOOKKEEPING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
 """Keys of a model's configuration that change nothing that it computes."""
 
 
 def find_own(
-    name: str, model: OwnModel, pretrain_tokens: int, contents: bool = True
+    name: str,
+    model: OwnModel,
+    pretrain_tokens: int,
+    contents: bool = True,
+    version: Version = FINGERPRINT_VERSION,
 ) -> tuple[ModelSpec, dict[str, str]]:
     """A checkpoint of a study's own model.
 
@@ -42,6 +48,7 @@ def find_own(
         pretrain_tokens: One of its checkpoints.
         contents: Open the weights, downloading them where needed. Otherwise nothing is read but the
             configuration, and that only where the sizes are not stated; the hashes then name the source.
+        version: Of the study; from 2 on chat templates belong to the tokenizer.
 
     Returns:
         The model with its folder and sizes, and the content hashes of weights and tokenizer.
@@ -62,7 +69,7 @@ def find_own(
         sizes = sizes_of_folder(folder)
         params, nonembedding, active = sizes.params, sizes.nonembedding_params, sizes.active_params
     if folder is not None and contents:
-        hashes = {"weights": weights_hash(folder, where), "tokenizer": tokenizer_hash(folder, where)}
+        hashes = {"weights": weights_hash(folder, where), "tokenizer": tokenizer_hash(folder, where, version)}
     else:
         names = f"{model.source}@{revision}"
         hashes = {"weights": names, "tokenizer": names}
@@ -223,8 +230,13 @@ def read_json(path: Path, where: str = "") -> dict[str, Any]:
     )
 
 
-def tokenizer_hash(folder: Path, where: str = "") -> str:
+def tokenizer_hash(folder: Path, where: str = "", version: Version = FINGERPRINT_VERSION) -> str:
     """A hash of a model's tokenizer files.
+
+    Args:
+        folder: The model's folder.
+        where: Field of the study, for the error.
+        version: Of the study; from 2 on files with chat templates count.
 
     Raises:
         UsageError: There are none.
@@ -238,6 +250,10 @@ def tokenizer_hash(folder: Path, where: str = "") -> str:
             remedy="save it there: tokenizer.save_pretrained(FOLDER)",
             where=where,
         )
+    if version > 1:
+        file, more = (folder / name for name in CHAT_TEMPLATES)
+        found += [file] if file.is_file() else []
+        found += sorted(more.glob("*.jinja"))
     return _digest(part for file in found for part in (file.name, _file_hash(file)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import tempfile
 from pathlib import Path
@@ -35,6 +36,7 @@ from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps
 from finescale.training.sharding import ranks
 from finescale.tuning.full import wrap_full
 
+_log = logging.getLogger(__name__)
 CHECKED = 16
 """Examples that are evaluated both packed and padded before an untuned model is."""
 
@@ -113,11 +115,13 @@ def _evaluate_untuned(spec: RunSpec, folder: Path) -> dict[str, object]:
     _to_device(base.model)
     before = pretraining_loss_before(spec, base)
     tuned = shared_out(spec, wrap_full(base.model))
-    dev = base.fit(encoded_split(spec, base, "dev", spec.train.dev_examples)).examples
+    dev_set = base.fit(encoded_split(spec, base, "dev", spec.train.dev_examples))
+    dev = dev_set.examples
     packed = packing_agrees(tuned, dev[:CHECKED], base.pad)
     loss = evaluate(tuned, evaluation_batches(dev, base.pad, packed=packed))
     measured = measure(spec, base, tuned, folder, packed, before)
-    return {"dev_loss": loss.mean, "trainable_params": 0, **measured.fields()}
+    shares = dev_set.shares_cut("dev")
+    return {"dev_loss": loss.mean, "trainable_params": 0, **shares, **measured.fields()}
 
 
 def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> dict[str, object]:
@@ -137,6 +141,14 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
     dev_batches = evaluation_batches(dev.examples, pad, length, packed)
     per_epoch = -(-len(encoded.examples) // settings.batch_size)
     steps = min(settings.max_steps, settings.epochs * per_epoch)
+    _log.info(
+        "%s opened, %s examples, %d tensors to train, %d steps, batches %s",
+        spec.model.name,
+        spec.finetune_examples,
+        len(tuned.trainable),
+        steps,
+        "packed" if packed else "padded",
+    )
 
     def batches_at(step: int) -> list[Batch]:
         epoch, index = divmod(step, per_epoch)
@@ -175,7 +187,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
             "cut_targets": encoded.cut_targets,
             "cut_examples": encoded.cut_examples,
             "dropped_demonstrations": measured.dropped,
-            "notes": task.notes,
+            "notes": [*task.notes, *encoded.notes],
             "checkpoints": checkpoints.history,
         },
     )
@@ -197,6 +209,8 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
             progress.tokens,
             progress.target_tokens,
         ),
+        **encoded.shares_cut("train"),
+        **dev.shares_cut("dev"),
         **measured.fields(),
     }
 

@@ -14,6 +14,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from finescale.batches.batching import Encoded
+from finescale.batches.encoded import EncodedSet
 from finescale.batches.encoding import encode
 from finescale.batches.rendering import ends_of_answers
 from finescale.errors import UsageError
@@ -176,13 +177,17 @@ def measure(  # noqa: PLR0917 - one call
     """
     measured, settings, task = Measured(), spec.evaluation, task_of(spec)
     with measured.timed("test"):
-        test = base.fit(encoded_split(spec, base, "test", spec.test_examples), tuned.prompt_length).examples
+        whole = base.fit(encoded_split(spec, base, "test", spec.test_examples), tuned.prompt_length)
+        test = whole.examples
+        measured.record |= {"tokenizer": base.tokenizer_fingerprint, **whole.shares_cut("test")}
         if ranks() > 1:  # every process has its part of the examples: the sum is shared, the parts are not
             batches = evaluation_batches(test, base.pad, tuned.prompt_length, packed)
             measured.record["test_loss"] = evaluate(tuned, batches).mean
+            measured.record |= _per_byte(measured.record["test_loss"], whole)
             return measured
         nats, tokens = example_losses(tuned, test, base.pad, packed)
         measured.record["test_loss"] = float(nats.sum() / tokens.sum())
+        measured.record |= _per_byte(measured.record["test_loss"], whole)
         start = 0
         for name in sorted(task.test):
             part = slice(start, start + len(task.test[name]))
@@ -207,6 +212,14 @@ def measure(  # noqa: PLR0917 - one call
                 after = _pretraining_loss(tuned, base, pretraining_rows(spec, base))
             measured.record["pretrain_loss_after"] = after
     return measured
+
+
+def _per_byte(loss: float, test: EncodedSet) -> dict[str, object]:
+    """The bytes of the test targets as far as they were not cut, and the loss for one of them."""
+    if test.target_bytes is None:
+        return {}
+    count = int(test.target_bytes.sum())
+    return {"target_bytes": count, "test_loss_per_byte": loss * test.target_tokens / count}
 
 
 def _zero_shot_losses(  # noqa: PLR0917 - one call

@@ -20,7 +20,7 @@ from finescale.errors import UsageError
 from finescale.models.bundled import find_checkpoint
 from finescale.models.decoder import open_model
 from finescale.models.sizes import Sizes, sizes_of, sizes_of_folder
-from finescale.models.tokenizer import open_tokenizer
+from finescale.models.tokenizer import open_tokenizer, tokenizer_fingerprint
 from finescale.spec.expand import PlannedRun
 from finescale.spec.run import ModelSpec, ResumeSpec, RunSpec, TaskSpec, Version
 from finescale.tasks.catalog import open_task
@@ -60,6 +60,11 @@ class Base:
         """An id to fill rows with; no token ever attends to it."""
         pad = self.tokenizer.pad_token_id
         return pad if isinstance(pad, int) else int(self.tokenizer.eos_token_id)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def tokenizer_fingerprint(self) -> str:
+        """What the losses of two models have to have in common to be comparable per token."""
+        return _fingerprint(self.tokenizer_folder)
 
     @property
     def context(self) -> int | None:
@@ -105,9 +110,19 @@ def _folders(model: ModelSpec) -> tuple[Path, Path]:
     return checkpoint.folder, checkpoint.tokenizer_folder
 
 
+def tokenizer_of(model: ModelSpec) -> PreTrainedTokenizerBase:
+    """A model's tokenizer, opened once per worker process."""
+    return _tokenizer(_folders(model)[1])
+
+
 @lru_cache(maxsize=8)
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return open_tokenizer(folder)
+
+
+@lru_cache(maxsize=8)
+def _fingerprint(folder: Path) -> str:
+    return tokenizer_fingerprint(_tokenizer(folder))
 
 
 def task_of(spec: RunSpec) -> Task:

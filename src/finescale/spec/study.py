@@ -185,6 +185,14 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _answers_have_a_meaning(self) -> StudySpec:
+        if self.version == 1 and isinstance(self.task, TaskSpec) and "answers" in self.task.model_fields_set:
+            raise FieldError(
+                "with it `version: 2`: before it the last answer alone is learned", "task", "answers"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _something_to_run(self) -> StudySpec:
         if not self.methods():
             raise FieldError("data sizes for at least one method in grids[].finetune_examples", "grids")

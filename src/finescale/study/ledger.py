@@ -405,6 +405,16 @@ class Ledger(Database):
         rows = self.read("SELECT * FROM attempts WHERE run = ? ORDER BY attempt", (run,))
         return [dict(row) for row in rows]
 
+    def find(self, beginning: str) -> list[str]:
+        """The runs whose fingerprint begins so; the one that it is, where it is whole."""
+        query = "SELECT run FROM runs WHERE substr(run, 1, ?) = ? ORDER BY run"
+        found = [row["run"] for row in self.read(query, (len(beginning), beginning))]
+        return [beginning] if beginning in found else found
+
+    def known(self, run: str) -> dict[str, Any]:
+        """What was known of a run before it ran: task, method, model and so on."""
+        return json.loads(self.read("SELECT fields FROM runs WHERE run = ?", (run,))[0]["fields"])
+
     def seconds(self) -> dict[str, float]:
         """Measured seconds of every finished run; one that was stopped early says nothing of a whole one."""
         rows = self.read(

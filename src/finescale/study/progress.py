@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol, Self
 
 from rich.console import Console
@@ -11,10 +13,11 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from finescale.errors import printable
+from finescale.study.failures import cause_lines
 from finescale.study.ledger import ENDED_WELL, Entry
 
-LINE_SECONDS = 5.0
-"""Without a terminal: at most one line in so many seconds, and one for each failure."""
+LINE_SECONDS = 60.0
+"""Without a terminal: a line in so many seconds, and one for each failure."""
 
 
 class Progress(Protocol):
@@ -192,7 +195,8 @@ class Shown:
         self._console = console
         self._workers = workers
         self._costs = Costs()
-        self._last_line = 0.0
+        self._last_line = -math.inf
+        self._last_run = ""
         self._bar: Bar | None = None
         if console.is_terminal:
             self._bar = Bar(
@@ -239,30 +243,24 @@ class Shown:
     def finished(self, entry: Entry, record: Mapping[str, Any], seconds: float) -> None:
         """Moves the bar; tells a failure, and without a terminal now and then a success."""
         self._costs.done(entry, str(record["status"]), seconds)
-        if record["status"] != "done":
+        if record["status"] not in ENDED_WELL:
             self._console.print(
-                printable(f"{record['status']}: {title(entry)}: {record.get('error')}"),
+                printable(f"{record['status']}: {title(entry)}: {cause_lines(str(record.get('error')))[0]}"),
                 style="red",
                 markup=False,
                 soft_wrap=True,
             )
-        elif self._bar is None and time.monotonic() - self._last_line > LINE_SECONDS:
-            self._last_line = time.monotonic()
+        else:
             loss = record.get("test_loss")
             shown = f"test loss {loss:.4f}, " if isinstance(loss, float) else ""
-            self._console.print(
-                printable(f"{self._words()}; {title(entry)}: {shown}{seconds:.1f} s"),
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            self._last_run = f"; last: {title(entry)}: {shown}{seconds:.1f} s"
         self._show()
 
     def broken(self, entry: Entry, error: str, attempts: int) -> None:
         """Tells that a run will be tried again."""
         self._costs.broken(entry)
         self._console.print(
-            printable(f"attempt {attempts} broke, will try again: {title(entry)}: {error}"),
+            printable(f"attempt {attempts} broke, will try again: {title(entry)}: {cause_lines(error)[0]}"),
             style="yellow",
             markup=False,
             soft_wrap=True,
@@ -272,6 +270,14 @@ class Shown:
         if self._bar is not None:
             done, total = self._costs.bar()
             self._bar.update(self._task, completed=done, total=total or None, words=self._words())
+        elif time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self._console.print(
+                printable(f"{datetime.now():%H:%M} {self._words()}{self._last_run}"),
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
 
     def _words(self) -> str:
         costs = self._costs

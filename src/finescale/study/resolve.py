@@ -52,7 +52,8 @@ def resolver(study: StudySpec, contents: bool = True) -> Resolve:
     def resolve(_: str, model: str, pretrain_tokens: int | str) -> tuple[ModelSpec, dict[str, str]]:
         if model in study.models:
             own = study.models[model]
-            spec, hashes = find_own(model, own, _tokens(model, own, pretrain_tokens, "models"), contents)
+            tokens = _tokens(model, own, pretrain_tokens, "models")
+            spec, hashes = find_own(model, own, tokens, contents, study.version)
             return spec, {**hashes, **content}
         found = find_checkpoint(model, pretrain_tokens)
         spec = ModelSpec(name=model, pretrain_tokens=found.pretrain_tokens, revision=found.revision)

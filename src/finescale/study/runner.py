@@ -12,20 +12,24 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from finescale.errors import FinescaleError
+from finescale.executors.attempt_log import log_file, note
 from finescale.executors.local import Executor, Result
 from finescale.study.export import export_study
-from finescale.study.ledger import STATUSES, Ledger
+from finescale.study.failures import Failure, failures, remedy, run_in_words
+from finescale.study.ledger import ENDED_WELL, STATUSES, Ledger
 from finescale.study.owner import this_process
 from finescale.study.plan import Plan, Task
 from finescale.study.progress import Progress, Silent
 
 HEARTBEAT_SECONDS = 10.0
 POLL_SECONDS = 1.0
+SOME_FAILED, NONE_DONE = 3, 4
+"""Exit codes of a study whose runs were all tried."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,33 @@ class Summary:
         counts: Runs of the plan by status.
         made: Runs that were executed and committed this time.
         orphans: Finished runs in the ledger that the plan no longer has.
+        failures: Why runs failed or diverged. Candidates of a sweep that diverged are no failure where
+            another candidate of their method is left.
+        problems: What kept a part of the study from going on.
     """
 
     counts: Mapping[str, int]
     made: int
     orphans: int
+    failures: Sequence[Failure] = ()
+    problems: Sequence[FinescaleError] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0: every run is done; `SOME_FAILED` (3); `NONE_DONE` (4)."""
+        if not self.counts.get("done"):
+            return NONE_DONE
+        return SOME_FAILED if self.failures or self.problems else 0
 
 
-def run_study(plan: Plan, folder: Path, executor: Executor, *, progress: Progress | None = None) -> Summary:
+def run_study(
+    plan: Plan,
+    folder: Path,
+    executor: Executor,
+    *,
+    progress: Progress | None = None,
+    log_level: str = "info",
+) -> Summary:
     """Executes every run of a plan that is not finished, and exports the records.
 
     Args:
@@ -51,41 +74,46 @@ def run_study(plan: Plan, folder: Path, executor: Executor, *, progress: Progres
         folder: The study's folder; it has to exist.
         executor: Where runs are executed; closed at the end, whatever happens.
         progress: Told what happens.
+        log_level: The lowest level of messages in the runs' logs.
 
     Returns:
-        How the study stands.
+        How the study stands; what went wrong is told there.
 
     Raises:
         UsageError: The folder belongs to another study.
-        DataError: A method's sweep chose nothing; everything else is done.
         KeyboardInterrupt: Ctrl-C; what is finished is committed and exported.
     """
     with Ledger(folder / "ledger.sqlite") as ledger:
         ledger.check()
         ledger.belongs_to(plan.study)
-        drive = _Drive(plan, ledger, executor, progress or Silent())
+        drive = _Drive(plan, folder, ledger, executor, progress=progress or Silent(), log_level=log_level)
         try:
             with drive.progress:
                 drive.all()
         except BaseException:
             with suppress(FinescaleError):  # what stopped the study is told, not what then failed as well
-                drive.end(folder)
+                drive.end()
             raise
-        drive.end(folder)
-        if plan.problems:
-            raise plan.problems[0]
-        counts: dict[str, int] = {}
-        for task in drive.tasks.values():
-            status = drive.statuses[task.entry.run]
-            counts[status] = counts.get(status, 0) + 1
-        return Summary(counts, drive.made, ledger.orphans())
+        drive.end()
+        return drive.summary()
 
 
 class _Drive:
     """One pass over a study: the state of the loop."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, executor: Executor, progress: Progress) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        ledger: Ledger,
+        executor: Executor,
+        *,
+        progress: Progress,
+        log_level: str,
+    ) -> None:
         self.plan = plan
+        self.folder = folder
+        self.log_level = log_level
         self.ledger = ledger
         self.executor = executor
         self.progress = progress
@@ -111,11 +139,29 @@ class _Drive:
             self.keep_alive()
             self.progress.running(self.executor.progress())
 
-    def end(self, folder: Path) -> None:
+    def end(self) -> None:
         """Stops what still runs, gives back its leases, and exports what is finished."""
         self.executor.close()
         self.ledger.release(self.owner)
-        export_study(self.ledger, folder)
+        export_study(self.ledger, self.folder)
+
+    def summary(self) -> Summary:
+        """How the study stands now that nothing is left to do."""
+        counts: dict[str, int] = {}
+        unwell: set[str] = set()
+        swept = {
+            task.entry.fields.get("method")
+            for run, task in self.tasks.items()
+            if task.entry.purpose == "sweep" and self.statuses[run] == "done"
+        }
+        for run, task in self.tasks.items():
+            status, entry = self.statuses[run], task.entry
+            counts[status] = counts.get(status, 0) + 1
+            spared = status == "diverged" and entry.purpose == "sweep" and entry.fields.get("method") in swept
+            if status not in ENDED_WELL and not spared:
+                unwell.add(run)
+        told = failures(row for row in self.ledger.troubles() if row["run"] in unwell) if unwell else ()
+        return Summary(counts, self.made, self.ledger.orphans(), tuple(told), tuple(self.plan.problems))
 
     def advance(self) -> None:
         """Takes what the plan knows now: at the start, and whenever a sweep is finished."""
@@ -148,7 +194,9 @@ class _Drive:
                 self.elsewhere.append(task)
             else:
                 self.running[task.entry.run] = attempt
-                self.executor.submit(task.job)
+                log = log_file(self.folder.absolute(), task.entry.run, attempt)
+                note(log, f"attempt {attempt} at {run_in_words(task.entry.run, task.entry.fields)}")
+                self.executor.submit(replace(task.job, log=log, level=self.log_level))
                 self.progress.started(task.entry)
 
     def keep_alive(self) -> None:
@@ -183,12 +231,15 @@ class _Drive:
             earlier = self.ledger.ended(result.run, outcome)
             if earlier < allowed:
                 self.ledger.fail(result.run, attempt, value["error"], outcome=outcome, **told)
+                self.note(result, attempt, value, outcome)
                 self.queue.append(task)
                 self.progress.broken(task.entry, value["error"], earlier + 1)
                 return
             if earlier:
                 value = {**value, "error": f"{value['error']} (in {earlier + 1} attempts)"}
         records = self.plan.records(task.entry, value)
+        last = list(records.values())[-1]
+        self.note(result, attempt, last, str(last["status"]))
         won = self.ledger.commit(
             result.run,
             attempt,
@@ -199,11 +250,19 @@ class _Drive:
             seconds=result.seconds,
         )
         self.made += won
-        last = list(records.values())[-1]
         self.statuses[result.run] = str(last["status"])
         self.progress.finished(task.entry, last, result.seconds)
         if self.plan.awaits(result.run):
             self.advance()
+
+    def note(self, result: Result, attempt: int, record: Mapping[str, Any], outcome: str) -> None:
+        """Writes into the attempt's log how it ended, and what to do where that was not well."""
+        log = log_file(self.folder.absolute(), result.run, attempt)
+        note(log, f"{outcome} after {result.seconds:.1f} s")
+        if outcome not in ENDED_WELL:
+            error, fields = str(record.get("error")), self.tasks[result.run].entry.fields
+            note(log, f"cause: {error}")
+            note(log, f"remedy: {remedy(outcome, error, fields, result.traceback or '')}")
 
 
 def _checked(result: Result) -> tuple[Any, Sequence[Mapping[str, Any]]]:

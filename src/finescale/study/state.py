@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from finescale.runs.memory import SAVE_MEMORY
+from finescale.study.failures import remedy
 from finescale.study.ledger import LEASE_GRACE_SECONDS, Ledger
 from finescale.study.owner import is_gone, is_here
 
@@ -39,18 +39,6 @@ _ORPHANS = """
 SELECT run, (SELECT min(status) FROM records WHERE records.run = runs.run) AS status, fields
 FROM runs WHERE NOT planned AND run IN (SELECT run FROM records) ORDER BY position, run
 """
-
-_REMEDIES = {
-    "No space left": "free some disk space",
-    "full": "free some disk space",
-    "Read-only file system": "make the study's folder writable",
-    "Permission denied": "make the study's folder writable",
-    "SIGKILL": SAVE_MEMORY,
-    "out of memory": SAVE_MEMORY,
-    "MemoryError": SAVE_MEMORY,
-    "no gradient": "the method trains nothing: check its settings under `methods`",
-    "frozen": "the method trains nothing: check its settings under `methods`",
-}
 
 
 def study_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
@@ -97,7 +85,10 @@ def study_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
         "choices": choices,
         "awaited": awaited,
         "troubles": [
-            {**row, "remedy": remedy(row["outcome"], str(row["error"]), str(row["fields"].get("method")))}
+            {
+                **row,
+                "remedy": remedy(row["outcome"], str(row["error"]), row["fields"], row["traceback"] or ""),
+            }
             for row in ledger.troubles()
         ],
         "orphans": [{**dict(row), "fields": json.loads(row["fields"])} for row in ledger.read(_ORPHANS)],
@@ -109,22 +100,6 @@ def study_state(ledger: Ledger, folder: Path) -> dict[str, Any]:
         "seconds_left": left,
         "complete": not (counts["pending"] or counts["running"] or awaited),
     }
-
-
-def remedy(outcome: str, error: str, method: str) -> str:
-    """What to do about a run that did not end well.
-
-    Args:
-        outcome: `diverged`, `failed`, or `broken` (it will be tried again).
-        error: Its message.
-        method: The run's method.
-    """
-    if outcome == "diverged":
-        return f"lower learning_rates.{method} (a smaller rate is a new run), or set retries.diverged"
-    known = next((text for words, text in _REMEDIES.items() if words in error), "")
-    if outcome == "broken":
-        return f"{known}; `finescale run` tries it again" if known else "`finescale run` tries it again"
-    return f"{known or 'see its traceback in --json'}; then `finescale run --retry-failed`"
 
 
 def _stopped(lease: Mapping[str, Any], now: float) -> bool:

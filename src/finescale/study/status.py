@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from finescale.errors import UsageError, printable
+from finescale.executors.attempt_log import log_file
+from finescale.study.failures import WORDS, cause_lines, failure_lines, failures, remedy, run_in_words
 from finescale.study.ledger import Ledger
 from finescale.study.progress import duration
 from finescale.study.state import ORDER, study_state
@@ -66,6 +69,56 @@ def show_status(
             _print(console, shown(study_state(ledger, folder)))
 
 
+def show_logs(folder: Path, console: Console, run: str) -> None:
+    """Shows every attempt at a run: when, how it ended, what to do, and its log.
+
+    Args:
+        folder: The study's folder.
+        console: Where to print.
+        run: The run's fingerprint, or its beginning.
+
+    Raises:
+        UsageError: There is no study, no such run, or more than one.
+    """
+    with Ledger(folder / "ledger.sqlite", create=False) as ledger:
+        found = ledger.find(run)
+        if len(found) != 1:
+            raise UsageError(
+                "several runs begin so" if found else "no such run",
+                wanted="a run's fingerprint, or as much of it as is needed",
+                got=run + (f": {', '.join(found[:5])}" if found else ""),
+                remedy=f"finescale status {folder} --json lists them",
+                where="--logs",
+            )
+        attempts = ledger.attempts(found[0])
+        fields = ledger.known(found[0])
+    _print(console, [_text(run_in_words(found[0], fields))])
+    if not attempts:
+        _print(console, [_text("not begun yet")])
+    for attempt in attempts:
+        _print(console, [_text(line) for line in _attempt_lines(attempt, fields)])
+        log = log_file(folder, found[0], attempt["attempt"])
+        said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else attempt["traceback"]
+        where = f"log: {log}" if log.exists() else "no log on this machine; the ledger has its traceback:"
+        _print(console, [_text(where), _text((said or "").rstrip())])
+
+
+def _attempt_lines(attempt: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[str]:
+    """An attempt as the ledger has it: when, how it ended, and what to do."""
+    began, ended = (
+        datetime.fromtimestamp(at).isoformat(" ", "seconds") if at else ""
+        for at in (attempt["started"], attempt["ended"])
+    )
+    when = f"{began} to {ended or 'now'}, by {attempt['owner']}"
+    yield f"\nattempt {attempt['attempt']}: {attempt['outcome']}, {when}"
+    if attempt["outcome"] in WORDS:
+        error = str(attempt["error"])
+        yield from (
+            f"  {'cause:' if not n else '      '} {line}" for n, line in enumerate(cause_lines(error))
+        )
+        yield f"  remedy: {remedy(attempt['outcome'], error, fields, attempt['traceback'] or '')}"
+
+
 def shown(state: Mapping[str, Any]) -> Iterator[RenderableType]:
     """A study's state (`study_state`) in words and a table; names stay text, whatever is in them."""
     counts = ", ".join(f"{state['counts'][name]:,} {name}" for name in ORDER if state["counts"].get(name))
@@ -90,7 +143,8 @@ def shown(state: Mapping[str, Any]) -> Iterator[RenderableType]:
             f"{choice['method']}: {chosen['optimizer']['name']} at {chosen['learning_rate']:g}{size}"
             f" chosen by the sweep{note}"
         )
-    yield from _reasons(state["troubles"])
+    for line in failure_lines(failures(state["troubles"]), Path(state["folder"])):
+        yield _text(line, "" if line.startswith(" ") else "red")
     yield from _orphans(state["orphans"])
 
 
@@ -116,34 +170,14 @@ def _time(state: Mapping[str, Any]) -> Iterator[Text]:
         yield _text(f"finished runs took {duration(state['seconds'])}; of it {', '.join(parts)}")
 
 
-def _reasons(troubles: list[dict[str, Any]]) -> Iterator[Text]:
-    """Every reason once, with the first run that it stopped, and what to do."""
-    reasons: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for trouble in troubles:
-        reasons.setdefault((trouble["outcome"], str(trouble["error"])), []).append(trouble)
-    for (outcome, error), alike in reasons.items():
-        more = f" and {len(alike) - 1:,} more" if len(alike) > 1 else ""
-        yield _text(f"{outcome}: {_named(alike[0])}{more}: {error}", "red")
-        yield _text(f"  remedy: {alike[0]['remedy']}")
-
-
 def _orphans(orphans: list[dict[str, Any]]) -> Iterator[Text]:
     """The finished runs that the study file no longer asks for."""
     if orphans:
         yield _text(f"{len(orphans):,} finished runs are no longer in the study; they stay in the ledger:")
     for orphan in orphans[:SHOWN_ORPHANS]:
-        yield _text(f"  {orphan['status']}: {_named(orphan)}")
+        yield _text(f"  {orphan['status']}: {run_in_words(orphan['run'], orphan['fields'])}")
     if len(orphans) > SHOWN_ORPHANS:
         yield _text(f"  ... and {len(orphans) - SHOWN_ORPHANS:,} more (--json lists all)")
-
-
-def _named(run: Mapping[str, Any]) -> str:
-    fields = run["fields"]
-    size = f" {fields['pet_size']}" if fields.get("pet_size") else ""
-    return (
-        f"{run['run']} ({fields.get('method')}{size}, {fields.get('model')},"
-        f" {fields.get('finetune_examples')} examples, seed {fields.get('seed')})"
-    )
 
 
 def _text(words: str, style: str = "") -> Text:

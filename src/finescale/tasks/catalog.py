@@ -45,7 +45,7 @@ def open_task(task: str | TaskSpec, version: Version = FINGERPRINT_VERSION) -> T
     if spec.dataset is not None or spec.name in PUBLISHED:
         from finescale.tasks.hub_tasks import hub_task, published_task  # noqa: PLC0415 - loads datasets
 
-        opened = published_task(spec) if spec.dataset is None else hub_task(spec)
+        opened = published_task(spec) if spec.dataset is None else hub_task(spec, version)
         return replace(opened, version=version)
     if spec.name in TASKS:
         return replace(TASKS[spec.name](spec.name), version=version)

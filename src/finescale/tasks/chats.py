@@ -289,6 +289,7 @@ def chat_lines(value: Any, place: str, field: str) -> tuple[str, str]:
             "a chat that ends without an answer",
             wanted="a last message with the role assistant and text: it is the target",
             got=f"{value[-1]!r}"[:80],
+            remedy=f"{VERSION_2}, and what follows the last answer is left out",
             where=f"{where}[{len(value) - 1}]",
         )
     return "\n".join(lines[:-1]), str(content)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from finescale.errors import UsageError
-from finescale.spec.run import TaskSpec
+from finescale.spec.run import FINGERPRINT_VERSION, TaskSpec, Version
 from finescale.tasks.arrow import ArrowExamples, Part
 from finescale.tasks.hub import data_folder, open_split, part_of
-from finescale.tasks.layouts import TEMPLATE
-from finescale.tasks.local import template_fields
+from finescale.tasks.layouts import Layout, layout_of, read_example
+from finescale.tasks.local import dropped, template_fields
 from finescale.tasks.mix import mixed_order
 from finescale.tasks.newstest import newstest
 from finescale.tasks.published import PUBLISHED, HubSet, Summarization, Translation, flores
+from finescale.tasks.rows import Row
 from finescale.tasks.summarization import TEMPLATE as SUMMARIZE
 from finescale.tasks.task import Example, Task
 from finescale.tasks.translation import LANGUAGES
 from finescale.tasks.translation import TEMPLATE as TRANSLATE
+
+if TYPE_CHECKING:
+    import datasets
 
 
 def published_task(spec: TaskSpec) -> Task:
@@ -38,28 +42,76 @@ def published_task(spec: TaskSpec) -> Task:
     return _summarization(spec.name, stated, folder)
 
 
-def hub_task(spec: TaskSpec) -> Task:
-    """A task from any data set of the hub, by its columns.
+def hub_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
+    """A task from any data set of the hub, by its columns; chats and other layouts are recognised.
 
     Args:
         spec: Data set, columns and template; `train`, `dev` and `test` name its splits (default: train,
             validation, test) or parts of them, e.g. `train[:1000]`.
+        version: Of the study: what its chats mean.
 
     Raises:
         UsageError: The data set cannot be loaded, or lacks a split or column.
     """
     assert spec.dataset is not None
-    template = spec.template or TEMPLATE
-    fields = template_fields(template)
-    columns = {name: spec.language if name == "language" and spec.language else name for name in fields}
     splits = {"train": spec.train or "train", "dev": spec.dev or "validation", "test": spec.test or "test"}
     hub = HubSet(spec.dataset, spec.config, spec.source, spec.target, spec.revision, splits)
-    read = {
-        split: ArrowExamples([part_of(open_split(hub, split, data_folder(spec)), hub, {}, columns)])
-        for split in splits
-    }
+    opened = {split: open_split(hub, split, data_folder(spec)) for split in splits}
+    layout = layout_of(spec, opened["train"][0]) if len(opened["train"]) else layout_of(spec, {})
+    template = spec.template or layout.template
+    fields = template_fields(template)
+    if layout.kind != "pairs":
+        return _recognised(spec, layout, opened, version)
+    columns = {name: spec.language if name == "language" and spec.language else name for name in fields}
+    read = {split: ArrowExamples([part_of(rows, hub, {}, columns)]) for split, rows in opened.items()}
     mix = "language" if spec.language is not None and "language" in fields else None
     return _task(spec.name, template, (spec.max_source_tokens, spec.max_target_tokens), read, mix=mix)
+
+
+def _recognised(
+    spec: TaskSpec, layout: Layout, opened: Mapping[str, datasets.Dataset], version: Version
+) -> Task:
+    """A task from rows of a layout that is recognised; the texts are in memory.
+
+    Rows that are no examples are left out, as those of pairs that lack a side are; so are training rows that
+    are also in dev or test.
+    """
+    fields = template_fields(spec.template or layout.template)
+    notes = [f"{spec.dataset}: {layout.words}"] if layout.words else []
+    read: dict[str, tuple[Example, ...]] = {}
+    for split in ("dev", "test", "train"):
+        held = {(e.source, e.target) for examples in read.values() for e in examples}
+        place = Path(f"{spec.dataset}/{split}")
+        examples, wrong, known = [], [], 0
+        for number, values in enumerate(opened[split], start=1):
+            try:
+                example = read_example(spec, layout, place, Row(number, dict(values)), fields, version)
+            except UsageError as error:
+                wrong.append(error)
+                continue
+            if split == "train" and (example.source, example.target) in held:
+                known += 1
+            else:
+                examples.append(example)
+        if wrong and len(wrong) >= len(opened[split]) / 2:
+            raise wrong[0]
+        read[split] = tuple(examples)
+        if wrong:
+            why = f"{wrong[0].where}: {wrong[0].problem}"
+            notes.append(f"{split}: {len(wrong):,} of {len(opened[split]):,} rows left out ({why})")
+        notes += [f"{split}: {known:,} rows are also in dev or test, left out"] if known else []
+    return Task(
+        spec.name,
+        spec.template or layout.template,
+        spec.max_source_tokens,
+        spec.max_target_tokens,
+        read["train"],
+        read["dev"],
+        {"test": read["test"]},
+        tuple(notes) + dropped(read),
+        separator=layout.separator,
+        answers=spec.answers,
+    )
 
 
 def _task(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,7 +74,7 @@ def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
         train=examples["train"],
         dev=examples["dev"],
         test={"test": examples["test"]},
-        notes=notes + _dropped(examples),
+        notes=notes + dropped(examples),
         mix="language" if spec.language is not None and _several_languages(examples["train"]) else None,
         separator=layout.separator,
         answers=spec.answers,
@@ -82,8 +82,12 @@ def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
     )
 
 
-def _dropped(examples: dict[str, tuple[Example, ...]]) -> tuple[str, ...]:
-    """What is said of chats that go on after their last answer."""
+def dropped(examples: Mapping[str, Sequence[Example]]) -> tuple[str, ...]:
+    """What is said of chats that go on after their last answer.
+
+    Args:
+        examples: A task's splits.
+    """
     chats = [example.chat for found in examples.values() for example in found if example.chat is not None]
     longer = [chat for chat in chats if chat.dropped]
     if not longer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -16,6 +17,7 @@ from finescale.training.sharding import whole
 from finescale.training.state import Progress, Training
 from finescale.tuning.tuned import Tuned
 
+_log = logging.getLogger(__name__)
 MOVED_AFTER = 4
 """Trained tensors must have moved after this many steps (LoRA's A cannot in the first: B is still zero)."""
 
@@ -140,6 +142,7 @@ def _evaluate(training: Training, evaluate: Callable[[Progress], float], keep_be
     if not math.isfinite(loss):
         raise Diverged(progress.step, "dev loss was not finite")
     progress.dev_curve.append((progress.step, loss))
+    _log.info("step %d: train loss %.4f, dev loss %.4f", progress.step, progress.train_loss, loss)
     if loss < progress.best_loss:
         progress.best_loss, progress.best_step = loss, progress.step
         progress.best_state = training.tuned.state() if keep_best else None

@@ -1,0 +1,77 @@
+"""Shows what a look at a study's examples found, before anything runs; what was cut, after it (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from finescale.errors import UsageError
+from finescale.executors.local import Job, LocalExecutor
+from finescale.spec.expand import PlannedRun
+from finescale.spec.study import StudySpec
+
+LOOK = "finescale.study.examples:look"
+SPLITS = ("train", "dev", "test")
+
+
+def worth_a_look(study: StudySpec) -> bool:
+    """Whether a study brings data or models of its own: the bundled ones are known."""
+    return bool(study.models) or not isinstance(study.task, str)
+
+
+def look_at_examples(runs: Iterable[PlannedRun], say: Callable[[str], None]) -> None:
+    """Encodes some examples with every tokenizer of a study, in a process of its own, and tells of them.
+
+    Args:
+        runs: The study's runs.
+        say: Prints a sentence; each is said once.
+
+    Raises:
+        UsageError: Examples that would end every run.
+    """
+    tokenizers: dict[str, PlannedRun] = {}
+    for item in sorted(runs, key=lambda item: -item.run.finetune_examples):
+        tokenizers.setdefault(item.run.content.get("tokenizer", ""), item)
+    executor = LocalExecutor(1)
+    told: set[str] = set()
+    try:
+        waiting = [Job(name, LOOK, (item.run,)) for name, item in tokenizers.items()]
+        left = len(waiting)
+        while left:
+            while waiting and executor.free():
+                executor.submit(waiting.pop(0))
+            for result in executor.wait(0.5):
+                left -= 1
+                found: Mapping[str, Any] = result.value or {
+                    "notes": [f"no look at the examples: {result.error}"]
+                }
+                if "refused" in found:
+                    raise UsageError(**found["refused"])
+                many = f" ({tokenizers[result.run].run.model.name})" if len(tokenizers) > 1 else ""
+                for note in found["notes"]:
+                    if note not in told:
+                        say(note + many)
+                        told.add(note)
+    finally:
+        executor.close()
+
+
+def cut_in_words(records: Iterable[Mapping[str, Any]], version: int) -> Sequence[str]:
+    """What was cut of the examples of finished runs, at most, in sentences.
+
+    Args:
+        records: The runs' records.
+        version: Of the study.
+    """
+    known, found = list(records), []
+    for side in ("source", "target"):
+        shares = {
+            split: max((row.get(f"{split}_{side}s_truncated") or 0.0 for row in known), default=0.0)
+            for split in SPLITS
+        }
+        if any(shares.values()):
+            told = ", ".join(f"{share:.1%} of {split}" for split, share in shares.items())
+            found.append(f"Cut to the tokens allowed: {side}s, at most {told}.")
+            if side == "target" and version == 1:
+                found.append("What was cut has learned an end of sequence there; not so under `version: 2`.")
+    return found
