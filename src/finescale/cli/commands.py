@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -316,6 +317,9 @@ def main() -> None:
     """Runs the command line; a user's mistake ends in words and an exit code, never in a traceback."""
     from finescale.errors import FinescaleError
 
+    for stream in (sys.stdout, sys.stderr):  # a letter that the terminal's encoding lacks ends no command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     gc.set_threshold(10_000)  # advice makes many objects and next to no cycles: 0.03 s
     atexit.register(gc.freeze)  # the last collections free only what ends with the process: 0.08 s of advice
     try:

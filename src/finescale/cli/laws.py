@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,8 @@ def write_json(data: Mapping[str, Any], to: str) -> None:
         aside.write_text(text + "\n", encoding="utf-8")
         aside.replace(to)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise UsageError("cannot write", got=str(error.strerror), remedy="check the path", where=to) from None
 
 

@@ -20,6 +20,7 @@ from typing import TextIO
 LEVELS = ("debug", "info", "warning", "error")
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _STAMPED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_BAR = re.compile(r"\d+%\|")
 _NO_CAUSE = ("Extension modules:", "Current thread", "Traceback (most recent call last)")
 LAST_BYTES = 20_000
 
@@ -41,9 +42,10 @@ def note(path: Path | None, words: str) -> None:
 
 
 def last_words(text: str, lines: int = 3) -> str:
-    """The last lines that a library printed: without our own, which begin with a time."""
+    """The last lines that a library printed: without our own, which begin with a time, and progress bars."""
     said = [line.rstrip() for line in text.splitlines()]
-    said = [line for line in said if line and not _STAMPED.match(line) and not line.startswith(_NO_CAUSE)]
+    said = [line for line in said if line and not line.startswith(_NO_CAUSE)]
+    said = [line for line in said if not (_STAMPED.match(line) or _BAR.search(line))]
     fatal = next((i for i, line in enumerate(said) if line.startswith("Fatal Python error")), None)
     said = said[-lines:] if fatal is None else said[fatal : fatal + lines]
     return "\n".join(said)

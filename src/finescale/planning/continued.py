@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,5 +92,6 @@ def write_study(text: str, to: Path) -> None:
         aside.write_text(text, encoding="utf-8")
         aside.replace(to)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise UsageError("cannot write", got=str(error.strerror), where=str(to)) from None

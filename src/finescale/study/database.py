@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from finescale.errors import FinescaleError, UsageError
@@ -83,7 +86,8 @@ class Database:
 
         Args:
             path: `ledger.sqlite` in the study folder.
-            create: Make it where it is missing; otherwise a missing ledger is an error.
+            create: Make it where it is missing; otherwise a missing ledger is an error, and one whose
+                folder is read-only is read from a copy.
 
         Raises:
             UsageError: There is none, or its folder is on a network file system.
@@ -99,8 +103,13 @@ class Database:
                 where=str(path.parent),
             )
         self.path = path
+        self._copy: TemporaryDirectory[str] | None = None
         with self._told():
-            self.connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            place = path
+            if not create and not os.access(path.parent, os.W_OK):  # SQLite's log needs a place beside it
+                self._copy = TemporaryDirectory()
+                place = _copied(path, Path(self._copy.name))
+            self.connection = sqlite3.connect(place, timeout=BUSY_SECONDS, isolation_level=None)
             self.connection.row_factory = sqlite3.Row
             self._prepare()
 
@@ -111,6 +120,8 @@ class Database:
     def __exit__(self, *_: object) -> None:
         """Closes the file."""
         self.connection.close()
+        if self._copy is not None:
+            self._copy.cleanup()
 
     def _prepare(self) -> None:
         version = self.connection.execute("PRAGMA user_version").fetchone()[0]
@@ -209,3 +220,12 @@ class Database:
                 remedy=remedy or "restore the file from a copy, or start the study in another folder (--out)",
                 where=str(self.path),
             ) from error
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    """A copy of a ledger that may not be written to, with what its log holds."""
+    for name in (path.name, f"{path.name}-wal"):
+        source = path.with_name(name)
+        if source.exists():
+            shutil.copyfile(source, folder / name)
+    return folder / path.name
