@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from finescale.study.store import Entry, Ledger
+from finescale.study.ledger import Entry, Ledger
 
 COMMAND = "from finescale.cli import main; main()"
 
