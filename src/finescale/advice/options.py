@@ -84,7 +84,7 @@ class Option:
         probability: Share of the draws in which it is the best; NaN without draws.
         missed: How far its law was off where it was tested like this, in nats; NaN: untested.
         outside: How many times outside its data the question lies, by column; 1 inside.
-        cost: The run's cost.
+        cost: The run's cost; with a target and nothing else, of the examples that the target needs.
         double_examples: What twice the data buys.
         double_model: What twice the model buys; None for laws of one model.
         needed: What the target needs; None without a target.

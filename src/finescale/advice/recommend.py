@@ -131,7 +131,7 @@ def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
             scores.append(None)
     chances = _chances(scores)
     options = [
-        _option(place, chance, prices, needs.get(place.member.name, (None, None))[0])
+        _option(place, chance, prices, needs.get(place.member.name, (None, None))[0], by_target=by_target)
         for place, chance in zip(places, chances, strict=True)
     ]
     if by_target:
@@ -234,15 +234,17 @@ def _chances(scores: Sequence[Array | None]) -> list[float]:
     return [float(np.mean(best == index)) for index in range(len(scores))]
 
 
-def _option(place: _Place, chance: float, prices: Costs, need: Needed | None) -> Option:
+def _option(place: _Place, chance: float, prices: Costs, need: Needed | None, *, by_target: bool) -> Option:
     member, params, examples = place.member, place.model_params, place.examples
     predicted = member.law.predict(_asked(place))
     outside = member.outside(params, examples)
-    cost = prices.of(member.method, params, examples)
+    paid = need.examples if need is not None and by_target else examples
+    cost = prices.of(member.method, params, paid)
+    doubled = prices.of(member.method, params, examples).flops
     more_data = replace(place, examples=2 * examples)
     larger = None
     if member.law.factors and params is not None:
-        added = prices.of(member.method, 2 * params, examples).flops - cost.flops
+        added = prices.of(member.method, 2 * params, examples).flops - doubled
         larger = _gain(place, replace(place, model_params=2 * params), added)
     return Option(
         name=member.name,
@@ -258,7 +260,7 @@ def _option(place: _Place, chance: float, prices: Costs, need: Needed | None) ->
         missed=member.misses.expected(outside),
         outside=outside,
         cost=cost,
-        double_examples=_gain(place, more_data, cost.flops),
+        double_examples=_gain(place, more_data, doubled),
         double_model=larger,
         needed=need,
         status=member.law.status,

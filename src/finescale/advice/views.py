@@ -63,6 +63,8 @@ def option_columns(advice: Advice) -> Columns:
         columns.append(("time", lambda o: hours(3600 * o.cost.hours)))
     if any(math.isfinite(o.cost.money) for o in options):
         columns.append(("price", lambda o: number(o.cost.money)))
+    if any(o.cost.fits for o in options):
+        columns.append(("memory", lambda o: o.cost.fits))
     columns.append(("laws missed by", lambda o: nats(o.missed)))
     return columns
 

@@ -83,7 +83,9 @@ def payload(decision: Decision, most: int) -> dict[str, Any]:
 
 def _candidate(member: Candidate, decision: Decision, index: int) -> dict[str, Any]:
     law = member.law
-    sizes, flops = decision.prices.tables.get(member.method, (np.empty(0), np.empty(0)))
+    none = np.empty(0), np.empty(0)
+    sizes, flops = decision.prices.tables.get(member.method, none)
+    timed = decision.prices.timed.get(member.method, none)
     return {
         "name": member.name,
         "label": method_name(member.name),
@@ -99,6 +101,7 @@ def _candidate(member: Candidate, decision: Decision, index: int) -> dict[str, A
         "size": member.size,
         "flops": [[_null(float(s)) for s in sizes], [float(f) for f in flops]],
         "rate": decision.prices.rates.get(member.method),
+        "hours": [[_null(float(s)) for s in timed[0]], [float(h) for h in timed[1]]],
     }
 
 
@@ -124,13 +127,14 @@ def section(decision: Decision, index: int, tasks: int = 1) -> Html:
         sliders.append(_slider(name, "size", "Model size (parameters)"))
     sliders.append(_slider(name, "data", "Finetuning examples"))
     flops = any(candidate["flops"][1] for candidate in data["candidates"])
-    rated = all(candidate["rate"] for candidate in data["candidates"])
-    if flops:
+    rated = all(candidate["rate"] or candidate["hours"][1] for candidate in data["candidates"])
+    if flops or rated:
         unit = "Price of an hour" if rated else "Price of 10\u00b9\u2078 FLOPs"
         sliders.append(_slider(name, "price", unit))
     heads = ["method", "predicted loss", "mean, 90%", "a new run, 90%", "best with"]
     heads += ["FLOPs"] if flops else []
-    heads += (["time"] if rated else []) + ["cost"] if flops else []
+    heads += ["time"] if rated else []
+    heads += ["cost"] if flops or rated else []
     table = tag(
         "table",
         tag("caption", "Predicted test loss, nats per target token"),

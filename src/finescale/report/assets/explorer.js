@@ -57,8 +57,7 @@
     return result;
   };
   const outside = (range, v) => (range ? Math.max(v / range[1], range[0] / v, 1) : 1);
-  const flopsPerExample = (c, X) => {
-    const [sizes, flops] = c.flops;
+  const perExample = ([sizes, flops], c, X) => {
     if (!flops.length) return NaN;
     const at = X ?? c.size;
     if (at === null || sizes[0] === null) return flops[0];
@@ -82,8 +81,9 @@
       const run = draws.map((v, i) => (c.log ? v * Math.exp(c.run[i]) : v + c.run[i]));
       const [low, high] = ends(draws, d.level), [runLow, runHigh] = ends(run, d.level);
       const far = { size: outside(c.ranges.size, X), data: outside(c.ranges.data, D) };
-      const flops = flopsPerExample(c, X) * D, hours = c.rate ? flops / c.rate / 3600 : NaN;
-      const money = price === null ? NaN : c.rate ? hours * price : (flops / 1e18) * price;
+      const flops = perExample(c.flops, c, X) * D;
+      const hours = c.rate ? flops / c.rate / 3600 : perExample(c.hours, c, X) * D;
+      const money = price === null ? NaN : hours === hours ? hours * price : (flops / 1e18) * price;
       const loss = atSize(c, X).fitted(D);
       return { c, draws, loss, low, high, runLow, runHigh, far, missed: missed(c, far), flops, hours, money, wins: 0 };
     });
@@ -230,7 +230,7 @@
       root.querySelector(".why").textContent = why.length
         ? `Because ${why.join("; ")}. By the laws alone ${best.c.label} has the lowest loss${lead}.`
         : `The laws were off by up to ${Math.max(...rows.map((r) => r.missed || 0)).toFixed(3)} nats where they were tested like this.`;
-      const timed = rows.every((r) => Number.isFinite(r.hours));
+      const timed = rows.every((r) => Number.isFinite(r.hours)), counted = d.candidates.some((c) => c.flops[1].length);
       root.querySelector("tbody").replaceChildren(...rows.map((r) => {
         const tr = document.createElement("tr"), key = document.createElement("th");
         tr.dataset.candidate = r.c.name;
@@ -243,7 +243,7 @@
         tr.lastChild.dataset.high = String(r.runHigh);
         tr.append(cell(r.probability, chance(r.probability), "probability"));
         if (values.price !== null) {
-          tr.append(cell(r.flops, r.flops.toExponential(1), "flops"));
+          if (counted) tr.append(cell(r.flops, r.flops.toExponential(1), "flops"));
           if (timed) tr.append(cell(r.hours, span(r.hours), "hours"));
           tr.append(cell(r.money, short(r.money), "money"));
         }
