@@ -1,0 +1,34 @@
+"""Forecasts: what is believed about runs that were not made. The one place where the future is computed.
+
+How others use it:
+
+    found = forecast(records, by=("task", "method"))   # also fs.forecast: Forecasts, a sequence of Forecast
+    group = found.only(task="en-de", method="lora")
+    told = group.predict(finetune_examples=1e5)        # arrays broadcast; model_params=... where it varies
+    told.value, told.low, told.high                    # median, 90% interval of the mean
+    told.run_low, told.run_high                        # 90% interval of one new run
+    told.measured, told.runs                           # mean and number of runs at that very setting
+    told.status, told.members                          # what to know; weights and backtest errors
+    found.draws(task="en-de", finetune_examples=1e5)   # [draws, groups]: joint over the groups of the task
+    group.mean_draws(finetune_examples=sizes)          # [draws, sizes]; draw i is one with other groups' i
+    group.factors, group.base, group.ranges            # what it moves along; the rest; the data's ends
+    found.members["en-de"]                             # Member(name, weight, error), by task
+    found.to_dict()                                    # the grid for the page; forecasts/json.py has the rule
+
+``Forecast`` answers like a ``FittedLaw``: ``predict``, ``centre``, ``mean_draws``, ``drawn``, ``by``,
+``factors``, ``base``, ``ranges``, ``level``, ``status``, ``label``, ``law`` ("forecast"); advice and
+crossovers take both.
+
+A candidate is a group: ``by=("task", "method", "model")`` or ``(..., "pet_size")`` makes one of each model or
+PET size. Probabilities that one is best: compare ``draws`` (lower is better where ``outcome.sign`` is +1).
+
+How it works, in the order of the imports: ``scale`` (logs of losses, log odds of scores), ``trend`` (the
+pooled local trend), ``members`` (increments beyond the data), ``backtest`` (rolling origin), ``weights``,
+``discrepancy`` (how wrong it may be), ``priors``, ``extrapolate`` (one axis), ``curves`` (from records),
+``grid``, ``surfaces`` (along the data, across a factor), ``question`` (answers), ``forecast``.
+"""
+
+from finescale.forecasts.forecast import Forecast, Forecasts, Member, forecast
+from finescale.forecasts.question import Predicted
+
+__all__ = ["Forecast", "Forecasts", "Member", "Predicted", "forecast"]

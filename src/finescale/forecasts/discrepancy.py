@@ -1,0 +1,127 @@
+r"""How wrong a forecast may be: a deviation that grows with the distance from the data.
+
+At h doublings beyond the data the forecast's centre is off by $s\,h^{p}\,T$, T of Student's t. The scale s
+is one for all paths of a task, drawn towards a stated prior (root mean squares are averaged, the prior being
+worth ``PRIOR_PATHS`` paths), and a little different for each path; what is left for the data to say comes
+from the errors of the rolling backtest, of which late origins count more. The errors of two methods on the
+same task go together with the correlation ``rho``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from finescale.forecasts.backtest import Origins
+
+Array = np.ndarray[Any, Any]
+GROWTH = 1.15
+"""The exponent p: errors grow a little faster than the distance."""
+PRIOR_PATHS = 2.0
+OWN_PATHS = 3.0
+"""A path's own scale against the task's: the task counts as so many paths."""
+TOGETHER, TOGETHER_PATHS = 0.5, 10.0
+"""Correlation of the errors of two methods on the same task and size, and what that prior is worth."""
+_AGEING = 0.5
+_LEAST = 1e-4
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is believed of the scale before a table is seen, on logs (or log odds) per doubling.
+
+    Attributes:
+        scale: Root mean square error one doubling beyond the data.
+        paths: How many paths it is worth.
+        start: See ``Discrepancy``.
+    """
+
+    scale: float
+    paths: float = PRIOR_PATHS
+    start: float = 0.0
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """The fitted discrepancy.
+
+    Attributes:
+        scale: By path, [P].
+        freedom: Degrees of freedom of T.
+        rho: Correlation of the errors of two methods on the same task.
+        start: No distance above 0 is shorter, in doublings: a model that was not run differs from its
+            neighbours however near it is in size.
+    """
+
+    scale: Array
+    freedom: float
+    rho: float
+    start: float = 0.0
+
+    def at(self, distance: Array) -> Array:
+        """The standard scale of the deviation at distances [P, H] in doublings."""
+        longer = np.where(distance > 1e-9, np.maximum(distance, self.start), 0.0)
+        return self.scale[:, None] * longer**GROWTH
+
+
+def fitted(
+    error: Array | None, units: Array, cuts: Origins | None, prior: Prior, alike: float = 1.0
+) -> Discrepancy:
+    """The discrepancy.
+
+    Args:
+        error: Errors of the pooled centre in the backtest, [B, T]; None without a backtest.
+        units: Which model each path is of, [P].
+        cuts: The backtest.
+        prior: The prior.
+        alike: So many paths tell what one tells.
+
+    Returns:
+        The discrepancy.
+    """
+    everywhere = np.full(len(units), prior.scale)
+    if cuts is None or error is None:
+        return Discrepancy(everywhere, prior.paths, TOGETHER, prior.start)
+    longer = np.maximum(cuts.distance, max(0.25, prior.start))
+    left = np.maximum(error**2 - cuts.noise, 0.0) / longer ** (2 * GROWTH)
+    weight = np.where(np.isnan(left), 0.0, _AGEING ** cuts.age[:, None])
+    left = np.where(np.isnan(left), 0.0, left)
+    seen = np.sqrt(max(float((left * weight).sum() / weight.sum()), _LEAST**2))
+    rho = _together(error / np.maximum(cuts.distance, 0.25), units, cuts)
+    tested = np.unique(cuts.path)
+    sizes = np.unique(units[tested], return_counts=True)[1]
+    paths = float((sizes / (1 + (sizes - 1) * TOGETHER)).sum()) / alike
+    task = (prior.paths * prior.scale + paths * seen) / (prior.paths + paths)
+    scale = np.full(len(units), task)
+    total, amount = np.zeros(len(units)), np.zeros(len(units))
+    np.add.at(total, cuts.path, (left * weight).sum(axis=1))
+    np.add.at(amount, cuts.path, weight.sum(axis=1))
+    own = np.sqrt(total / np.where(amount > 0, amount, 1.0))
+    scale = np.where(amount > 0, (OWN_PATHS * task + own) / (OWN_PATHS + 1), scale)
+    return Discrepancy(scale, prior.paths + paths, rho, prior.start)
+
+
+def _together(error: Array, units: Array, cuts: Origins) -> float:
+    """The share of the errors' squares that the methods of a unit have in common, drawn to the prior."""
+    cells: dict[tuple[int, float, float], list[float]] = {}
+    for row, column in zip(*np.nonzero(~np.isnan(error)), strict=True):
+        key = (
+            int(units[cuts.path[row]]),
+            round(float(cuts.at[row]), 6),
+            round(float(cuts.u[row, column]), 6),
+        )
+        cells.setdefault(key, []).append(float(error[row, column]))
+    shared = whole = 0.0
+    number = 0
+    for values in cells.values():
+        if len(values) > 1:
+            v = np.array(values)
+            shared += float(v.mean() ** 2 - v.var(ddof=1) / v.size)
+            whole += float(np.mean(v**2))
+            number += 1
+    if not number or whole <= 0:
+        return TOGETHER
+    seen = float(np.clip(shared / whole, 0.0, 0.95))
+    return (TOGETHER_PATHS * TOGETHER + number * seen) / (TOGETHER_PATHS + number)

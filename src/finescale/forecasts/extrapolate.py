@@ -1,0 +1,159 @@
+"""One axis: paths over the log of a size, carried on below, between and beyond their points.
+
+Between its first and last size a path is the pooled trend's smooth curve, and at a measured size the measured
+mean weighs in. Beyond the last size it goes on from there by the members' average increment; before the first
+by half the straight line. The data size is such an axis, and so is a factor (model size, pretraining tokens,
+PET size) at each data size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from finescale.forecasts.backtest import Origins, origins
+from finescale.forecasts.discrepancy import Discrepancy, Prior, fitted
+from finescale.forecasts.members import Context, Increment
+from finescale.forecasts.scale import OutcomeScale
+from finescale.forecasts.trend import Paths, Smoother, Wander, thinned, wander
+from finescale.forecasts.weights import Weights, pooled, together
+
+Array = np.ndarray[Any, Any]
+_BACK = 0.5
+"""Before the first size: this share of the straight line through the first sizes."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Paths that are forecast together.
+
+    Attributes:
+        paths: The paths.
+        units: Which unit each path is of, [P]: the methods on one model are a unit.
+        ceiling: The largest z that a forecast may reach, [P].
+    """
+
+    paths: Paths
+    units: Array
+    ceiling: Array
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Where the paths are at some places, on the outcome's scale: centre and the two kinds of doubt.
+
+    Attributes:
+        centre: Medians, [P, H].
+        seen: Standard deviation from the runs' noise (and from between the sizes), [P, H].
+        beyond: Scale of the discrepancy beyond the data, [P, H].
+    """
+
+    centre: Array
+    seen: Array
+    beyond: Array
+
+
+class Axis:
+    """What the paths of one task teach about one axis.
+
+    Attributes:
+        weights: The members' weights.
+        discrepancy: How wrong the forecast may be.
+        misses: Each member's mean absolute error in the backtest, in the outcome's unit, [members].
+        noise: Variance of one run where no setting was repeated: half of a setting's own deviation.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        members: Mapping[str, Increment],
+        scale: OutcomeScale,
+        prior: Prior,
+        alike: float = 1.0,
+    ) -> None:
+        """Tests the members on the paths' earlier sizes, and weighs them.
+
+        Args:
+            bundle: The paths.
+            members: The members.
+            scale: The outcome's scale.
+            prior: The prior of the discrepancy.
+            alike: So many paths tell what one tells.
+        """
+        paths, self.pooled, self.noise = _noise_apart(bundle.paths)
+        self.bundle, self._members = replace(bundle, paths=paths), members
+        thin = thinned(paths)
+        typical = float(np.mean(paths.noise[paths.there]))
+        u = paths.u[paths.there]
+        sizes = (2.0 ** float(u.min()), 2.0 ** float(u.max()))
+        self._context = Context(scale, self.pooled, max(self.pooled.nugget + typical, 1e-6), sizes)
+        cuts = origins(thin)
+        each = np.zeros((len(members), 0, 0)) if cuts is None else self._tested(cuts)
+        self.weights: Weights = pooled(each, bundle.units, cuts, alike)
+        self.misses = np.full(len(members), np.nan)
+        if cuts is None:
+            self.discrepancy: Discrepancy = fitted(None, bundle.units, None, prior)
+            return
+        last = _last(cuts.known)[:, None]
+        centre = np.tensordot(self.weights.share, each, axes=1)
+        places = np.round(cuts.at, 6)
+        centre = together(centre, bundle.units[cuts.path], self.weights.own, places)
+        self.discrepancy = fitted(last + centre - cuts.z, bundle.units, cuts, prior, alike)
+        off = np.abs(scale.from_z(last + each) - scale.from_z(cuts.z))
+        self.misses = np.nanmean(off, axis=(1, 2))
+
+    def _tested(self, cuts: Origins) -> Array:
+        """Each member's increments at the backtest's targets, [members, B, T]."""
+        most = self.bundle.ceiling[cuts.path][:, None] - _last(cuts.known)[:, None]
+        moved = [move(cuts.known, cuts.u, self._context) for move in self._members.values()]
+        return np.stack([np.minimum(each, most) for each in moved])
+
+    def at(self, u: Array) -> Reached:
+        """Every path at u [H], log2 of the sizes, the same for all of them."""
+        first, last = self.bundle.paths.ends
+        away = np.maximum(u - last[:, None], 0.0) + np.maximum(first[:, None] - u, 0.0)
+        return Reached(*self.carried(self.bundle, u), self.discrepancy.at(away))
+
+    def carried(self, bundle: Bundle, u: Array) -> tuple[Array, Array]:
+        """Centre and standard deviation from noise, [P, H], of paths of the same kind at u [H]."""
+        first, last = bundle.paths.ends
+        wide = np.broadcast_to(u, (len(first), u.size))
+        level, variance = Smoother(bundle.paths, self.pooled).at(np.clip(wide, first[:, None], last[:, None]))
+        moved = self._forward(bundle, np.maximum(wide, last[:, None])) + _backward(bundle.paths, wide)
+        return np.minimum(level + moved, bundle.ceiling[:, None]), np.sqrt(variance)
+
+    def _forward(self, bundle: Bundle, u: Array) -> Array:
+        paths = thinned(bundle.paths)
+        most = bundle.ceiling[:, None] - _last(paths)[:, None]
+        each = [np.minimum(move(paths, u, self._context), most) for move in self._members.values()]
+        centre = np.tensordot(self.weights.share, np.stack(each), axes=1)
+        return together(centre, bundle.units, self.weights.own, np.round(paths.ends[1], 6))
+
+
+def _last(paths: Paths) -> Array:
+    return paths.z[np.arange(len(paths.z)), paths.count - 1]
+
+
+def _backward(paths: Paths, u: Array) -> Array:
+    before = np.minimum(u - paths.u[:, :1], 0.0)
+    if paths.u.shape[1] < 2:
+        return np.zeros_like(before)
+    step = np.maximum(paths.u[:, 1] - paths.u[:, 0], 0.25)
+    return _BACK * np.nan_to_num((paths.z[:, 1] - paths.z[:, 0]) / step)[:, None] * before
+
+
+def _noise_apart(paths: Paths) -> tuple[Paths, Wander, float]:
+    """The pooled variances; where no setting was repeated, half of a setting's own deviation is called noise.
+
+    Returns:
+        The paths with their noise, the variances, and the noise's variance where it was found so (else 0).
+    """
+    found = wander(thinned(paths))
+    if np.max(paths.noise[paths.there]) > 0:
+        return paths, found, 0.0
+    half = found.nugget / 2
+    noisy = Paths(paths.u, paths.z, np.where(paths.there, half, np.nan))
+    return noisy, replace(found, nugget=half), half

@@ -1,0 +1,379 @@
+"""``forecast``: what is believed about runs that were not made, jointly over all methods of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from finescale.errors import DataError, UsageError
+from finescale.forecasts.curves import Curves, curves_of
+from finescale.forecasts.discrepancy import Prior
+from finescale.forecasts.extrapolate import Axis
+from finescale.forecasts.grid import Surface
+from finescale.forecasts.members import Increment, across_members, members_of
+from finescale.forecasts.priors import ACROSS, ALONG, prior_of
+from finescale.forecasts.question import Predicted, answered, asked_for, half_widths
+from finescale.forecasts.scale import OutcomeScale
+from finescale.forecasts.surfaces import Learned, Slice, across, alone, learned, slices_of
+from finescale.laws.formulas import Law
+from finescale.laws.slices import check_base, check_groups
+from finescale.records.outcomes import TEST_LOSS, Outcome
+from finescale.records.records import Records, read_records
+
+Array = np.ndarray[Any, Any]
+SCHEMA = 1
+DRAWS = 1000
+LEVEL = 0.9
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member's part in the forecasts of one task.
+
+    Attributes:
+        name: Its name.
+        weight: Its weight; a task's weights add to 1.
+        error: Its mean absolute error on hidden sizes, in the outcome's unit; NaN where none could be hidden.
+    """
+
+    name: str
+    weight: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is believed of one group (a method on a task).
+
+    Attributes:
+        by: The group.
+        surfaces: One surface a factor that varies (its name; "" where none does).
+        base: The base setting: where the factors are that a question does not name.
+        members: The members' weights and errors, those of its task.
+        outcome: What is forecast.
+        noise: Standard deviation of one run on the outcome's scale.
+        freedom: Degrees of freedom of the discrepancy.
+        measured: Measured settings of each surface: log2 of factor and data size, to mean and number of runs.
+        curves: How many curves of its task the members were weighed on.
+        variates: [2, draws]: noise, discrepancy; joint with the other groups of the task.
+        level: Coverage that the intervals aim at.
+        status: What to know.
+    """
+
+    by: Mapping[str, Any]
+    surfaces: Mapping[str, Surface]
+    base: Mapping[str, Any]
+    members: tuple[Member, ...]
+    outcome: Outcome
+    noise: float
+    freedom: float
+    measured: Mapping[str, Mapping[tuple[float, float], tuple[float, int]]] = field(repr=False)
+    variates: Array = field(repr=False)
+    curves: int = 1
+    status: tuple[str, ...] = ()
+    level: float = LEVEL
+
+    law = "forecast"
+
+    @property
+    def label(self) -> str:
+        """The group in words."""
+        return ", ".join(str(value) for value in self.by.values()) or "all runs"
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The factors that the forecast moves along, beside the data size."""
+        return tuple(name for name in self.surfaces if name)
+
+    @property
+    def scale(self) -> OutcomeScale:
+        """The outcome's scale."""
+        return OutcomeScale(self.outcome)
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest measured value of each column."""
+        found: dict[str, tuple[float, float]] = {}
+        for surface in self.surfaces.values():
+            for name, (low, high) in surface.measured.items():
+                old = found.get(name, (low, high))
+                found[name] = (min(low, old[0]), max(high, old[1]))
+        return found
+
+    def predict(self, at: Mapping[str, Any] | None = None, /, **sizes: Any) -> Predicted:
+        """The outcome at sizes, which may be arrays that broadcast.
+
+        Raises:
+            UsageError: A size that is missing, unknown or not positive.
+        """
+        return answered(self, {**(at or {}), **sizes})
+
+    def centre(self, at: Mapping[str, Any] | None = None, /, **sizes: Any) -> Array:
+        """The medians alone, without intervals.
+
+        Raises:
+            UsageError: As ``predict``.
+        """
+        return self.scale.from_z(asked_for(self, {**(at or {}), **sizes}).z[0])
+
+    @property
+    def drawn(self) -> bool:
+        """Whether there are draws."""
+        return self.variates.shape[-1] > 0
+
+    def mean_draws(self, at: Mapping[str, Any] | None = None, /, **sizes: Any) -> Array:
+        """Draws of the mean outcome, [draws, *shape of the question]; draw i is one with the other groups' i.
+
+        Raises:
+            UsageError: As ``predict``.
+        """
+        centre, seen, beyond = asked_for(self, {**(at or {}), **sizes}).z
+        shape = (-1, *(1,) * centre.ndim)
+        noise, wrong = (row.reshape(shape) for row in self.variates)
+        return self.scale.from_z(centre + seen * noise + beyond * wrong)
+
+    def half_widths(self, seen: Array, beyond: Array) -> tuple[Array, Array]:
+        """Half the width of the interval of the mean, and of a new run, on the outcome's scale."""
+        return half_widths(self, seen, beyond)
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """The forecasts of a table: a sequence of ``Forecast``.
+
+    Attributes:
+        groups: One forecast a group.
+        notes: What to know, in sentences.
+        source: Where the records came from.
+    """
+
+    groups: tuple[Forecast, ...]
+    notes: tuple[str, ...] = ()
+    source: str = "records"
+
+    def __len__(self) -> int:
+        """Number of groups."""
+        return len(self.groups)
+
+    def __iter__(self) -> Iterator[Forecast]:
+        """The groups in order."""
+        return iter(self.groups)
+
+    def __getitem__(self, index: int) -> Forecast:
+        """The group at a position."""
+        return self.groups[index]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks, in order."""
+        return tuple(dict.fromkeys(str(group.by.get("task", "")) for group in self.groups))
+
+    @property
+    def members(self) -> dict[str, tuple[Member, ...]]:
+        """The members of each task, with weights and errors in the backtest."""
+        return {str(group.by.get("task", "")): group.members for group in self.groups}
+
+    def select(self, **by: Any) -> Forecasts:
+        """The groups with these values, e.g. ``task="en-de"``."""
+        kept = [g for g in self.groups if all(g.by.get(name) == value for name, value in by.items())]
+        return replace(self, groups=tuple(kept))
+
+    def only(self, **by: Any) -> Forecast:
+        """The one group with these values.
+
+        Raises:
+            UsageError: None, or several.
+        """
+        found = self.select(**by).groups
+        if len(found) != 1:
+            have = "; ".join(group.label for group in self.groups[:12])
+            raise UsageError(f"{len(found)} groups match", wanted="exactly one", got=have)
+        return found[0]
+
+    def predict(self, **at: Any) -> tuple[Predicted, ...]:
+        """Predictions of every group; columns of the groups choose among them.
+
+        Raises:
+            UsageError: As ``Forecast.predict``.
+        """
+        mine, sizes = self._split(at)
+        return tuple(group.predict(sizes) for group in mine)
+
+    def draws(self, **at: Any) -> Array:
+        """Joint draws over the groups of one task, [draws, groups, *shape of the question].
+
+        Raises:
+            UsageError: Several tasks, and none named; else as ``Forecast.predict``.
+        """
+        mine, sizes = self._split(at)
+        if len(mine.tasks) > 1:
+            raise UsageError(
+                "draws are joint within a task",
+                wanted="one task",
+                got=", ".join(mine.tasks),
+                remedy="task=...",
+            )
+        return np.stack([group.mean_draws(sizes) for group in mine], axis=1)
+
+    def _split(self, at: Mapping[str, Any]) -> tuple[Forecasts, dict[str, Any]]:
+        names = {name for group in self.groups for name in group.by}
+        chosen = {name: value for name, value in at.items() if name in names}
+        mine = self.select(**chosen)
+        if not mine.groups:
+            have = "; ".join(group.label for group in self.groups[:12])
+            raise UsageError("no group matches", wanted="one of " + have, got=str(chosen))
+        return mine, {name: value for name, value in at.items() if name not in names}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers: the grid, and everything that the report's page needs to say the same."""
+        from finescale.forecasts.json import to_dict  # noqa: PLC0415 - it knows this class
+
+        return to_dict(self)
+
+
+def forecast(
+    records: Records | Any,
+    by: Sequence[str] = ("task", "method"),
+    members: Sequence[str | Law] | None = None,
+    *,
+    base: Mapping[str, Any] | None = None,
+    hold_out: str | bool | None = None,
+    outcome: Outcome | None = None,
+    prior: Mapping[str, Prior] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Forecasts:
+    """Forecasts every group of runs, jointly over the groups of a task.
+
+    Args:
+        records: Records, or what ``read_records`` takes.
+        by: Columns that make a group.
+        members: Names of members (``no change``, ``line``, ``trend``, and laws over the data size); default:
+            all of them, laws of one's own too.
+        base: Values at which other factors stay; default: those with most settings.
+        hold_out: Runs to hide, an expression; None: those marked ``held_out``; False: none.
+        outcome: What is forecast; default: the records' own.
+        prior: Priors of the discrepancy, by axis (``along``, ``across``); default: see
+            ``finescale.forecasts.priors``.
+        draws: Number of joint draws.
+        seed: Their seed.
+
+    Returns:
+        The forecasts.
+
+    Raises:
+        UsageError: An unknown column or member.
+        DataError: No run of a tuned model.
+
+    Example:
+        >>> found = fs.forecast("runs.csv")
+        >>> found.only(task="en-de", method="lora").predict(finetune_examples=1e5).value
+    """
+    if not isinstance(records, Records):
+        records = read_records(records)
+    check_base(base or {})
+    check_groups(by, records)
+    chosen = members_of(members)
+    frame = _shown(records, hold_out)
+    scale = OutcomeScale(outcome or _outcome(records))
+    groups = [name for name in by if name in records.frame.columns]
+    rng = np.random.default_rng(seed)
+    found: list[Forecast] = []
+    notes = list(records.notes)
+    for curves in curves_of(frame, groups, scale, records.source):
+        found += _of_task(curves, chosen, scale, base or {}, prior or {}, draws, rng)
+    return Forecasts(tuple(found), tuple(notes), records.source)
+
+
+def _outcome(records: Records) -> Outcome:
+    known = getattr(records, "outcome", None)
+    if isinstance(known, Outcome):
+        return known
+    return replace(TEST_LOSS, column=records.loss)
+
+
+def _shown(records: Records, hold_out: str | bool | None) -> Any:
+    """The runs that the forecast may see."""
+    import polars as pl  # noqa: PLC0415
+
+    from finescale.records.expression import matches  # noqa: PLC0415
+
+    frame = records.frame
+    if isinstance(hold_out, str) and hold_out:
+        kept = frame.filter(~matches(frame, hold_out))
+    elif hold_out is None and "held_out" in frame.columns:
+        kept = frame.filter(~pl.col("held_out").fill_null(value=False))
+    else:
+        kept = frame
+    if frame.height and not kept.height:
+        raise DataError("every run is held out", remedy="hide fewer: --hold-out", where=records.source)
+    return kept
+
+
+def _of_task(  # noqa: PLR0917
+    curves: Curves,
+    members: Mapping[str, Increment],
+    scale: OutcomeScale,
+    base: Mapping[str, Any],
+    priors: Mapping[str, Prior],
+    draws: int,
+    rng: np.random.Generator,
+) -> list[Forecast]:
+    known = learned(curves, members, scale, priors.get("along") or prior_of(ALONG, scale, curves.paths))
+    groups: list[Mapping[str, Any]] = []
+    for curve in curves.curves:
+        if dict(curve.by) not in groups:
+            groups.append(dict(curve.by))
+    slices = slices_of(curves, groups, base)
+    surfaces: list[tuple[Slice, Surface]] = [(s, alone(known, s)) for s in slices if s.factor is None]
+    for factor in dict.fromkeys(s.factor for s in slices if s.factor is not None):
+        mine = [s for s in slices if s.factor == factor]
+        prior = priors.get("across") or prior_of(ACROSS, scale, curves.paths)
+        made, _ = across(known, mine, across_members(members), scale, prior)
+        surfaces += list(zip(mine, made, strict=True))
+    variates = _variates(len(groups), known.axis, draws, rng)
+    shown = tuple(
+        Member(name, float(share), float(miss))
+        for name, share, miss in zip(members, known.axis.weights.share, known.axis.misses, strict=True)
+    )
+    noise = float(np.sqrt(curves.noise or known.axis.noise))
+    return [
+        Forecast(
+            group,
+            {s.factor or "": surface for s, surface in surfaces if s.group == index},
+            next(s.base for s, _ in surfaces if s.group == index),
+            shown,
+            scale.outcome,
+            noise,
+            known.axis.discrepancy.freedom,
+            {s.factor or "": _measured(known, s, scale) for s, _ in surfaces if s.group == index},
+            variates[index],
+            len(curves.curves),
+        )
+        for index, group in enumerate(groups)
+    ]
+
+
+def _variates(groups: int, axis: Axis, draws: int, rng: np.random.Generator) -> Array:
+    """Standard variates, [groups, 2, draws]: noise, independent; discrepancy, correlated and heavy-tailed."""
+    freedom, rho = axis.discrepancy.freedom, axis.discrepancy.rho
+    heavy = np.sqrt(freedom / rng.chisquare(freedom, draws))
+    common = rng.standard_normal(draws)
+    own = rng.standard_normal((groups, 2, draws))
+    own[:, 1] = heavy * (np.sqrt(rho) * common + np.sqrt(1 - rho) * own[:, 1])
+    return own
+
+
+def _measured(
+    known: Learned, piece: Slice, scale: OutcomeScale
+) -> dict[tuple[float, float], tuple[float, int]]:
+    """The measured settings of a slice: (log2 factor, log2 size) to mean and runs."""
+    found: dict[tuple[float, float], tuple[float, int]] = {}
+    for x, row in zip(piece.x, piece.curves, strict=True):
+        curve = known.curves.curves[row]
+        for u, z, runs in zip(curve.u, curve.z, curve.runs, strict=True):
+            found[round(float(x), 6), round(float(u), 6)] = (float(scale.from_z(z)), int(runs))
+    return found

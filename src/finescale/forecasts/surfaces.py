@@ -1,0 +1,253 @@
+"""From a task's curves to one surface a group and factor: along the data size, and across the factor.
+
+Across a factor the same mechanism works a second time: at every data size the curves' forecasts are points
+over the log of the factor, and what lies between and beyond them is an axis of its own, pooled over the
+methods and data sizes of the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from finescale.forecasts.curves import Curve, Curves
+from finescale.forecasts.discrepancy import Prior
+from finescale.forecasts.extrapolate import Axis, Bundle, Reached
+from finescale.forecasts.grid import BELOW, Surface, data_nodes, factor_nodes
+from finescale.forecasts.members import Increment
+from finescale.forecasts.scale import OutcomeScale
+from finescale.forecasts.student import quantile
+from finescale.forecasts.trend import stacked
+from finescale.records.records import DATA_SIZE, FACTORS
+
+Array = np.ndarray[Any, Any]
+_SAME = 1e-9
+_TAIL = 0.95
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The curves of one group along one factor, the others at the base.
+
+    Attributes:
+        group: Which group, an index.
+        factor: The factor; None for one curve.
+        base: The group's base setting.
+        curves: Indices of the curves, [m].
+        x: log2 of the factor's values, ascending, [m].
+    """
+
+    group: int
+    factor: str | None
+    base: Mapping[str, Any]
+    curves: Array
+    x: Array
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the task's curves say at the grid's data sizes.
+
+    Attributes:
+        curves: The curves.
+        axis: The axis of the data size.
+        d: Its nodes, [D].
+        reached: Every curve there.
+    """
+
+    curves: Curves
+    axis: Axis
+    d: Array
+    reached: Reached
+
+
+def learned(curves: Curves, members: Mapping[str, Increment], scale: OutcomeScale, prior: Prior) -> Learned:
+    """Learns the data size's axis and carries every curve along it."""
+    bundle = Bundle(curves.paths, curves.units, curves.ceiling(scale))
+    axis = Axis(bundle, members, scale, prior)
+    d = data_nodes(bundle.paths.u[bundle.paths.there])
+    reached = axis.at(d)
+    for row, curve in enumerate(curves.curves):
+        if np.isfinite(curve.untuned):
+            _towards_untuned(reached, row, curve, d)
+    return Learned(curves, axis, d, reached)
+
+
+def _towards_untuned(reached: Reached, row: int, curve: Curve, d: Array) -> None:
+    """Below the smallest size the curve goes to the untuned model's outcome, in place."""
+    first = curve.u[0]
+    below = d < first
+    share = np.minimum((first - d[below]) / BELOW, 1.0)
+    start = reached.centre[row, np.searchsorted(d, first - _SAME)]
+    reached.centre[row, below] = start + share * (curve.untuned - start)
+    reached.beyond[row, below] *= 1 - share
+
+
+def slices_of(curves: Curves, groups: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> list[Slice]:
+    """The slices of every group: one a factor that varies in it, or one curve."""
+    found = []
+    for index, group in enumerate(groups):
+        own = [i for i, curve in enumerate(curves.curves) if dict(curve.by) == dict(group)]
+        rest = _base_of([curves.curves[i] for i in own], curves.columns, group, base)
+        factors = [
+            name
+            for name in FACTORS
+            if name in curves.columns
+            and len({_plain(curves.curves[i].place.get(name)) for i in own} - {None}) > 1
+        ]
+        made = [_slice(index, name, own, curves, rest) for name in factors]
+        made = [one for one in made if one is not None]
+        if not made:
+            kept = [i for i in own if _at(curves.curves[i], rest)] or own[:1]
+            made = [Slice(index, None, rest, np.array(kept[:1]), np.zeros(1))]
+        found += made
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None else float(value)
+
+
+def _base_of(
+    own: Sequence[Curve], columns: Sequence[str], group: Mapping[str, Any], base: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The base value of each column: asked for, else that with most settings, the middle one of several."""
+    found: dict[str, Any] = {}
+    for name in columns:
+        asked = base.get(f"{name}.{group.get('method')}", base.get(name))
+        if asked is not None:
+            found[name] = asked
+            continue
+        counts: dict[Any, int] = {}
+        for curve in own:
+            if name in curve.place and _at(curve, found):
+                counts[curve.place[name]] = counts.get(curve.place[name], 0) + curve.u.size
+        if counts:
+            most = sorted(value for value, count in counts.items() if count == max(counts.values()))
+            found[name] = most[(len(most) - 1) // 2]
+    return found
+
+
+def _at(curve: Curve, wanted: Mapping[str, Any], free: Sequence[str] = ()) -> bool:
+    for name, value in wanted.items():
+        have = curve.place.get(name)
+        if name in free or have is None or value == "any":
+            continue
+        same = abs(have / value - 1) < _SAME if isinstance(value, int | float) else have == value
+        if not same:
+            return False
+    return True
+
+
+def _slice(
+    group: int, factor: str, own: Sequence[int], curves: Curves, base: Mapping[str, Any]
+) -> Slice | None:
+    free = [factor, "model"] if factor.startswith("model_params") else [factor]
+    kept = [i for i in own if factor in curves.curves[i].place and _at(curves.curves[i], base, free)]
+    x = np.array([np.log2(float(curves.curves[i].place[factor])) for i in kept])
+    if np.unique(np.round(x, 9)).size < 2:
+        return None
+    order = np.argsort(x, kind="stable")
+    return Slice(group, factor, base, np.array(kept)[order], x[order])
+
+
+def across(
+    known: Learned,
+    slices: Sequence[Slice],
+    members: Mapping[str, Increment],
+    scale: OutcomeScale,
+    prior: Prior,
+) -> tuple[list[Surface], Axis]:
+    """Surfaces over one factor, for all groups of a task that vary in it.
+
+    Args:
+        known: The curves along the data size.
+        slices: The slices of this factor.
+        members: The members.
+        scale: The outcome's scale.
+        prior: The prior of the discrepancy across the factor.
+
+    Returns:
+        A surface a slice, and what was learned across the factor.
+    """
+    parts, units, ceiling, owners = [], [], [], []
+    for number, piece in enumerate(slices):
+        curves = [known.curves.curves[i] for i in piece.curves]
+        for node, u in enumerate(known.d):
+            inside = np.array([c.u[0] - _SAME <= u <= c.u[-1] + _SAME for c in curves])
+            measured = any(np.abs(c.u - u).min() < _SAME for c in curves)
+            if measured and np.unique(piece.x[inside]).size > 1:
+                rows = piece.curves[inside]
+                parts.append(
+                    _merged(piece.x[inside], known.reached.centre[rows, node], known.reached.seen[rows, node])
+                )
+                units.append(node)
+                ceiling.append(float(known.axis.bundle.ceiling[rows].max()))
+                owners.append(number)
+    if not parts:  # sizes that no two values of the factor share
+        for number, piece in enumerate(slices):
+            parts.append(
+                _merged(piece.x, known.reached.centre[piece.curves, 0], known.reached.seen[piece.curves, 0])
+            )
+            units.append(0)
+            ceiling.append(float(known.axis.bundle.ceiling[piece.curves].max()))
+            owners.append(number)
+    alike = len(parts) / len(set(owners))
+    bundle = Bundle(stacked(parts), np.array(units), np.array(ceiling))
+    axis = Axis(bundle, members, scale, prior, alike)
+    made = [_surface(known, piece, axis, np.array(owners) == number) for number, piece in enumerate(slices)]
+    return made, axis
+
+
+def _points(known: Learned, x: Array, curves: Array, node: int) -> tuple[Array, Array, Array]:
+    """The curves at one data size as points over the factor: log2 values, z, variances."""
+    return _merged(x, known.reached.centre[curves, node], known.reached.seen[curves, node])
+
+
+def _merged(x: Array, z: Array, seen: Array) -> tuple[Array, Array, Array]:
+    """Points over the factor; models of one size are averaged, and what they differ by is noise."""
+    values, at, count = np.unique(np.round(x, 9), return_inverse=True, return_counts=True)
+    mean = np.bincount(at, z) / count
+    between = np.bincount(at, (z - mean[at]) ** 2) / np.maximum(count - 1, 1) / count
+    return values, mean, np.bincount(at, seen**2) / count**2 + between
+
+
+def _surface(known: Learned, piece: Slice, axis: Axis, own: Array) -> Surface:
+    """One group's surface: the curves at their own values, the axis between and beyond them."""
+    x = factor_nodes(piece.x)
+    reached = known.reached
+    columns = [_points(known, piece.x, piece.curves, node) for node in range(known.d.size)]
+    count = len(columns)
+    ceiling = np.full(count, known.axis.bundle.ceiling[piece.curves].max())
+    scale = np.full(
+        count, float(axis.discrepancy.scale[own].mean()) if own.any() else axis.discrepancy.scale.mean()
+    )
+    centre, seen = axis.carried(Bundle(stacked(columns), np.arange(count), ceiling), x)
+    values = columns[0][0]
+    beyond = np.stack([np.interp(x, piece.x, reached.beyond[piece.curves, node]) for node in range(count)])
+    for place, value in enumerate(values):
+        node = int(np.argmin(np.abs(x - value)))
+        centre[:, node] = [column[1][place] for column in columns]
+        seen[:, node] = np.sqrt([column[2][place] for column in columns])
+    heavier = quantile(_TAIL, axis.discrepancy.freedom) / quantile(_TAIL, known.axis.discrepancy.freedom)
+    between = np.abs(x[:, None] - values[None]).min(axis=1)  # doublings from the nearest value that was run
+    away = replace(axis.discrepancy, scale=scale).at(np.broadcast_to(between, (count, x.size)))
+    total = np.sqrt(beyond**2 + (heavier * away) ** 2)
+    curves = [known.curves.curves[i] for i in piece.curves]
+    ranges = {
+        DATA_SIZE: (2 ** min(c.u[0] for c in curves), 2 ** max(c.u[-1] for c in curves)),
+        str(piece.factor): (2 ** float(piece.x[0]), 2 ** float(piece.x[-1])),
+    }
+    return Surface(piece.factor, known.d, x, centre.T, seen.T, total.T, ranges)
+
+
+def alone(known: Learned, piece: Slice) -> Surface:
+    """The surface of one curve."""
+    row = int(piece.curves[0])
+    curve, reached = known.curves.curves[row], known.reached
+    ranges = {DATA_SIZE: (float(2 ** curve.u[0]), float(2 ** curve.u[-1]))}
+    tables = (reached.centre[row : row + 1], reached.seen[row : row + 1], reached.beyond[row : row + 1])
+    return Surface(None, known.d, np.zeros(1), *tables, ranges)

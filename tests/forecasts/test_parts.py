@@ -1,0 +1,68 @@
+"""The parts against what we did not write: scipy's Student's t, Gaussian algebra, a grid by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from finescale.forecasts.grid import Surface, data_nodes
+from finescale.forecasts.members import _least_squares
+from finescale.forecasts.student import quantile
+from finescale.forecasts.trend import Paths, Smoother, Wander
+
+
+@pytest.mark.parametrize("freedom", [1.0, 2.0, 3.4, 12.0, 400.0])
+def test_quantiles_of_student_are_those_of_scipy(freedom):
+    for p in (0.05, 0.5, 0.6, 0.95, 0.995):
+        assert quantile(p, freedom) == pytest.approx(stats.t.ppf(p, freedom), rel=1e-8, abs=1e-9)
+
+
+def test_the_smoother_is_the_conditional_distribution_of_a_gaussian():
+    rng = np.random.default_rng(0)
+    u, z, noise = np.array([5.0, 6, 7.5, 9]), rng.normal(size=4), np.full(4, 0.02)
+    pooled = Wander(q=0.3, nugget=0.05, slope=4.0)
+    at = np.array([6.0, 8.0, 10.0])
+    mean, variance = Smoother(Paths(u[None], z[None], noise[None]), pooled).at(at[None])
+    every = np.concatenate([u, at])
+    x = every - 5
+    m, M = np.minimum.outer(x, x), np.maximum.outer(x, x)
+    K = 0.3 * m * m * (3 * M - m) / 6 + 1e6 + 4.0 * np.outer(x, x)
+    K = K + 0.05 * (np.abs(np.subtract.outer(every, every)) < 1e-9)
+    seen = K[:4, :4] + np.diag(noise)
+    middle = z.mean()
+    truth = middle + K[4:, :4] @ np.linalg.solve(seen, z - middle)
+    spread = np.diag(K[4:, 4:] - K[4:, :4] @ np.linalg.solve(seen, K[:4, 4:]))
+    assert mean[0] == pytest.approx(truth, abs=1e-4)
+    assert variance[0] == pytest.approx(spread, abs=1e-3)
+
+
+def test_coefficients_at_zero_or_above_are_those_of_scipy():
+    from scipy.optimize import nnls
+
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        basis, y = rng.normal(size=(3, 6)), rng.normal(size=6)
+        c, rest = _least_squares(basis[:, None, None], y[None])
+        truth, norm = nnls(basis.T, y)
+        assert c[:, 0, 0] == pytest.approx(truth, abs=1e-6)
+        assert rest[0, 0] == pytest.approx(norm**2, abs=1e-6)
+
+
+def test_between_nodes_a_surface_is_linear_and_at_nodes_exact():
+    d, x = np.array([3.0, 4, 6]), np.array([1.0, 2])
+    table = np.array([[1.0, 2, 4], [3, 5, 9]])
+    surface = Surface("model_params", d, x, table, table, table, {})
+    assert surface.at(2.0**4, 2.0**2)[0] == pytest.approx(5)
+    assert surface.at(2.0**5, 2.0**1.5)[0] == pytest.approx((3 + 7) / 2)
+    assert surface.at(2.0**99, 2.0**-9)[0] == pytest.approx(4)
+    assert surface.at(2.0 ** np.array([3.0, 6]), 4.0)[0] == pytest.approx([3, 9])
+
+
+def test_every_measured_size_is_a_node():
+    sizes = np.log2([50, 100, 200, 500, 1000, 20_000])
+    nodes = data_nodes(sizes)
+    assert np.all(np.abs(nodes[:, None] - sizes).min(axis=0) < 1e-9)
+    assert np.all(np.diff(nodes) > 0)
+    inside = nodes[(nodes >= sizes[0]) & (nodes <= sizes[-1])]
+    assert np.diff(inside).max() <= 0.5 + 1e-9
