@@ -84,8 +84,21 @@ def test_predict_answers_from_records_and_from_the_fits_alike(table, tmp_path):
     assert [row["by"]["method"] for row in rows] == ["full", "lora"]
     assert set(rows[0]) >= {"by", "law", "at", "value", "low", "high", "run_low", "run_high", "status"}
     assert rows[0]["run_low"] < rows[0]["low"] <= rows[0]["value"] <= rows[0]["high"] < rows[0]["run_high"]
-    _, again, _ = run("predict", table, *question, "--bootstrap", 25)
+    _, again, _ = run("predict", table, *question, "--bootstrap", 25, "--law", "multiplicative")
     assert json.loads(again)["predictions"][0]["value"] == rows[0]["value"]
+
+
+def test_predict_without_a_law_is_a_forecast_with_its_members(table):
+    question = ("--at", "model_params=8e8,finetune_examples=1e4", "--json", "-")
+    code, out, _ = run("predict", table, *question)
+    assert code == 0
+    rows = json.loads(out)["predictions"]
+    assert [row["by"]["method"] for row in rows] == ["full", "lora"]
+    assert {row["law"] for row in rows} == {"forecast"}
+    assert rows[0]["factors"] == ["model_params"]
+    assert sum(member["weight"] for member in rows[0]["members"]) == pytest.approx(1)
+    assert rows[0]["run_low"] < rows[0]["low"] < rows[0]["value"] < rows[0]["high"] < rows[0]["run_high"]
+    assert run("predict", table, "--at", "finetune_examples=1e4", "--factor", "model_params")[0] == 2
 
 
 def test_compare_and_backtest_end_in_tables(table):
@@ -132,7 +145,17 @@ def test_held_out_rule_base_and_columns_are_passed_on(table, tmp_path):
         (("fit", "{table}", "--solver", "sgd"), 2, ["varpro or lbfgs"]),
         (("fit", "{table}", "--json", "/none/x.json"), 2, ["cannot write"]),
         (("predict", "{table}", "--at", "model_params=7B"), 2, ["not a number", "7B"]),
-        (("predict", "{table}", "--at", "model_params=7e9", "--bootstrap", "0"), 1, ["no law answers"]),
+        (("predict", "{table}", "--at", "model_params=7e9", "--bootstrap", "0"), 1, ["no forecast answers"]),
+        (
+            ("predict", "{table}", "--at", "model_params=7e9", "--law", "power", "--bootstrap", "0"),
+            1,
+            ["no law answers"],
+        ),
+        (
+            ("predict", "{table}", "--at", "finetune_examples=1e4", "--residual", "log"),
+            2,
+            ["--residual belongs to a law"],
+        ),
         (("compare", "{table}", "--laws", "spline"), 2, ["no law is called `spline`"]),
     ],
 )

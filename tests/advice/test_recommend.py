@@ -87,7 +87,7 @@ def test_laws_that_fail_their_backtest_give_no_advice() -> None:
         0.3 * ((pl.col("finetune_examples") - 8000).clip(0) / 24_000)
     ).otherwise(0)
     frame = runs(("full", "lora")).with_columns(bent.alias("test_loss"))
-    advice = recommend(read_records(frame), examples=100_000, model_params=8e8, bootstrap=50)
+    advice = recommend(read_records(frame), examples=100_000, model_params=8e8, bootstrap=50, law="auto")
     assert advice.best is None
     assert any("the laws were off by" in reason for reason in advice.reasons)
 

@@ -17,8 +17,9 @@ from typing import Any
 import polars as pl
 
 from finescale.advice.crossovers import name_of
-from finescale.advice.scan import times_outside
+from finescale.advice.scan import Belief, times_outside
 from finescale.errors import DataError, UsageError
+from finescale.forecasts.forecast import Forecast, Forecasts, forecast
 from finescale.laws.fit import fit
 from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import named
@@ -26,9 +27,11 @@ from finescale.laws.select import BASELINE, CURVES, SURFACES, Backtest, backtest
 from finescale.laws.slices import ANY, check_base
 from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
 from finescale.records.settings import at_base, base_setting, named_groups
-from finescale.wording import capital, factor_name, listed, method_name, nats
+from finescale.wording import capital, count, factor_name, listed, method_name, nats, pet_word
 
 SIZE = "model_params"
+FORECAST = "forecast"
+"""The name of what is not one law."""
 _MOST_UNEXPLAINED = 0.5
 """A law over model size that leaves more of the models' spread unexplained than this is not used."""
 _HIDE = (1, 2)
@@ -64,7 +67,7 @@ class Candidate:
     Attributes:
         name: The method; with the model (``lora on gpt2``) where every model has a law of its own.
         method: The method.
-        law: Its law.
+        law: Its forecast, or its law.
         misses: How far the law has been off.
         tuned: Whether its learning rate was chosen by a sweep; None where the records do not say.
         size: Parameters of the model where the law is that of one model; None where it is not known.
@@ -72,7 +75,7 @@ class Candidate:
 
     name: str
     method: str
-    law: FittedLaw
+    law: Belief
     misses: Misses
     tuned: bool | None
     size: float | None = None
@@ -111,7 +114,12 @@ class Candidates:
     notes: tuple[str, ...]
 
     @property
-    def laws(self) -> list[FittedLaw]:
+    def forecast(self) -> bool:
+        """Whether the candidates are forecast, rather than predicted by fitted laws."""
+        return all(isinstance(member.law, Forecast) for member in self.members)
+
+    @property
+    def laws(self) -> list[Belief]:
         """The candidates' laws."""
         return [member.law for member in self.members]
 
@@ -125,7 +133,7 @@ def candidates(
     records: Records,
     task: str | None = None,
     *,
-    law: str = "auto",
+    law: str = FORECAST,
     base: Mapping[str, Any] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -135,10 +143,12 @@ def candidates(
     Args:
         records: The runs.
         task: The task; may be left out where there is one.
-        law: A law of the zoo; ``auto``: the one that predicts hidden data sizes best.
+        law: ``forecast``: every candidate is forecast from all members; a law over the data size: from that
+            member only; ``auto``: no forecast but the one law that predicts hidden data sizes best; a law
+            over model size and data: that law.
         base: Values at which other factors stay; default: the most frequent.
-        bootstrap: Number of resamples.
-        seed: Seed of the bootstrap.
+        bootstrap: Number of joint draws, or of resamples.
+        seed: Seed of the draws.
 
     Returns:
         The candidates.
@@ -158,17 +168,29 @@ def candidates(
     mine = replace(records, frame=runs, notes=())
     sizes = sorted(runs[SIZE].drop_nulls().unique().to_list()) if SIZE in runs.columns else []
     options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "hold_out": False}
-    asked = None if law == "auto" else named(law)
+    asked = None if law in ("auto", FORECAST) else named(law)
+    if law == FORECAST or (asked is not None and asked.per_curve):
+        members = None if asked is None else (asked,)
+        factor = SIZE if len(sizes) > 1 and _follows_size(mine, notes) else None
+        frame = pl.concat([runs, _untuned_of(records.frame, chosen)], how="diagonal_relaxed")
+        found = forecast(
+            replace(mine, frame=frame),
+            ("task", "method")
+            if factor or not _several_models(runs)
+            else ("task", "method", _model_column(runs)),
+            members,
+            hold_out=False,
+            draws=bootstrap,
+            seed=seed,
+        )
+        name = FORECAST if asked is None else asked.name
+        notes += [_rests_on(found), *_at_setting(setting, factor)]
+        return Candidates(
+            chosen, name, factor, _believed(found, runs), tuple(sizes), setting, runs, tuple(notes)
+        )
     factor = SIZE if len(sizes) > 1 and (asked is None or not asked.per_curve) else None
-    if factor and asked is None:
-        share = _unexplained(fit(mine, SURFACES[0], SIZE, hold_out=False, bootstrap=0))
-        if share > _MOST_UNEXPLAINED:
-            factor = None
-            notes.append(
-                f"A law over {factor_name(SIZE)} leaves {share:.0%} of the spread between these models "
-                "unexplained: their losses do not follow from their sizes. So every model has a curve of its "
-                "own, and nothing can be said about other models."
-            )
+    if factor and asked is None and not _follows_size(mine, notes):
+        factor = None
     among = (law,) if asked else SURFACES if factor else CURVES
     tried = _tested(mine, among, factor)
     name = _best(tried, chosen, among) or among[0]
@@ -177,6 +199,82 @@ def candidates(
     by_size = _size_misses(mine, name, max(sizes)) if factor else {}
     members = _members(fits, tried, by_size, runs)
     return Candidates(chosen, name, factor, members, tuple(sizes), setting, runs, tuple(notes))
+
+
+def _follows_size(runs: Records, notes: list[str]) -> bool:
+    """Whether the models' losses follow from their sizes; adds a note where they do not."""
+    try:
+        share = _unexplained(fit(runs, SURFACES[0], SIZE, hold_out=False, bootstrap=0))
+    except DataError:
+        return True
+    if share > _MOST_UNEXPLAINED:
+        notes.append(
+            f"A law over {factor_name(SIZE)} leaves {share:.0%} of the spread between these models "
+            "unexplained: their losses do not follow from their sizes. So every model has a curve of its "
+            "own, and nothing can be said about other models."
+        )
+    return share <= _MOST_UNEXPLAINED
+
+
+def _untuned_of(frame: pl.DataFrame, task: str) -> pl.DataFrame:
+    """The untuned models' rows of a task: they bound what a forecast may say."""
+    if "method" not in frame.columns:
+        return frame.clear()
+    rows = named_groups(frame).filter(pl.col("task") == task)
+    return rows.filter(untuned().fill_null(value=False))
+
+
+def _model_column(runs: pl.DataFrame) -> str:
+    return "model" if "model" in runs.columns else SIZE
+
+
+def _several_models(runs: pl.DataFrame) -> bool:
+    name = _model_column(runs)
+    return name in runs.columns and runs[name].drop_nulls().n_unique() > 1
+
+
+def _rests_on(found: Forecasts) -> str:
+    """What the forecast rests on, in a sentence."""
+    group = found[0]
+    top = max(group.members, key=lambda member: member.weight)
+    members = f"{len(group.members)} members" if len(group.members) > 1 else f"one member ({top.name})"
+    if math.isnan(top.error):
+        return (
+            f"The forecast rests on {members}; there are too few data sizes to hide any, so they count alike."
+        )
+    curves = f"{group.curves} curve" + ("s" if group.curves > 1 else "")
+    most = f"; `{top.name}` has most weight ({top.weight:.0%})" if len(group.members) > 1 else ""
+    return f"The forecast rests on {members}, backtested on {curves}{most}."
+
+
+def _at_setting(setting: Mapping[str, Any], factor: str | None) -> list[str]:
+    """The base setting in a sentence."""
+    said = []
+    for name, value in setting.items():
+        column, _, method = name.partition(".")
+        if column == factor or value == ANY:
+            continue
+        what = f"{method_name(method)}: {pet_word(method)}" if method else factor_name(column)
+        said.append(f"{what} {count(value)}")
+    return [f"Base setting: {', '.join(said)}."] if said else []
+
+
+def _believed(found: Forecasts, runs: pl.DataFrame) -> tuple[Candidate, ...]:
+    """A candidate a group of the forecasts."""
+    members = []
+    for group in found:
+        own = runs.filter(pl.all_horizontal([pl.col(name) == value for name, value in group.by.items()]))
+        method = str(group.by["method"])
+        told = group
+        if SIZE in group.by:
+            told = replace(group, by={**group.by, "model": f"{group.by[SIZE]:g} parameters"})
+        size = None
+        if SIZE in own.columns and not group.factors and own[SIZE].n_unique() == 1:
+            size = own[SIZE][0]
+        off = math.fsum(m.weight * m.error for m in group.members)
+        misses = Misses(off, off, off)
+        members.append(Candidate(name_of(told), method, told, misses, _rates_tuned(own), size))
+    return tuple(members)
 
 
 def _lost_methods(

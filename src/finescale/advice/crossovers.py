@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from finescale.advice.scan import Scan, interval, roots
+from finescale.advice.scan import Belief, Scan, interval, roots
 from finescale.errors import DataError, UsageError
+from finescale.forecasts.forecast import Forecast
 from finescale.laws.fitted import FAR, FittedLaw
 from finescale.laws.published import equal_reducible_loss
-from finescale.records.records import DATA_SIZE
+from finescale.records.records import DATA_SIZE, FACTORS
 from finescale.wording import capital, chance, count, factor_name, method_name, ratio
 
 
@@ -45,6 +46,11 @@ class Crossing:
     below: str
     above: str
     outside: float
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether the interval covers the whole range of interest: nothing is known of the crossover."""
+        return self.low == 0 and math.isinf(self.high)
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,10 @@ class CriticalPoint:
         """Who is ahead up to where."""
         if not self.crossings:
             return f"{method_name(self.better)} throughout"
+        if all(crossing.anywhere for crossing in self.crossings):
+            first = self.crossings[0]
+            pair = f"{method_name(first.below)} and {method_name(first.above)}"
+            return f"cannot tell where {pair} cross, or whether"
         parts = [
             f"{method_name(c.below)} up to {count(c.examples)} examples{_reach(c)}, "
             f"then {method_name(c.above)}"
@@ -114,7 +124,9 @@ class Crossovers:
         """The pair in one sentence."""
         pair = f"{capital(method_name(self.first))} and {method_name(self.second)}"
         reach = f"from {count(self.within[0])} to {count(self.within[1])} examples"
-        crossed = [point for point in self.points if point.crossings]
+        crossed = [p for p in self.points if not all(c.anywhere for c in p.crossings)]
+        if not crossed and any(point.crossings for point in self.points):
+            return f"{pair}: these runs cannot tell whether they cross {reach}, or where."
         if crossed:
             along = f", along {factor_name(self.factor)}" if self.factor else ""
             ends = dict.fromkeys((crossed[0].words, crossed[-1].words))
@@ -174,7 +186,7 @@ class Pairs(tuple[Crossovers, ...]):
 
 
 def crossovers(
-    laws: Sequence[FittedLaw],
+    laws: Sequence[Belief],
     values: Sequence[float] | None = None,
     *,
     within: tuple[float, float] | None = None,
@@ -182,7 +194,7 @@ def crossovers(
     """The crossovers of every pair of methods along the factor of their laws.
 
     Args:
-        laws: One law a method, all of one task and one factor (or all of the data size alone).
+        laws: Forecasts, or one law a method; all of one task and one factor (or all of the data size alone).
         values: Values of the factor. Default: 9 from the smallest to the largest fitted one.
         within: The range of interest, in examples. Default: ten times beyond the fitted data on either side.
 
@@ -193,6 +205,7 @@ def crossovers(
         DataError: Fewer than two methods.
         UsageError: Laws of different tasks or factors, a range or value that is none.
     """
+    laws = tuple(laws)
     factor = _common_factor(laws)
     sizes = [law.ranges[DATA_SIZE] for law in laws]
     low, high = within or (min(s[0] for s in sizes) / FAR, max(s[1] for s in sizes) * FAR)
@@ -227,28 +240,38 @@ def crossovers(
     )
 
 
-def name_of(law: FittedLaw) -> str:
+def name_of(law: Belief) -> str:
     """The method of a law, with the model where every model has a law of its own."""
     method = str(law.by.get("method", "unnamed"))
     return f"{method} on {law.by['model']}" if law.by.get("model") is not None else method
 
 
-def _common_factor(laws: Sequence[FittedLaw]) -> str | None:
+def _common_factor(laws: Sequence[Belief]) -> str | None:
     if len(laws) < 2:
         got = f"one method only ({method_name(name_of(laws[0]))})" if laws else "no law"
         raise DataError("no crossovers", wanted="two methods or more", got=got)
-    if len({(law.by.get("task"), law.factors) for law in laws}) > 1 or len(laws[0].factors) > 1:
+    shared = [name for name in FACTORS if all(name in law.factors for law in laws)]
+    if all(isinstance(law, Forecast) for law in laws):
+        alike, factor = len({law.by.get("task") for law in laws}) == 1, shared[0] if shared else None
+    else:
+        alike = len({(law.by.get("task"), law.factors) for law in laws}) == 1 and len(laws[0].factors) < 2
+        factor = laws[0].factors[0] if laws[0].factors else None
+    if not alike:
         raise UsageError(
             "laws that cannot cross",
             wanted="laws of one task and one factor",
             got="; ".join(f"{law.label} ({', '.join(law.factors) or 'no factor'})" for law in laws),
         )
-    return laws[0].factors[0] if laws[0].factors else None
+    return factor
 
 
-def _equal_reducible(first: FittedLaw, second: FittedLaw) -> tuple[float, float]:
+def _equal_reducible(first: Belief, second: Belief) -> tuple[float, float]:
     """H and gamma of Eq. 3; NaN where the laws are not both multiplicative."""
-    if first.law == second.law == "multiplicative":
+    if (
+        isinstance(first, FittedLaw)
+        and isinstance(second, FittedLaw)
+        and first.law == second.law == "multiplicative"
+    ):
         return equal_reducible_loss(first, second)
     return math.nan, math.nan
 

@@ -10,6 +10,8 @@ import numpy as np
 from finescale.advice.candidates import SIZE, Candidate
 from finescale.advice.options import Needed
 from finescale.advice.scan import Scan, roots
+from finescale.forecasts.forecast import Forecast
+from finescale.records.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]
 _MOST = 1e15
@@ -29,10 +31,11 @@ def needed(member: Candidate, model_params: float | None, target: float) -> tupl
         reaches the target); None without draws.
     """
     where = {SIZE: model_params} if member.law.factors else {}
-    scan = Scan(member.law, where, (1.0, _MOST))
+    least = member.law.ranges[DATA_SIZE][0] if isinstance(member.law, Forecast) else 1.0  # as it was observed
+    scan = Scan(member.law, where, (least, _MOST))
     floor = float(scan(np.array([_ENDLESS]))[0])
-    if scan(np.array([0.0]))[0] <= target:
-        fitted = 1.0
+    if scan(np.array([math.log(least)]))[0] <= target:
+        fitted = least
     else:
         falls = [at for at, rises in roots(lambda size: scan(size) - target, scan.ends) if not rises]
         fitted = math.exp(falls[0]) if falls else math.inf

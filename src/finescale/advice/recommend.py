@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from finescale.advice.candidates import SIZE, Candidate, Candidates, candidates
+from finescale.advice.candidates import FORECAST, SIZE, Candidate, Candidates, candidates
 from finescale.advice.cost import Costs, costs
 from finescale.advice.needs import needed
 from finescale.advice.options import Advice, Gain, Needed, Option, Question
@@ -44,7 +44,7 @@ def recommend(
     price_per_hour: float | None = None,
     flops_per_second: float | None = None,
     tokens_per_example: float | None = None,
-    law: str = "auto",
+    law: str = FORECAST,
     base: Mapping[str, Any] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -63,10 +63,11 @@ def recommend(
         price_per_hour: Price of an hour of the machine.
         flops_per_second: The machine's rate; default: as measured in the records.
         tokens_per_example: Tokens processed for one example over all passes, where the records do not know.
-        law: A law of the zoo; ``auto``: the one that predicts hidden data sizes best.
+        law: ``forecast``: all members; a law of the zoo: that one only; ``auto``: the one law that predicts
+            hidden data sizes best.
         base: Values at which other factors stay; default: the most frequent.
-        bootstrap: Number of resamples.
-        seed: Seed of the bootstrap.
+        bootstrap: Number of joint draws.
+        seed: Their seed.
 
     Returns:
         The advice.
@@ -125,7 +126,7 @@ def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
         if by_target:
             drawn = needs[place.member.name][1]
             scores.append(None if drawn is None else drawn * scale[place.member.name])
-        elif place.member.law.draws:
+        elif place.member.law.drawn:
             scores.append(place.member.law.mean_draws(_asked(place)))
         else:
             scores.append(None)
@@ -182,7 +183,7 @@ def _places(found: Candidates, question: Question, prices: Costs) -> list[_Place
 
 
 def _fitted_loss(place: _Place) -> float:
-    return float(replace(place.member.law, draws={}).predict(_asked(place)).value)
+    return float(place.member.law.centre(_asked(place)))
 
 
 def _at_size(found: Candidates, wanted: float | None) -> list[Candidate]:
@@ -270,7 +271,7 @@ def _option(place: _Place, chance: float, prices: Costs, need: Needed | None, *,
 def _gain(here: _Place, there: _Place, flops: float) -> Gain:
     value = _fitted_loss(here) - _fitted_loss(there)
     law = here.member.law
-    if not law.draws:
+    if not law.drawn:
         return Gain(value, math.nan, math.nan, flops)
     draws = law.mean_draws(_asked(here)) - law.mean_draws(_asked(there))
     tail = 50 * (1 - law.level)

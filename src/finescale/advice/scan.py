@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from finescale.forecasts.forecast import Forecast
 from finescale.laws.fitted import FittedLaw
 from finescale.records.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]
+Belief = FittedLaw | Forecast
+"""What a candidate's losses follow: a law, or a forecast."""
 _GRID, _DRAW_GRID = 513, 129
 _ZOOMS = 5
 """Each narrows a crossing 512 times: to one part in 10^13 of the range."""
@@ -29,16 +31,15 @@ class Scan:
         draws: The law's mean in every draw on that grid, [draws, grid]; None without draws.
     """
 
-    def __init__(self, law: FittedLaw, where: Mapping[str, Any], within: tuple[float, float]) -> None:
+    def __init__(self, law: Belief, where: Mapping[str, Any], within: tuple[float, float]) -> None:
         self.law, self.where = law, where
         self.ends = math.log(within[0]), math.log(within[1])
         self.grid = np.linspace(*self.ends, _DRAW_GRID)
-        self.draws = law.mean_draws({**where, DATA_SIZE: np.exp(self.grid)}) if law.draws else None
-        self._plain = replace(law, draws={})
+        self.draws = law.mean_draws({**where, DATA_SIZE: np.exp(self.grid)}) if law.drawn else None
 
     def __call__(self, log_size: Array) -> Array:
         """The fitted law's loss at log data sizes, [sizes]."""
-        return self._plain.predict({**self.where, DATA_SIZE: np.exp(log_size)}).value
+        return self.law.centre({**self.where, DATA_SIZE: np.exp(log_size)})
 
     def outside(self, log_size: float) -> float:
         """How many times outside the law's data, over data size and factor; 1 inside."""
@@ -46,7 +47,7 @@ class Scan:
         return max(times_outside(self.law, asked).values(), default=1.0)
 
 
-def times_outside(law: FittedLaw, asked: Mapping[str, Any]) -> dict[str, float]:
+def times_outside(law: Belief, asked: Mapping[str, Any]) -> dict[str, float]:
     """How many times outside the law's fitted data a question lies, by column; 1 inside."""
     return {
         name: max(asked[name] / high, low / asked[name], 1.0)

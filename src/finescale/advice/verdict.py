@@ -31,10 +31,11 @@ def judged(found: Candidates, question: Question, options: tuple[Option, ...], p
     """
     best, rivals = options[0], options[1:]
     untuned = [m.method for m in found.members if m.tuned is False]
-    reasons = tuple(_reasons(best, rivals, untuned))
+    reasons = tuple(_reasons(best, rivals, untuned, laws=not found.forecast))
     sentence = _leading_words(best, rivals, question, with_chance=not reasons)
     if reasons:
-        sentence = f"No advice: {'; '.join(reasons)}. By the laws alone: {sentence}"
+        alone = "forecast" if found.forecast else "laws"
+        sentence = f"No advice: {'; '.join(reasons)}. By the {alone} alone: {sentence}"
     if not rivals:
         sentence = f"Only one candidate, so there is nothing to compare. {sentence}"
     notes = [*found.notes]
@@ -79,7 +80,8 @@ def _towards(asked: float, low: float, high: float) -> float:
     return asked if 0.25 <= asked / near <= 4 else math.sqrt(asked * near)
 
 
-def _reasons(best: Option, rivals: Sequence[Option], untuned: Sequence[str]) -> list[str]:
+def _reasons(best: Option, rivals: Sequence[Option], untuned: Sequence[str], *, laws: bool) -> list[str]:
+    """Why there is no advice; a forecast's errors are in its probabilities, those of laws are told apart."""
     contenders = [best, *rivals[:1]]
     reasons = []
     for column in (SIZE, DATA_SIZE):
@@ -95,8 +97,10 @@ def _reasons(best: Option, rivals: Sequence[Option], untuned: Sequence[str]) -> 
         bad = [method_name(name) for name in untuned if name in {option.method for option in contenders}]
         if bad:
             reasons.append(f"the learning rate of {listed(bad)} was not tuned")
-        reasons += _missed(best, rivals[0])
-        if math.isnan(best.probability):
+        reasons += _missed(best, rivals[0]) if laws else []
+        if best.loss == rivals[0].loss and not best.probability > SURE:
+            reasons.append(f"{method_name(best.name)} and {method_name(rivals[0].name)} tie")
+        elif math.isnan(best.probability):
             reasons.append("without resamples (--bootstrap) there is no probability")
         elif best.probability < SURE:
             rest = [o for o in rivals if o.probability > 0.1]

@@ -50,9 +50,6 @@ def run(
     probe: Annotated[bool, typer.Option("--probe", help="The time too, from 20 steps of each kind.")] = False,
     text: Annotated[Path | None, typer.Option(help="Folder with the text of a pretraining study.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
-    retry_diverged: Annotated[
-        bool, typer.Option("--retry-diverged", help="Run diverged runs again.")
-    ] = False,
     gpu_flops: Annotated[
         float, typer.Option(help="FLOP/s that a GPU sustains, for --dry-run (default: 40% of an A100).")
     ] = 1.25e14,
@@ -77,7 +74,6 @@ def run(
             probe=probe,
             text=text,
             retry_failed=retry_failed,
-            retry_diverged=retry_diverged,
             executor=executor,
             address=address,
             gpu_flops=gpu_flops,
@@ -165,11 +161,14 @@ def predict(
     at: Annotated[
         list[str], typer.Option(help="Question, e.g. model_params=7e9,finetune_examples=1e5; repeat.")
     ],
-    law: Law = "multiplicative",
+    law: Annotated[str | None, typer.Option(help="One law. (default: a forecast, no single law)")] = None,
     factor: Factor = None,
     by: By = "task,method",
     loss: Loss = None,
-    residual: Residual = "raw",
+    residual: Annotated[
+        str | None,
+        typer.Option(help="With --law: raw (the paper) or log (Chinchilla). (default: raw)"),
+    ] = None,
     hold_out: HoldOut = None,
     base: Base = None,
     column: Column = None,
@@ -177,12 +176,28 @@ def predict(
     seed: Seed = 0,
     json: Json = None,
 ) -> None:
-    """Predict losses, with intervals for the law's mean and for a new run."""
+    """Forecast losses, with intervals for the mean and for a new run; with --law, what one law predicts."""
     from finescale.cli import laws as commands
 
-    options = {"by": commands.names(by), "residual": residual, "hold_out": hold_out, "bootstrap": bootstrap}
-    options |= {"seed": seed, "base": commands.base_values(base or []), "factors": factor, "law": law}
-    commands.predict_command(commands.Table(records, loss, column or []), at=at, to=json, **options)
+    table, bases = commands.Table(records, loss, column or []), commands.base_values(base or [])
+    if law is None and not records.lower().endswith(".json"):
+        from finescale.cli import predict as forecasts
+
+        forecasts.refuse(factor=factor, residual=residual)
+        forecasts.forecast_command(
+            table,
+            at=at,
+            by=commands.names(by),
+            hold_out=hold_out,
+            base=bases,
+            draws=bootstrap,
+            seed=seed,
+            to=json,
+        )
+        return
+    options = {"by": commands.names(by), "residual": residual or "raw", "hold_out": hold_out}
+    options |= {"bootstrap": bootstrap, "seed": seed, "base": bases, "factors": factor}
+    commands.predict_command(table, at=at, to=json, law=law or "multiplicative", **options)
 
 
 @app.command()
@@ -208,7 +223,9 @@ def advise(
         float | None,
         typer.Option(help="Tokens for one example, all passes. (default: as in the records)"),
     ] = None,
-    law: Annotated[str, typer.Option(help="Law of the zoo; auto: the best on hidden sizes.")] = "auto",
+    law: Annotated[
+        str, typer.Option(help="One law only; auto: the best on hidden sizes; forecast: all members.")
+    ] = "forecast",
     loss: Loss = None,
     base: Base = None,
     column: Column = None,

@@ -54,9 +54,9 @@ def fit_command(table: Table, *, law: str, joint: bool, to: str | None, **option
     if to:
         write_json(fits.to_dict(), to)
     if to != "-":
-        console = _console()
+        console = terminal()
         console.print(law_cells(fits.laws).within(console.width))
-        _say(console, fits.notes)
+        say(console, fits.notes)
         _say_status(console, fits.laws)
 
 
@@ -65,7 +65,7 @@ def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | 
     from finescale.laws.select import backtest, compare  # noqa: PLC0415
 
     records = table.read()
-    console = _console()
+    console = terminal()
     if back:
         tested = backtest(records, laws or None, **options)
         rows = {"scores": tested.scores.to_dicts(), "best": dict(tested.best)}
@@ -78,14 +78,14 @@ def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | 
         write_json({"schema": 1, **rows, "notes": notes}, to)
     if to != "-":
         console.print(shown.within(console.width))
-        _say(console, notes)
+        say(console, notes)
 
 
 def predict_command(table: Table, *, at: Sequence[str], to: str | None, **options: Any) -> None:
     """``finescale predict``: from a Fit JSON, or from records that are fitted first."""
     from finescale.laws.fit import fit  # noqa: PLC0415
 
-    questions = [_numbers(question) for question in at]
+    questions = [numbers_of(question) for question in at]
     path = Path(table.path)
     fits = _read_fits(path) if path.suffix.lower() == ".json" else fit(table.read(), **options)
     asked: list[tuple[FittedLaw, Prediction]] = []
@@ -120,10 +120,10 @@ def predict_command(table: Table, *, at: Sequence[str], to: str | None, **option
         rows = [_prediction_row(law, prediction) for law, prediction in asked]
         write_json({"schema": 1, "predictions": rows, "notes": list(fits.notes)}, to)
     if to != "-":
-        console = _console()
+        console = terminal()
         cells = prediction_cells([law for law, _ in asked], [prediction for _, prediction in asked])
         console.print(cells.within(console.width))
-        _say(console, [*fits.notes, *dict.fromkeys(refused)])
+        say(console, [*fits.notes, *dict.fromkeys(refused)])
         _say_status(console, [law for law, _ in asked], [prediction for _, prediction in asked])
 
 
@@ -179,7 +179,8 @@ def names(option: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (option or "").split(",") if name.strip())
 
 
-def _numbers(question: str) -> dict[str, float]:
+def numbers_of(question: str) -> dict[str, float]:
+    """The sizes of ``--at``."""
     found = pairs(question.split(","), "--at", "model_params=7e9,finetune_examples=1e5")
     return {name: _number(value, f"--at {name}") for name, value in found.items()}
 
@@ -244,14 +245,16 @@ def _prediction_row(law: FittedLaw, prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def _console() -> Console:
+def terminal() -> Console:
+    """A console that is as wide as its terminal, or as COLUMNS says, or 160 characters."""
     console = Console()
     return console if console.is_terminal else Console(width=int(os.environ.get("COLUMNS", "160")))
 
 
-def _say(console: Console, notes: Sequence[str]) -> None:
+def say(console: Console, notes: Sequence[str], mark: str = "note: ") -> None:
+    """Prints sentences, each with a mark before it."""
     for note in notes:
-        console.print(printable(f"note: {note}"), markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(f"{mark}{note}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _say_status(

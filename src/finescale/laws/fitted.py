@@ -177,6 +177,20 @@ class FittedLaw:
         run_low, run_high = map(np.asarray, np.percentile(self.add_run(mean), ends, axis=0))
         return Prediction(shown, centre, low, high, run_low, run_high, status)
 
+    def centre(self, at: Mapping[str, Any] | None = None, /, **sizes: Any) -> Array:
+        """The fitted law's mean alone, without intervals.
+
+        Raises:
+            UsageError: As ``predict``.
+        """
+        values, factor = self._arguments({**(at or {}), **sizes})
+        return np.asarray(self._evaluate(values, factor, {n: p.value for n, p in self.parameters.items()}))
+
+    @property
+    def drawn(self) -> bool:
+        """Whether there are draws."""
+        return bool(self.draws)
+
     def mean_draws(self, at: Mapping[str, Any] | None = None, /, **sizes: Any) -> Array:
         """The law's mean in every bootstrap draw, [draws, *shape of the question].
 

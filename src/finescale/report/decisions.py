@@ -46,7 +46,7 @@ def decide(records: Records, task: str, *, bootstrap: int, seed: int) -> Decisio
         seed: Seed of the bootstrap.
     """
     try:
-        found = candidates(records, task, bootstrap=bootstrap, seed=seed)
+        found = candidates(records, task, law="auto", bootstrap=bootstrap, seed=seed)
         prices = costs(found.runs)
         advice = advise(found, Question(), prices)
         pairs = find_crossovers(found, advice) if len(found.members) > 1 else ()
