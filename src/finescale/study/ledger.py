@@ -260,7 +260,7 @@ class Ledger(Database):
             return self.ended(run, outcome)
 
     def ended(self, run: str, outcome: str) -> int:
-        """How many attempts of a run have ended with an outcome, since `retry`."""
+        """How many attempts of a run have ended with an outcome, since `retry_failed`."""
         query = "SELECT count(*) FROM attempts WHERE run = ? AND outcome = ? AND counts"
         return self.read(query, (run, outcome))[0][0]
 
@@ -270,16 +270,16 @@ class Ledger(Database):
             for lease in self.read("SELECT * FROM leases WHERE owner = ?", (owner,)):
                 self._end(lease["attempt"], "interrupted", time.time(), error="stopped by the user")
 
-    def retry(self, status: Literal["failed", "diverged"]) -> int:
-        """Makes runs that ended with a status pending again; the others stay.
+    def retry_failed(self) -> int:
+        """Makes failed runs of the present plan pending again; diverged ones stay.
 
         Returns:
             How many runs.
         """
         with self.transaction():
-            ended = "SELECT run FROM records WHERE status = ?"
-            self.connection.execute(f"UPDATE attempts SET counts = 0 WHERE run IN ({ended})", (status,))
-            return self.connection.execute("DELETE FROM records WHERE status = ?", (status,)).rowcount
+            failed = "SELECT run FROM records WHERE status = 'failed'"
+            self.connection.execute(f"UPDATE attempts SET counts = 0 WHERE run IN ({failed})")
+            return self.connection.execute(f"DELETE FROM records WHERE run IN ({failed})").rowcount
 
     # --- choices of the sweep
 
