@@ -144,7 +144,7 @@ def test_held_out_rule_base_and_columns_are_passed_on(table, tmp_path):
         (("fit", "{table}", "--residual", "square"), 2, ["raw or log"]),
         (("fit", "{table}", "--solver", "sgd"), 2, ["varpro or lbfgs"]),
         (("fit", "{table}", "--json", "/none/x.json"), 2, ["cannot write"]),
-        (("predict", "{table}", "--at", "model_params=7B"), 2, ["not a number", "7B"]),
+        (("predict", "{table}", "--at", "model_params=7X"), 2, ["not a number", "7X"]),
         (("predict", "{table}", "--at", "model_params=7e9", "--bootstrap", "0"), 1, ["no forecast answers"]),
         (
             ("predict", "{table}", "--at", "model_params=7e9", "--law", "power", "--bootstrap", "0"),
@@ -179,15 +179,21 @@ def test_damaged_fit_json_is_told(tmp_path):
         assert word in message
 
 
-@pytest.mark.parametrize("command", ["fit", "compare", "predict"])
+@pytest.mark.parametrize("command", ["fit", "compare", "predict", "advise", "plan", "report"])
 def test_flags_are_the_documented_ones(command):
     documented = {
-        "fit": "law factor by loss residual hold-out shared joint base column bootstrap seed solver json",
-        "compare": "laws backtest factor by loss residual hold-out base column json",
-        "predict": "at law factor by loss residual hold-out base column bootstrap seed json",
+        "fit": "law factor by residual hold-out shared joint base bootstrap seed solver json",
+        "compare": "laws backtest factor by residual hold-out base json",
+        "predict": "at law factor by residual hold-out base bootstrap seed json",
+        "advise": "examples model-params budget target-loss task crossovers price-per-hour flops-per-second "
+        "tokens-per-example method-cost law base bootstrap seed json",
+        "plan": "target budget method values examples seeds noise bend check-share tokens-per-example "
+        "method-cost task seed out json",
+        "report": "out scores hold-out bootstrap seed",
     }
+    reading = "column loss score better bounds unit where role map set sweep step decimal mapping"
     from typer.main import get_command
 
     found = get_command(cli.app).commands[command].params  # type: ignore[attr-defined]
     flags = {option.removeprefix("--") for one in found for option in one.opts if option.startswith("--")}
-    assert flags == set(documented[command].split())
+    assert flags == set(f"{documented[command]} {reading}".split())

@@ -92,3 +92,12 @@ def test_numbers_beyond_every_column_are_compared_as_what_they_are():
 def test_a_condition_that_is_the_same_for_all_rows_has_one_answer_a_row(text, found):
     assert matches(FRAME, text).to_list() == [found] * 3
     assert matches(FRAME, text, by=["task"]).len() == 3
+
+
+def test_names_with_blanks_and_signs_stand_in_backquotes_and_case_does_not_count():
+    frame = pl.DataFrame({"Eval Loss": [1.0, 3.0], "eval/acc": [0.5, 0.7], "State": ["a", "b"]})
+    assert matches(frame, "`Eval Loss` < 2 or `eval/acc` > 0.9").to_list() == [True, False]
+    assert matches(frame, "state == 'b'").to_list() == [False, True]
+    assert columns_of("`Eval Loss` < 2") == ("Eval Loss",)
+    with pytest.raises(UsageError, match="did you mean `Eval Loss`"):
+        parse_expression("`Eval Lss` < 2", frame.columns)

@@ -78,8 +78,8 @@ def test_untuned_rows_are_kept():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("test_loss,model_params\nx,2\n", ["runs.csv, row 2, column test_loss", "a number", "'x'"]),
-        ("test_loss,model_params\n1,7B\n", ["row 2, column model_params", "write 7B as 7e9"]),
+        ("test_loss,model_params\nx,2\n", ["runs.csv, row 2, column test_loss", "a number", "text"]),
+        ("test_loss,model_params\n1,7X\n", ["row 2, column model_params", "write 7e9, 7B or"]),
         ("test_loss,model_params\n1,2\n1,-3\n", ["row 3, column model_params", "above 0", "-3"]),
         ("test_loss,model_params\nnan,2\n", ["row 2, column test_loss", "nan", "status"]),
         ("test_loss,model_params\ninf,2\n", ["row 2, column test_loss", "inf"]),
@@ -104,10 +104,10 @@ def test_errors_name_file_row_column_wanted_and_got(tmp_path, text, words):
 def test_missing_and_unknown_files_are_told(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
         read_records(tmp_path / "none.csv")
-    with pytest.raises(UsageError, match="unknown kind of file"):
-        read_records(write(tmp_path, "x", "runs.xlsx"))
+    with pytest.raises(UsageError, match="zero bytes"):
+        read_records(write(tmp_path, b"\x00\x01", "runs.parquet"))
     with pytest.raises(UsageError, match="cannot be read"):
-        read_records(write(tmp_path, "not parquet", "runs.parquet"))
+        read_records(write(tmp_path, b"PAR1 and no more", "runs.csv"))
 
 
 def test_a_study_s_folder_stands_for_the_table_in_it(tmp_path):
@@ -142,7 +142,7 @@ headers = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(header=headers, rows=st.lists(st.lists(cells, max_size=7), max_size=5), raw=st.booleans())
 def test_malformed_tables_end_in_words_never_in_a_traceback(tmp_path_factory, header, rows, raw):
     path = tmp_path_factory.getbasetemp() / "malformed.csv"

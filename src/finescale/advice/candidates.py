@@ -25,6 +25,7 @@ from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import named
 from finescale.laws.select import BASELINE, CURVES, SURFACES, Backtest, backtest
 from finescale.laws.slices import ANY, check_base
+from finescale.records.outcomes import refuse_score
 from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
 from finescale.records.settings import at_base, base_setting, named_groups
 from finescale.wording import capital, count, factor_name, listed, method_name, nats, pet_word
@@ -102,6 +103,7 @@ class Candidates:
         base: The base setting, at which the other factors stay.
         runs: The finished tuned runs at the base setting (any model size).
         notes: What to know, in sentences.
+        doubts: What must be known of the table before there is advice, in clauses.
     """
 
     task: str
@@ -112,6 +114,7 @@ class Candidates:
     base: Mapping[str, Any]
     runs: pl.DataFrame
     notes: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
     @property
     def forecast(self) -> bool:
@@ -158,12 +161,13 @@ def candidates(
         DataError: No run to fit, or too few.
     """
     check_base(base or {})
+    refuse_score(records.outcome, "advice")
     frame = _of_task(records, task)
     chosen = str(frame["task"][0])
     setting: dict[str, Any] = {**base_setting(frame), **(base or {})}
     methods = frame["method"].unique(maintain_order=True).to_list()
     parts = {method: at_base(frame, setting, method, free=SIZE) for method in methods}
-    notes = _lost_methods(parts, frame, base or {}, chosen)
+    notes = [*records.notes, *_lost_methods(parts, frame, base or {}, chosen)]
     runs = pl.concat(list(parts.values()))
     mine = replace(records, frame=runs, notes=())
     sizes = sorted(runs[SIZE].drop_nulls().unique().to_list()) if SIZE in runs.columns else []
@@ -185,9 +189,9 @@ def candidates(
         )
         name = FORECAST if asked is None else asked.name
         notes += [_rests_on(found), *_at_setting(setting, factor)]
-        return Candidates(
-            chosen, name, factor, _believed(found, runs), tuple(sizes), setting, runs, tuple(notes)
-        )
+        doubts = records.reading.doubts
+        believed = _believed(found, runs)
+        return Candidates(chosen, name, factor, believed, tuple(sizes), setting, runs, tuple(notes), doubts)
     factor = SIZE if len(sizes) > 1 and (asked is None or not asked.per_curve) else None
     if factor and asked is None and not _follows_size(mine, notes):
         factor = None
@@ -198,7 +202,8 @@ def candidates(
     notes += [*fits.notes, *_beaten(tried, chosen, name)]
     by_size = _size_misses(mine, name, max(sizes)) if factor else {}
     members = _members(fits, tried, by_size, runs)
-    return Candidates(chosen, name, factor, members, tuple(sizes), setting, runs, tuple(notes))
+    doubts = records.reading.doubts
+    return Candidates(chosen, name, factor, members, tuple(sizes), setting, runs, tuple(notes), doubts)
 
 
 def _follows_size(runs: Records, notes: list[str]) -> bool:

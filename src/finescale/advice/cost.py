@@ -18,7 +18,9 @@ import polars as pl
 from finescale.advice.candidates import SIZE
 from finescale.errors import UsageError
 from finescale.ladder import flops_per_parameter
+from finescale.records.methods import costs_of, method_flops
 from finescale.records.records import DATA_SIZE
+from finescale.wording import listed
 
 Array = np.ndarray[Any, Any]
 
@@ -115,6 +117,7 @@ def costs(
     price_per_hour: float | None = None,
     flops_per_second: float | None = None,
     tokens_per_example: float | None = None,
+    method_cost: Mapping[str, str | float] | None = None,
 ) -> Costs:
     """Learns the costs from the records.
 
@@ -123,6 +126,7 @@ def costs(
         price_per_hour: Price of an hour.
         flops_per_second: The rate of the machine that will run; default: as the records measured it.
         tokens_per_example: Tokens processed for one example over all passes, where the records do not know.
+        method_cost: For methods that are not known: ``full``, ``pet``, or FLOPs a parameter and token.
 
     Returns:
         The costs.
@@ -138,7 +142,7 @@ def costs(
     ):
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"{name} {value:g}", wanted="a number above 0", got=f"{value:g}")
-    runs, basis = _with_flops(runs, tokens_per_example)
+    runs, basis = _with_flops(runs, tokens_per_example, costs_of(method_cost or {}))
     each = pl.col("train_flops") / pl.col(DATA_SIZE)
     tables = _by_method(runs, "train_flops", each)
     rates, timed = {}, {}
@@ -207,8 +211,13 @@ def _check_price(price: float | None, runs: pl.DataFrame, timed: set[str], basis
         )
 
 
-def _with_flops(runs: pl.DataFrame, tokens_per_example: float | None) -> tuple[pl.DataFrame, str]:
-    """The runs with ``train_flops``: measured, or 6 (full) or 4 FLOPs a parameter and token."""
+def _with_flops(
+    runs: pl.DataFrame, tokens_per_example: float | None, stated: Mapping[str, float]
+) -> tuple[pl.DataFrame, str]:
+    """The runs with ``train_flops``: measured, or 6 (full) or 4 FLOPs a parameter and token.
+
+    What an unknown method costs is not guessed: its runs have none.
+    """
     if "train_flops" in runs.columns and (runs["train_flops"] > 0).any() and tokens_per_example is None:
         return runs, "FLOPs as in the records"
     params = next((n for n in ("model_params_nonembedding", SIZE) if n in runs.columns), None)
@@ -224,10 +233,17 @@ def _with_flops(runs: pl.DataFrame, tokens_per_example: float | None) -> tuple[p
             else "no cost: the records have no model_params"
         )
     full, pet = flops_per_parameter("full"), flops_per_parameter("pet")
-    factor = pl.when(pl.col("method") == "full").then(full).otherwise(pet)
+    factors = {name: method_flops(name, stated) for name in runs["method"].drop_nulls().unique()}
+    factor = pl.col("method").replace_strict(factors, default=None, return_dtype=pl.Float64)
     used, which = pl.col(params), "parameters"
     if {"active_params", SIZE} <= set(runs.columns) and (runs["active_params"] < runs[SIZE]).any():
         used -= (pl.col(SIZE) - pl.col("active_params")).fill_null(0.0)
         which = "active parameters"
     basis = f"FLOPs as {full:.0f} (full tuning) or {pet:.0f} (other methods) times {which} times tokens"
+    basis += ", or as stated (--method-cost)" if stated else ""
+    unknown = sorted(name for name, flops in factors.items() if flops is None)
+    if unknown:
+        basis += (
+            f"; no cost for {listed(unknown)}: say what it trains, --method-cost {unknown[0]}=full|pet|FLOPS"
+        )
     return runs.with_columns((factor * used * tokens).alias("train_flops")), basis

@@ -44,6 +44,7 @@ def recommend(
     price_per_hour: float | None = None,
     flops_per_second: float | None = None,
     tokens_per_example: float | None = None,
+    method_cost: Mapping[str, str | float] | None = None,
     law: str = FORECAST,
     base: Mapping[str, Any] | None = None,
     bootstrap: int = 1000,
@@ -63,6 +64,7 @@ def recommend(
         price_per_hour: Price of an hour of the machine.
         flops_per_second: The machine's rate; default: as measured in the records.
         tokens_per_example: Tokens processed for one example over all passes, where the records do not know.
+        method_cost: For methods that are not known: ``full``, ``pet``, or FLOPs a parameter and token.
         law: ``forecast``: all members; a law of the zoo: that one only; ``auto``: the one law that predicts
             hidden data sizes best.
         base: Values at which other factors stay; default: the most frequent.
@@ -87,6 +89,7 @@ def recommend(
         price_per_hour=price_per_hour,
         flops_per_second=flops_per_second,
         tokens_per_example=tokens_per_example,
+        method_cost=method_cost,
     )
     return advise(found, question, prices)
 

@@ -31,7 +31,7 @@ def judged(found: Candidates, question: Question, options: tuple[Option, ...], p
     """
     best, rivals = options[0], options[1:]
     untuned = [m.method for m in found.members if m.tuned is False]
-    reasons = tuple(_reasons(best, rivals, untuned, laws=not found.forecast))
+    reasons = (*found.doubts, *_reasons(best, rivals, untuned, laws=not found.forecast))
     sentence = _leading_words(best, rivals, question, with_chance=not reasons)
     if reasons:
         alone = "forecast" if found.forecast else "laws"

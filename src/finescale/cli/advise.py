@@ -16,9 +16,10 @@ from finescale.advice.options import Advice, Question
 from finescale.advice.pairs import find_crossovers
 from finescale.advice.recommend import advise, check
 from finescale.advice.views import crossover_cells
-from finescale.cli.laws import Table, write_json
+from finescale.cli.laws import write_json
+from finescale.cli.reading import Table
 from finescale.errors import DataError
-from finescale.records.records import Records
+from finescale.records.records import DATA_SIZE, Records
 from finescale.wording import count, examples_of, nats
 
 
@@ -28,7 +29,7 @@ def advise_command(
     *,
     task: str | None,
     crossing: bool,
-    prices: Mapping[str, float | None],
+    prices: Mapping[str, Any],
     to: str | None,
     **options: Any,
 ) -> None:
@@ -48,7 +49,7 @@ def advise_command(
         DataError: No task allows an answer.
     """
     check(question)
-    records = table.read()
+    records = table.read(need=(DATA_SIZE,))
     names = [task] if task else tasks_of(records) or [None]
     answers: list[dict[str, Any]] = []
     problems: list[DataError] = []
@@ -76,7 +77,7 @@ def _one_task(  # noqa: PLR0917
     task: str | None,
     question: Question,
     crossing: bool,
-    prices: Mapping[str, float | None],
+    prices: Mapping[str, Any],
     options: Mapping[str, Any],
     out: Console | None,
 ) -> dict[str, Any]:

@@ -7,9 +7,12 @@ import gc
 import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from finescale.cli.reading import NUMBER, Table, amount, pairs, reads_tables
+from finescale.records.options import AS_INFERRED, ReadingOptions
 
 app = typer.Typer(
     name="finescale",
@@ -27,11 +30,13 @@ TableArgument = Annotated[
 Law = Annotated[str, typer.Option(help="Law of the zoo, or auto.")]
 Factor = Annotated[list[str] | None, typer.Option(help="Factor; repeat. (default: all that vary)")]
 By = Annotated[str, typer.Option(help="Columns that make groups.")]
-Loss = Annotated[str | None, typer.Option(help="Loss column, nats per token. (default: test_loss)")]
 Residual = Annotated[str, typer.Option(help="raw (the paper) or log (Chinchilla).")]
 HoldOut = Annotated[str | None, typer.Option(help='Expression, "largest", or "" for nothing.')]
 Base = Annotated[list[str] | None, typer.Option(help="FACTOR=VALUE of the other factors' slice, or any.")]
-Column = Annotated[list[str] | None, typer.Option(help="NAME=THEIRS: the table's own column name.")]
+MethodCost = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=full|pet|FLOPS a parameter and token, for a method that is not known; repeat."),
+]
 Bootstrap = Annotated[int, typer.Option(help="Resamples for the intervals; 0: none.")]
 Seed = Annotated[int, typer.Option(help="Seed of the bootstrap.")]
 Json = Annotated[str | None, typer.Option(help="Write the results there; - for standard output.")]
@@ -102,22 +107,22 @@ def status(
 
 
 @app.command()
+@reads_tables
 def fit(
     records: TableArgument,
     law: Law = "multiplicative",
     factor: Factor = None,
     by: By = "task,method",
-    loss: Loss = None,
     residual: Residual = "raw",
     hold_out: HoldOut = None,
     shared: Annotated[str, typer.Option(help="Parameters shared by the factors, e.g. beta,E.")] = "",
     joint: Annotated[bool, typer.Option("--joint", help="The paper's two steps: beta and E first.")] = False,
     base: Base = None,
-    column: Column = None,
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
     solver: Annotated[str, typer.Option(help="varpro, or lbfgs (slow, to check).")] = "varpro",
     json: Json = None,
+    reading: ReadingOptions = AS_INFERRED,
 ) -> None:
     """Fit scaling laws to a table of runs."""
     from finescale.cli import laws as commands
@@ -125,12 +130,11 @@ def fit(
     options = {"by": commands.names(by), "residual": residual, "hold_out": hold_out, "bootstrap": bootstrap}
     options |= {"seed": seed, "base": commands.base_values(base or []), "solver": solver, "factors": factor}
     options |= {"shared": commands.names(shared)} if shared or not joint else {}
-    commands.fit_command(
-        commands.Table(records, loss, column or []), law=law, joint=joint, to=json, **options
-    )
+    commands.fit_command(Table(records, reading), law=law, joint=joint, to=json, **options)
 
 
 @app.command()
+@reads_tables
 def compare(
     records: TableArgument,
     laws: Annotated[str, typer.Option(help="Laws, e.g. multiplicative,additive,power.")] = "",
@@ -139,23 +143,23 @@ def compare(
     ] = False,
     factor: Factor = None,
     by: By = "task,method",
-    loss: Loss = None,
     residual: Residual = "raw",
     hold_out: HoldOut = None,
     base: Base = None,
-    column: Column = None,
     json: Json = None,
+    reading: ReadingOptions = AS_INFERRED,
 ) -> None:
     """Compare laws on held-out runs (the paper's Table 6), or by backtest."""
     from finescale.cli import laws as commands
 
     options = {"factors": factor, "by": commands.names(by), "residual": residual, "hold_out": hold_out}
     options |= {"base": commands.base_values(base or [])}
-    table = commands.Table(records, loss, column or [])
+    table = Table(records, reading)
     commands.compare_command(table, laws=commands.names(laws), back=backtest, to=json, **options)
 
 
 @app.command()
+@reads_tables
 def predict(
     records: Annotated[str, typer.Argument(help="Table of runs, or the JSON of finescale fit.")],
     at: Annotated[
@@ -164,23 +168,22 @@ def predict(
     law: Annotated[str | None, typer.Option(help="One law. (default: a forecast, no single law)")] = None,
     factor: Factor = None,
     by: By = "task,method",
-    loss: Loss = None,
     residual: Annotated[
         str | None,
         typer.Option(help="With --law: raw (the paper) or log (Chinchilla). (default: raw)"),
     ] = None,
     hold_out: HoldOut = None,
     base: Base = None,
-    column: Column = None,
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
     json: Json = None,
+    reading: ReadingOptions = AS_INFERRED,
 ) -> None:
     """Forecast losses, with intervals for the mean and for a new run; with --law, what one law predicts."""
     from finescale.cli import laws as commands
 
-    table, bases = commands.Table(records, loss, column or []), commands.base_values(base or [])
-    if law is None and not records.lower().endswith(".json"):
+    table, bases = Table(records, reading), commands.base_values(base or [])
+    if law is None and not commands.holds_fits(Path(records)):
         from finescale.cli import predict as forecasts
 
         forecasts.refuse(factor=factor, residual=residual)
@@ -201,48 +204,62 @@ def predict(
 
 
 @app.command()
+@reads_tables
 def advise(
     records: TableArgument,
     examples: Annotated[
-        float | None, typer.Option(help="Finetuning examples at hand. (default: the most all methods had)")
+        str | None,
+        typer.Option(metavar=NUMBER, help="Finetuning examples at hand. (default: the most all methods had)"),
     ] = None,
     model_params: Annotated[
-        float | None, typer.Option(help="Parameters of the model. (default: the base setting's)")
+        str | None,
+        typer.Option(metavar=NUMBER, help="Parameters of the model. (default: the base setting's)"),
     ] = None,
-    budget: Annotated[float | None, typer.Option(help="FLOPs for one training run.")] = None,
-    target_loss: Annotated[float | None, typer.Option(help="Loss to reach, nats per token.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar=NUMBER, help="FLOPs for one training run.")] = None,
+    target_loss: Annotated[
+        str | None, typer.Option(metavar=NUMBER, help="Loss to reach, nats per token.")
+    ] = None,
     task: Annotated[str | None, typer.Option(help="Task. (default: every task)")] = None,
     crossovers: Annotated[
         bool, typer.Option("--crossovers", help="Show at which data sizes the better method changes.")
     ] = False,
-    price_per_hour: Annotated[float | None, typer.Option(help="Price of an hour of the machine.")] = None,
+    price_per_hour: Annotated[
+        str | None, typer.Option(metavar=NUMBER, help="Price of an hour of the machine.")
+    ] = None,
     flops_per_second: Annotated[
-        float | None, typer.Option(help="The machine's rate. (default: as in the records)")
+        str | None, typer.Option(metavar=NUMBER, help="The machine's rate. (default: as in the records)")
     ] = None,
     tokens_per_example: Annotated[
-        float | None,
-        typer.Option(help="Tokens for one example, all passes. (default: as in the records)"),
+        str | None,
+        typer.Option(metavar=NUMBER, help="Tokens for one example, all passes. (default: as in the records)"),
     ] = None,
+    method_cost: MethodCost = None,
     law: Annotated[
         str, typer.Option(help="One law only; auto: the best on hidden sizes; forecast: all members.")
     ] = "forecast",
-    loss: Loss = None,
     base: Base = None,
-    column: Column = None,
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
     json: Json = None,
+    reading: ReadingOptions = AS_INFERRED,
 ) -> None:
     """Say which method is best for this much data, model or budget - or which runs would tell."""
     from finescale.advice.options import Question
     from finescale.cli import advise as commands
-    from finescale.cli.laws import Table, base_values
+    from finescale.cli.laws import base_values
 
-    prices = {"price_per_hour": price_per_hour, "flops_per_second": flops_per_second}
-    prices |= {"tokens_per_example": tokens_per_example}
+    prices: dict[str, Any] = {"price_per_hour": amount(price_per_hour, "--price-per-hour")}
+    prices |= {"flops_per_second": amount(flops_per_second, "--flops-per-second")}
+    prices |= {"method_cost": pairs(method_cost or [], "--method-cost", "NAME=full|pet|FLOPS", last=True)}
+    prices |= {"tokens_per_example": amount(tokens_per_example, "--tokens-per-example", whole=True)}
     commands.advise_command(
-        Table(records, loss, column or []),
-        Question(examples, model_params, budget, target_loss),
+        Table(records, reading),
+        Question(
+            amount(examples, "--examples", whole=True),
+            amount(model_params, "--model-params", whole=True),
+            amount(budget, "--budget"),
+            amount(target_loss, "--target-loss"),
+        ),
         task=task,
         crossing=crossovers,
         prices=prices,
@@ -255,12 +272,13 @@ def advise(
 
 
 @app.command()
+@reads_tables
 def plan(
     source: Annotated[str, typer.Argument(help="Table of runs, study file, or a study's folder.")],
     target: Annotated[
         str, typer.Option(help="What to predict, e.g. model_params=1.6e10,finetune_examples=1e6.")
     ],
-    budget: Annotated[float, typer.Option(help="FLOPs that may be spent.")],
+    budget: Annotated[str, typer.Option(metavar=NUMBER, help="FLOPs that may be spent.")],
     method: Annotated[list[str] | None, typer.Option(help="Method; repeat. (default: all)")] = None,
     values: Annotated[
         list[str] | None, typer.Option(help="Values of the target's factor that can be run. (default: seen)")
@@ -270,33 +288,40 @@ def plan(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Most runs of one setting.")] = 3,
     noise: Annotated[
-        float | None, typer.Option(help="A run's standard deviation, nats. (default: as in the records)")
+        str | None,
+        typer.Option(metavar=NUMBER, help="A run's standard deviation, nats. (default: as in the records)"),
     ] = None,
     bend: Annotated[float, typer.Option(help="What the law may be off, nats for each e-fold away.")] = 0.02,
     check_share: Annotated[float, typer.Option(help="Share of the money that goes near the target.")] = 0.2,
     tokens_per_example: Annotated[
-        float | None,
-        typer.Option(help="Tokens for one example, all passes. (default: as in the records)"),
+        str | None,
+        typer.Option(metavar=NUMBER, help="Tokens for one example, all passes. (default: as in the records)"),
     ] = None,
+    method_cost: MethodCost = None,
     task: Annotated[str | None, typer.Option(help="Task. (default: the only one)")] = None,
-    loss: Loss = None,
-    column: Column = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write a study file that finescale run takes.")] = None,
     json: Json = None,
+    reading: ReadingOptions = AS_INFERRED,
 ) -> None:
     """Find the next runs that tell most about a prediction, or a choice of method, for their cost."""
     import shlex
 
-    from finescale.cli.laws import Table
     from finescale.cli.plan import plan_command
 
-    options = {"seeds": seeds, "noise": noise, "bend": bend, "check_share": check_share, "seed": seed}
-    options |= {"task": task, "methods": tuple(method or ()), "tokens_per_example": tokens_per_example}
+    options: dict[str, Any] = {
+        "seeds": seeds,
+        "noise": amount(noise, "--noise"),
+        "bend": bend,
+        "check_share": check_share,
+    }
+    options |= {"seed": seed, "task": task, "methods": tuple(method or ())}
+    options |= {"method_cost": pairs(method_cost or [], "--method-cost", "NAME=full|pet|FLOPS", last=True)}
+    options |= {"tokens_per_example": amount(tokens_per_example, "--tokens-per-example", whole=True)}
     plan_command(
-        Table(source, loss, column or []),
+        Table(source, reading),
         target,
-        budget,
+        amount(budget, "--budget") or 0.0,
         values=values or (),
         examples=examples or (),
         out=out,
@@ -307,17 +332,17 @@ def plan(
 
 
 @app.command()
+@reads_tables
 def report(
     source: Annotated[Path, typer.Argument(help="Study file, study folder, or table of runs.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to. (default: FOLDER/report)")] = None,
     scores: Annotated[
         Path | None, typer.Option(help="Table of scores of these runs. (default: FOLDER/scores.parquet)")
     ] = None,
-    loss: Loss = None,
     hold_out: HoldOut = None,
-    column: Column = None,
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
+    reading: ReadingOptions = AS_INFERRED,
 ) -> None:
     """Write the page: which method is best, the laws in pictures and tables, and what they rest on."""
     from finescale.cli import report as commands
@@ -326,8 +351,7 @@ def report(
         source,
         scores=scores,
         out=out,
-        loss=loss,
-        columns=column or [],
+        reading=reading,
         hold_out=hold_out,
         bootstrap=bootstrap,
         seed=seed,

@@ -8,37 +8,19 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from finescale.cli.reading import Table, pairs
 from finescale.errors import DataError, UsageError, printable
 from finescale.laws.fitted import Fits, FittedLaw, Prediction
 from finescale.laws.views import backtest_cells, comparison_cells, law_cells, prediction_cells
-from finescale.records.records import Records, read_records
+from finescale.records.columns import WHOLE
+from finescale.records.json_tables import holds_fits
 from finescale.records.tables import MAX_BYTES
-
-
-@dataclass(frozen=True)
-class Table:
-    """Which table is read, and how.
-
-    Attributes:
-        path: The file.
-        loss: The loss column, or None for ``test_loss``.
-        columns: Options ``NAME=THEIRS``.
-    """
-
-    path: str
-    loss: str | None = None
-    columns: Sequence[str] = ()
-
-    def read(self) -> Records:
-        """Reads the records."""
-        mapping = pairs(self.columns, "--column", "NAME=THEIRS")
-        return read_records(self.path, columns=mapping, loss=self.loss or "test_loss")
+from finescale.records.values import number
 
 
 def fit_command(table: Table, *, law: str, joint: bool, to: str | None, **options: Any) -> None:
@@ -87,7 +69,7 @@ def predict_command(table: Table, *, at: Sequence[str], to: str | None, **option
 
     questions = [numbers_of(question) for question in at]
     path = Path(table.path)
-    fits = _read_fits(path) if path.suffix.lower() == ".json" else fit(table.read(), **options)
+    fits = _read_fits(path) if holds_fits(path) else fit(table.read(), **options)
     asked: list[tuple[FittedLaw, Prediction]] = []
     refused: list[str] = []
     for question in questions:
@@ -147,21 +129,6 @@ def write_json(data: Mapping[str, Any], to: str) -> None:
         raise UsageError("cannot write", got=str(error.strerror), remedy="check the path", where=to) from None
 
 
-def pairs(options: Sequence[str], flag: str, form: str) -> dict[str, str]:
-    """Splits ``NAME=VALUE`` options.
-
-    Raises:
-        UsageError: An option without an equals sign.
-    """
-    result: dict[str, str] = {}
-    for option in options:
-        name, equals, value = option.partition("=")
-        if not equals or not name.strip() or not value.strip():
-            raise UsageError(f"{flag} {option}", wanted=f"{flag} {form}", got=option)
-        result[name.strip()] = value.strip()
-    return result
-
-
 def base_values(options: Sequence[str]) -> dict[str, Any]:
     """The values of ``--base X=v``: numbers, or ``any``.
 
@@ -169,7 +136,7 @@ def base_values(options: Sequence[str]) -> dict[str, Any]:
         UsageError: Neither of them.
     """
     return {
-        name: value if value == "any" else _number(value, f"--base {name}")
+        name: value if value == "any" else number(value, f"--base {name}", whole=name in WHOLE)
         for name, value in pairs(options, "--base", "FACTOR=VALUE").items()
     }
 
@@ -182,14 +149,7 @@ def names(option: str | None) -> tuple[str, ...]:
 def numbers_of(question: str) -> dict[str, float]:
     """The sizes of ``--at``."""
     found = pairs(question.split(","), "--at", "model_params=7e9,finetune_examples=1e5")
-    return {name: _number(value, f"--at {name}") for name, value in found.items()}
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError("not a number", wanted="e.g. 7e9", got=text, where=where) from None
+    return {name: number(value, f"--at {name}", whole=name in WHOLE) for name, value in found.items()}
 
 
 def _read_fits(path: Path) -> Fits:

@@ -9,12 +9,15 @@ from typing import Any
 from rich.console import Console
 
 from finescale.cli.advise import console
-from finescale.cli.laws import Table, pairs, write_json
+from finescale.cli.laws import write_json
+from finescale.cli.reading import Table, pairs
 from finescale.errors import UsageError
 from finescale.planning.continued import continued, write_study
 from finescale.planning.outlook import Plan
 from finescale.planning.plan import opened, plan
 from finescale.planning.views import headline, outlook_table, question, runs_table
+from finescale.records.columns import WHOLE
+from finescale.records.values import number
 from finescale.wording import listed
 
 
@@ -48,10 +51,9 @@ def plan_command(
         DataError: Nothing can or need be planned.
     """
     stated = pairs(target.split(","), "--target", _FORM)
-    at = {name: _number(value, "--target") for name, value in stated.items()}
+    at = {name: number(value, "--target", whole=name in WHOLE) for name, value in stated.items()}
     offered = {"values": _numbers(values, "--values"), "examples": _numbers(examples, "--examples")}
-    mapping = pairs(table.columns, "--column", "NAME=THEIRS")
-    source = opened(table.path, loss=table.loss, columns=mapping)
+    source = opened(table.path, table.options)
     if out is not None and source.study is None:
         raise UsageError(
             "--out continues a study, and this is a table of runs",
@@ -93,14 +95,7 @@ def show(made: Plan, out: Path | None, to: Console) -> None:
 
 def _numbers(options: Sequence[str], flag: str) -> tuple[float, ...]:
     words = [word.strip() for option in options for word in option.split(",") if word.strip()]
-    found = tuple(_number(word, flag) for word in words)
+    found = tuple(number(word, flag) for word in words)
     if any(not 0 < value < float("inf") for value in found):
         raise UsageError(f"{flag} {listed(words)}", wanted="numbers above 0", got=listed(words))
     return found
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError("not a number", wanted="e.g. 7e9", got=text, where=where) from None

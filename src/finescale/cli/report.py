@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from finescale.errors import DataError, UsageError
+from finescale.records.options import AS_INFERRED, ReadingOptions
 from finescale.records.records import DATA_SIZE, read_records, table_in
 
 STUDY_FILES = (".yaml", ".yml")
@@ -34,8 +34,7 @@ def report(
     *,
     scores: Path | None = None,
     out: Path | None = None,
-    loss: str | None = None,
-    columns: Sequence[str] = (),
+    reading: ReadingOptions = AS_INFERRED,
     hold_out: str | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -47,8 +46,7 @@ def report(
         source: A study file, a study's folder, or a table of runs.
         scores: A table of scores of these runs [default: FOLDER/scores.parquet, where there is one].
         out: The folder to write to [default: FOLDER/report, or TABLE-report beside a table].
-        loss: The loss column.
-        columns: Options NAME=THEIRS.
+        reading: How the table is to be read.
         hold_out: An expression, or ``largest``; default: the column ``held_out``.
         bootstrap: Number of resamples.
         seed: Seed of the bootstrap.
@@ -62,8 +60,7 @@ def report(
         DataError: Records without a single run (nothing is written), or without a finished one (the page is
             written, and lists what failed).
     """
-    from finescale.cli.laws import pairs  # noqa: PLC0415 - after the checks of the command line
-    from finescale.report.content import Source  # noqa: PLC0415
+    from finescale.report.content import Source  # noqa: PLC0415 - after the checks of the command line
     from finescale.report.evidence import gather  # noqa: PLC0415
     from finescale.report.tables import paper_tables  # noqa: PLC0415
     from finescale.report.write import write_report  # noqa: PLC0415
@@ -72,8 +69,7 @@ def report(
     place = _place(source, out)
     if place.out.exists() and not place.out.is_dir():
         raise UsageError(f"--out {place.out}", wanted="a folder", got="a file", remedy="name another one")
-    mapping = pairs(columns, "--column", "NAME=THEIRS")
-    records = read_records(place.records, columns=mapping, loss=loss or "test_loss", need=(DATA_SIZE,))
+    records = read_records(place.records, options=reading, need=(DATA_SIZE,))
     found = scores or place.scores
     evidence = gather(records, hold_out=hold_out, bootstrap=bootstrap, seed=seed, scores=found)
     for sheet in paper_tables(evidence):
@@ -85,8 +81,7 @@ def report(
         source,
         scores=scores,
         out=out,
-        loss=loss,
-        columns=columns,
+        reading=reading,
         hold_out=hold_out,
         bootstrap=bootstrap,
         seed=seed,
@@ -170,8 +165,7 @@ def _command(
     *,
     scores: Path | None,
     out: Path | None,
-    loss: str | None,
-    columns: Sequence[str],
+    reading: ReadingOptions,
     hold_out: str | None,
     bootstrap: int,
     seed: int,
@@ -180,8 +174,7 @@ def _command(
     words = ["finescale", "report", str(source)]
     words += ["--scores", str(scores)] if scores else []
     words += ["--out", str(out)] if out else []
-    words += ["--loss", loss] if loss else []
-    words += [word for option in columns for word in ("--column", option)]
+    words += reading.flags()
     words += ["--hold-out", hold_out] if hold_out else []
     words += ["--bootstrap", str(bootstrap)] if bootstrap != 1000 else []
     words += ["--seed", str(seed)] if seed else []

@@ -12,7 +12,7 @@ from finescale.laws.formulas import Law, named
 from finescale.laws.slices import Choice, Slice, slices, varying_factors
 from finescale.laws.solver.assembly import Assembly, assemble
 from finescale.laws.solver.rectified import centred
-from finescale.records.records import Records, read_records
+from finescale.records.records import Records, as_records
 
 
 def fit(
@@ -68,17 +68,17 @@ def fit(
         UsageError: A column, law or option that does not exist.
         DataError: The data do not allow the fit.
     """
-    records = _as_records(records, loss)
+    records = as_records(records, loss)
     check_finished(records)
     _check_options(residual, solver, bootstrap, level)
     if law == "auto":
         from finescale.laws.select import fit_auto  # noqa: PLC0415 - selection fits with this module
 
         options = {"by": by, "residual": residual, "hold_out": hold_out, "base": base, "bootstrap": bootstrap}
-        options |= {"seed": seed, "level": level, "loss": loss, "weights": weights}
+        options |= {"seed": seed, "level": level, "weights": weights}
         return fit_auto(records, factors, average_seeds=average_seeds, **options)
     chosen, names = _law_and_factors(law, factors, records, by)
-    choice = Choice(tuple(by), loss or records.loss, hold_out, dict(base or {}), average_seeds, weights)
+    choice = Choice(tuple(by), records.loss, hold_out, dict(base or {}), average_seeds, weights)
     pieces, notes = _all_slices(records, chosen, names, choice)
     bundles = _bundles(pieces, shared, tuple(across))
     settings = Settings(residual, bootstrap, seed, solver, level, choice.loss, tuple(shared))
@@ -139,7 +139,7 @@ def joint_fit(
         UsageError: As ``fit``.
         DataError: As ``fit``; or no joint factor varies.
     """
-    records = _as_records(records, options.get("loss"))
+    records = as_records(records, options.get("loss"))
     present = [name for name in (*joint, *then) if name in records.frame.columns]
     moving = (*varying_factors(records.frame), "model_params_nonembedding")
     first_names = [name for name in joint if name in present and name in moving]
@@ -152,7 +152,7 @@ def joint_fit(
     notes = list(first.notes)
     choice = Choice(
         tuple(by),
-        options.get("loss") or records.loss,
+        records.loss,
         options.get("hold_out"),
         dict(options.get("base") or {}),
         options.get("average_seeds", True),
@@ -188,10 +188,6 @@ def joint_fit(
             draws = {name: step.draws[name] for name in shared if name in step.draws}
             laws.append(estimate(put, settings, values, draws))
     return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source)
-
-
-def _as_records(records: Any, loss: str | None) -> Records:
-    return records if isinstance(records, Records) else read_records(records, loss=loss or "test_loss")
 
 
 def check_finished(records: Records) -> None:

@@ -18,7 +18,7 @@ from finescale.laws.fit import check_finished, fit
 from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import Law, named
 from finescale.laws.slices import varying_factors
-from finescale.records.records import DATA_SIZE, FACTORS, Records, read_records
+from finescale.records.records import DATA_SIZE, FACTORS, Records, as_records
 
 BASELINE = "loglinear"
 CURVES = ("power", "rectified")
@@ -235,9 +235,7 @@ def fit_auto(records: Records, factors: Sequence[str] | str | None = None, **opt
 
 
 def _records(records: Any, options: Mapping[str, Any]) -> Records:
-    if isinstance(records, Records):
-        return records
-    return read_records(records, loss=options.get("loss") or "test_loss")
+    return as_records(records, options.get("loss"))
 
 
 def _marked(records: Records) -> bool:

@@ -12,6 +12,7 @@ import polars as pl
 from finescale.errors import DataError, UsageError, nearest
 from finescale.laws.formulas import Law
 from finescale.records.expression import matches
+from finescale.records.outcomes import refuse_score
 from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
 
 Array = np.ndarray[Any, Any]
@@ -143,6 +144,8 @@ def slices(records: Records, law: Law, factor: str | None, choice: Choice) -> tu
         DataError: No run at all.
     """
     check_base(choice.base)
+    if choice.loss == records.loss:
+        refuse_score(records.outcome, "a law")
     check_groups(choice.by, records)
     columns = variable_columns(law, factor)
     if "X" in columns and factor is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from finescale.planning.choices import Choices, of_runs, of_study
 from finescale.planning.design import BEND, CHECK_SHARE, check_question, plan_runs
 from finescale.planning.measured import most_seen
 from finescale.planning.outlook import Plan
+from finescale.records.options import AS_INFERRED, ReadingOptions
+from finescale.records.outcomes import refuse_score
 from finescale.records.records import DATA_SIZE, RECORDS, Records, read_records
 from finescale.spec.file import load_study
 from finescale.spec.study import StudySpec
@@ -43,6 +45,7 @@ def plan(
     values: Sequence[float] = (),
     examples: Sequence[float] = (),
     tokens_per_example: float | None = None,
+    method_cost: Mapping[str, str | float] | None = None,
     noise: float | None = None,
     bend: float = BEND,
     check_share: float = CHECK_SHARE,
@@ -61,6 +64,7 @@ def plan(
         values: Values of the factor that can be run; default: those of the records or the study.
         examples: Data sizes that can be run; default: over the range of the records or the study.
         tokens_per_example: Tokens processed for one example over all passes, where the records do not know.
+        method_cost: For methods that are not known: ``full``, ``pet``, or FLOPs a parameter and token.
         noise: Standard deviation of a run's loss in nats; None: as the records show.
         bend: How far the law may be off, in nats for every e-fold between a setting and the target.
         check_share: The part of the budget that goes to the settings nearest to the target.
@@ -78,18 +82,19 @@ def plan(
     source = source if isinstance(source, Source) else opened(source)
     limits = {"methods": methods, "values": values, "examples": examples}
     if source.records is not None:
+        refuse_score(source.records.outcome, "a plan")
         name, runs, base = most_seen(source.records, task)
         choices = of_runs(runs, factor, base, **limits)
     else:
         assert source.study is not None
         choices = of_study(source.study, factor, **limits)
         name, runs = source.study.task_name, _rows(choices, factor)
-    return plan_runs(
+    made = plan_runs(
         source.records,
         target,
         budget,
         choices=choices,
-        costs=costs(runs, tokens_per_example=tokens_per_example),
+        costs=costs(runs, tokens_per_example=tokens_per_example, method_cost=method_cost),
         task=name,
         noise=noise,
         bend=bend,
@@ -97,15 +102,16 @@ def plan(
         seeds=seeds,
         seed=seed,
     )
+    read = source.records.notes if source.records is not None else ()
+    return replace(made, notes=(*read, *made.notes))
 
 
-def opened(source: Any, *, loss: str | None = None, columns: Mapping[str, str] | None = None) -> Source:
+def opened(source: Any, options: ReadingOptions = AS_INFERRED) -> Source:
     """Reads a study, its file or folder, or a table of runs.
 
     Args:
         source: As for ``plan``.
-        loss: The loss column; default: ``test_loss``.
-        columns: Columns that are called otherwise, by their names here.
+        options: How a table is to be read.
 
     Raises:
         UsageError: It is none of these.
@@ -116,7 +122,7 @@ def opened(source: Any, *, loss: str | None = None, columns: Mapping[str, str] |
         return Source(source, None)
 
     def read(table: Any) -> Records:
-        return read_records(table, columns=columns or {}, loss=loss or "test_loss")
+        return read_records(table, options=options)
 
     if not isinstance(source, str | os.PathLike):
         return Source(None, read(source))

@@ -1,19 +1,21 @@
 """A safe expression over columns, for ``hold_out: "model_params>=1.5e10 or finetune_examples>=4.5e6"``.
 
 Comparisons of columns with numbers, texts or ``max(column)`` / ``min(column)``, joined with ``and``, ``or``,
-``not`` and brackets; ``in`` with a list. Parsed by Python's parser and translated node by node into a polars
-expression: nothing is ever evaluated as code.
+``not`` and brackets; ``in`` with a list; a name with blanks or signs stands in backquotes. Parsed by Python's
+parser and translated node by node into a polars expression: nothing is ever evaluated as code.
 """
 
 from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from finescale.errors import UsageError
+from finescale.records.names import find
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,6 +72,9 @@ def parse_expression(text: str, columns: Sequence[str]) -> pl.Expr:
     """
 
     def see(name: str) -> str:
+        found = find(name, columns)
+        if found is not None:
+            return found
         if name not in columns:
             near = get_close_matches(name, columns, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"columns: {', '.join(columns)}"
@@ -112,7 +117,7 @@ def _parsed(text: str) -> ast.expr:
             "the expression is too long", wanted=f"at most {_LONGEST} characters", got=str(len(text))
         )
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(_unquoted(text)[0].strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         where = f'expression "{text}"'
         raise UsageError(
@@ -136,12 +141,24 @@ def _depth(tree: ast.AST) -> int:
     return depth
 
 
+def _unquoted(text: str) -> tuple[str, dict[str, str]]:
+    """The expression with names of Python for those in backquotes, and what these stand for."""
+    names: dict[str, str] = {}
+
+    def name(match: re.Match[str]) -> str:
+        names[f"_quoted_{len(names)}_"] = match[1]
+        return f" _quoted_{len(names) - 1}_ "
+
+    return re.sub(r"`([^`]+)`", name, text), names
+
+
 class _Translator:
     """Walks the syntax tree; every node that is not listed here is refused."""
 
     def __init__(self, text: str, see: Callable[[str], str]) -> None:
         self.text = text
-        self.see = see
+        _, quoted = _unquoted(text)
+        self.see = lambda name: see(quoted.get(name, name))
 
     def refuse(self, node: ast.AST) -> UsageError:
         got = ast.get_source_segment(self.text.strip(), node) or type(node).__name__

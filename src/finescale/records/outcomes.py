@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from finescale.errors import UsageError
+from finescale.records.names import bare
+
 Better = Literal["lower", "higher"]
 Scale = Literal["log", "logit", "identity"]
+INF = math.inf
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,10 @@ class Outcome:
         low: Lower bound of its values; ``-inf`` where there is none.
         high: Upper bound of its values; ``inf`` where there is none.
         unit: ``"nats"``, ``"nats per byte"``, ``"%"``, or ``""``.
+
+    Example:
+        >>> named_score("eval_accuracy", [0.81]).scale
+        'logit'
     """
 
     column: str
@@ -41,6 +50,11 @@ class Outcome:
         return "log" if self.kind == "loss" and self.low == 0 else "identity"
 
     @property
+    def lower(self) -> bool:
+        """Whether lower is better."""
+        return self.better == "lower"
+
+    @property
     def sign(self) -> int:
         """+1 where lower is better, -1 where higher is: ``sign * value`` is always to be made small."""
         return 1 if self.better == "lower" else -1
@@ -49,55 +63,157 @@ class Outcome:
 TEST_LOSS = Outcome("test_loss", "test loss", "loss", "lower", 0.0, math.inf, "nats")
 """The loss of our own records: nats per target token."""
 
-_KNOWN: dict[str, tuple[Better, float, float]] = {
-    "accuracy": ("higher", 0, 1),
-    "acc": ("higher", 0, 1),
-    "exactmatch": ("higher", 0, 1),
-    "em": ("higher", 0, 1),
-    "f1": ("higher", 0, 1),
-    "macrof1": ("higher", 0, 1),
-    "microf1": ("higher", 0, 1),
-    "precision": ("higher", 0, 1),
-    "recall": ("higher", 0, 1),
-    "auc": ("higher", 0, 1),
-    "auroc": ("higher", 0, 1),
-    "mcc": ("higher", -1, 1),
-    "matthewscorrelation": ("higher", -1, 1),
-    "pearson": ("higher", -1, 1),
-    "spearman": ("higher", -1, 1),
-    "bleu": ("higher", 0, 100),
-    "sacrebleu": ("higher", 0, 100),
-    "chrf": ("higher", 0, 100),
-    "rouge1": ("higher", 0, 1),
-    "rouge2": ("higher", 0, 1),
-    "rougel": ("higher", 0, 1),
-    "rougelsum": ("higher", 0, 1),
-    "meteor": ("higher", 0, 1),
-    "bertscore": ("higher", 0, 1),
-    "bleurt": ("higher", -math.inf, math.inf),
-    "comet": ("higher", -math.inf, math.inf),
-    "passrate": ("higher", 0, 1),
-    "winrate": ("higher", 0, 1),
-    "reward": ("higher", -math.inf, math.inf),
-    "errorrate": ("lower", 0, 1),
-    "error": ("lower", 0, 1),
-    "wer": ("lower", 0, math.inf),
-    "cer": ("lower", 0, math.inf),
-    "ter": ("lower", 0, math.inf),
+
+@dataclass(frozen=True)
+class _Known:
+    """A score by its name: direction, and bounds on a scale of 0 to 1 (or as stated)."""
+
+    names: str
+    better: Better
+    low: float
+    high: float
+    percent: bool = True
+
+
+_SCORES = (
+    _Known(
+        r"(balanced_|top_?\d+_|token_|mean_token_)?(acc|accuracy)(_norm|_\d+)?|exact_match|em|"
+        r"(macro|micro|weighted|token)?_?f1(_score|_macro|_micro|_weighted)?|precision|recall|"
+        r"auc|auroc|roc_auc|ap|map|mrr|ndcg(_?at_?\d+|_?\d+)?|iou|pass_?(at_?)?\d+|pass_?k|pass_rate|solve_rate|"
+        r"success_rate|win_?rate|meteor|bertscore(_f1)?|rouge_?(l|lsum|\d)?(_f\w*)?",
+        "higher", 0.0, 1.0,
+    ),
+    _Known(
+        r"mcc|matthews\w*|pearson\w*|spearman\w*|kendall\w*|kappa|cohen_kappa|corr|correlation",
+        "higher", -1.0, 1.0,
+    ),
+    _Known(r"(sacre)?_?bleu(_?\d)?|chrf(_?(pp|plus|\d))?|ter_inverse|gleu", "higher", 0.0, 1.0),
+    _Known(
+        r"bleurt\w*|comet\w*|reward\w*|(\w+_)?rewards?|elo|r2|r2_score|log_?likelihood|logprobs?",
+        "higher", -INF, INF, False,
+    ),
+    _Known(
+        r"error(_rate)?|err|top_?\d+_error|misclassification(_rate)?|hallucination_rate|toxicity",
+        "lower", 0.0, 1.0,
+    ),
+    _Known(r"wer|cer|ter|mae|mse|rmse|mape|edit_distance|fid", "lower", 0.0, INF, False),
+)  # fmt: skip
+_SPLITS = re.compile(r"^(eval|test|val|valid|validation|dev|heldout|final|best|mean|avg|average|max|min)_")
+_PERPLEXITY = re.compile(r"(\w+_)?(ppl|perplexity)(_\w+)?")
+_BITS = re.compile(r"(\w+_)?(bpb|bits_per_byte)(_\w+)?")
+_BITS_TOKEN = re.compile(r"(\w+_)?(bpt|bits_per_token|loss_bits|bits)")
+_BITS_CHARACTER = re.compile(r"(\w+_)?(bpc|bits_per_char(acter)?)")
+_LOSS = re.compile(r"(^|_)(loss|losses|nll|ce|xent|cross_?entropy|nats)(_|$)|loss$")
+
+UNITS: dict[str, tuple[float, str]] = {
+    "nats": (1.0, "nats"),
+    "nats per byte": (1.0, "nats per byte"),
+    "bits": (math.log(2), "nats"),
+    "bits per token": (math.log(2), "nats"),
+    "bpb": (math.log(2), "nats per byte"),
+    "bits per byte": (math.log(2), "nats per byte"),
+    "bpc": (math.log(2), "nats per character"),
+    "bits per character": (math.log(2), "nats per character"),
+    "perplexity": (0.0, "nats"),
+    "ppl": (0.0, "nats"),
 }
-"""Direction and bounds of scores by their usual names, letters and digits only."""
+"""Units of a loss: the factor to nats (0: the logarithm is taken), and what it then is."""
+PERCENT = ("percent", "%")
 
 
-def folded(name: str) -> str:
-    """A name without case, blanks and punctuation, and without what trackers put before it (``eval/``)."""
-    last = re.split(r"[/.]", name.strip())[-1]
-    plain = re.sub(r"[^a-z0-9]", "", last.casefold())
-    return re.sub(r"^(eval|test|val|valid|validation|dev|final|best)(?=.)", "", plain)
+def score_name(column: str) -> str:
+    """A score's name without its split and tracker's prefix: ``eval/accuracy (%)`` is ``accuracy``."""
+    name = bare(column)
+    name = re.sub(r"_(percent|pct|perc)$", "", name)
+    while (shorter := _SPLITS.sub("", name)) != name and shorter:
+        name = shorter
+    return name
+
+
+def named_score(column: str, values: Sequence[float] = (), *, percent: bool = False) -> Outcome | None:
+    """What a column's name says of a score.
+
+    Args:
+        column: The column's name.
+        values: Its values: whether they run to 1 or to 100 is seen from them.
+        percent: Whether the cells had percent signs.
+
+    Returns:
+        The outcome; None for a name that is not known.
+
+    Example:
+        >>> named_score("Accuracy (%)", [36.8, 52.1]).high
+        100.0
+    """
+    name = score_name(column)
+    for known in _SCORES:
+        if re.fullmatch(known.names, name):
+            hundred = known.percent and (percent or any(abs(value) > 1.5 for value in values))
+            scale = 100.0 if hundred else 1.0
+            low = known.low * scale if math.isfinite(known.low) else known.low
+            high = known.high * scale if math.isfinite(known.high) else known.high
+            unit = "%" if percent else ""
+            return Outcome(column, name.replace("_", " "), "score", known.better, low, high, unit)
+    return None
 
 
 def known_score(name: str) -> tuple[Better, float, float] | None:
-    """Direction and bounds of a score that is known by name, or None."""
-    plain = folded(name)
-    if re.fullmatch(r"pass(at)?\d+", plain):
-        return "higher", 0, 1
-    return _KNOWN.get(plain)
+    """Direction and bounds of a score that is known by name, on a scale of 0 to 1; None where it is not."""
+    found = named_score(name)
+    return None if found is None else (found.better, found.low, found.high)
+
+
+def refuse_score(outcome: Outcome, what: str) -> None:
+    """Refuses a score where only losses can be taken: read as a loss it would turn the answer round.
+
+    Args:
+        outcome: What the records are measured by.
+        what: Who asks, e.g. ``a law``.
+
+    Raises:
+        UsageError: It is a score.
+    """
+    if outcome.kind == "score":
+        raise UsageError(
+            f"`{outcome.column}` is a score ({outcome.better} is better), and {what} takes losses",
+            wanted="a loss column (--loss COLUMN)",
+            got=f"--score {outcome.column}",
+        )
+
+
+def unit_by_name(column: str) -> str | None:
+    """The unit that a loss column's name says: ``perplexity``, ``bpb``, ``bpc`` or ``bits``; None: none.
+
+    Example:
+        >>> unit_by_name("eval_perplexity"), unit_by_name("test_loss")
+        ('perplexity', None)
+    """
+    name = bare(column)
+    for pattern, unit in (
+        (_PERPLEXITY, "perplexity"),
+        (_BITS, "bpb"),
+        (_BITS_CHARACTER, "bpc"),
+        (_BITS_TOKEN, "bits"),
+    ):
+        if pattern.fullmatch(name):
+            return unit
+    return None
+
+
+def is_loss_name(column: str) -> bool:
+    """Whether a column's name says that it is a loss, in nats or another unit."""
+    return bool(_LOSS.search(bare(column))) or unit_by_name(column) is not None
+
+
+def check_unit(unit: str | None) -> str | None:
+    """The unit of ``--unit`` in lower case.
+
+    Raises:
+        UsageError: None that is known.
+    """
+    if unit is None:
+        return None
+    plain = unit.strip().casefold().replace("_", " ").replace("-", " ")
+    if plain not in UNITS and plain not in PERCENT:
+        raise UsageError(f"--unit {unit}", wanted="one of " + ", ".join((*UNITS, "percent")), got=unit)
+    return plain

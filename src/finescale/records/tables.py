@@ -1,9 +1,14 @@
-"""Reading a table from a file or another library's frame into polars; errors name file and row."""
+"""Reading a table from a file or another library's frame into polars; errors name file and row.
+
+What a file is, is told by its content, not by its name: Parquet, Arrow, Excel, JSON, JSON lines, or text with
+a separator; each may be compressed.
+"""
 
 from __future__ import annotations
 
 import csv
-import json
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,16 +16,18 @@ from typing import Any
 import polars as pl
 
 from finescale.errors import FOR_POLARS, INSTEAD, UsageError, printable
+from finescale.records.compressed import uncompressed
+from finescale.records.json_tables import read_json
 from finescale.spec.paths import exists
 
 MAX_BYTES = 1_000_000_000
 MAX_CELLS = 200_000_000
 """A million runs with every column are a quarter of it; a small Parquet file may unfold to any number."""
-_READERS = ("csv", "tsv", "txt", "parquet", "jsonl", "ndjson")
+SEPARATORS = (",", "\t", ";", "|")
 
 
 def read_table(source: str | Path | Any) -> tuple[pl.DataFrame, str, int]:
-    """Reads a table as it is; CSV cells stay text. Control characters in texts are replaced.
+    """Reads a table as it is; cells of text files stay text. Control characters in texts are replaced.
 
     Args:
         source: A file, or any frame that narwhals knows (polars, pandas, pyarrow, ..., eager or lazy).
@@ -35,7 +42,6 @@ def read_table(source: str | Path | Any) -> tuple[pl.DataFrame, str, int]:
     if not isinstance(source, str | Path):
         return _printable(_from_frame(source), "the given frame"), "the given frame", 1
     path = Path(source)
-    suffix = path.suffix.lower().lstrip(".")
     name = path.name
     if not exists(source):
         raise UsageError("no such file", wanted="a table of runs", remedy="check the path", where=str(path))
@@ -45,28 +51,52 @@ def read_table(source: str | Path | Any) -> tuple[pl.DataFrame, str, int]:
         )
     if not path.is_file():
         raise UsageError("not a regular file", wanted="a table of runs", where=str(path))
-    if suffix not in _READERS:
-        kinds = ", ".join("." + reader for reader in _READERS)
-        raise UsageError(
-            "unknown kind of file", wanted=f"one of {kinds}", got=path.suffix or "no suffix", where=name
-        )
     try:
         _refuse_large(path.stat().st_size, MAX_BYTES, "bytes", name)
-        if suffix == "parquet":
-            return _printable(_read_parquet(path), name), name, 1
-        if suffix in ("jsonl", "ndjson"):
-            return _printable(_read_json_lines(path), name), name, 1
-        return _printable(_read_delimited(path), name), name, 2
+        table, first_row = _read_bytes(path.read_bytes(), path)
     except UsageError:
         raise
     except (*_UNREADABLE, OSError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(
-            "the file cannot be read as a table", wanted=f"a valid .{suffix} file", got=first, where=name
-        ) from None
+        wanted = f"a valid {path.suffix or 'table'} file"
+        raise UsageError("the file cannot be read as a table", wanted=wanted, got=first, where=name) from None
+    return _printable(table, name), name, first_row
 
 
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, MemoryError)
+_DATABASE = b"SQLite format 3"
+
+
+def _read_bytes(raw: bytes, path: Path) -> tuple[pl.DataFrame, int]:
+    """The table in a file's bytes, by what they begin with, and the number of its first row."""
+    raw = uncompressed(raw, MAX_BYTES, path.name)
+    if raw.startswith(b"PAR1"):
+        return _read_parquet(raw, path.name), 1
+    if raw.startswith(b"ARROW1"):
+        return pl.read_ipc(io.BytesIO(raw)), 1
+    if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        return _read_excel(raw, path.name), 2
+    if raw.startswith(_DATABASE):
+        raise UsageError("a database, not a table", wanted="a table of runs", where=path.name)
+    text = _text(raw, path.name)
+    if not text.strip():
+        raise UsageError("the file is empty", wanted="a header and one row for each run", where=path.name)
+    if text.lstrip()[0] in "[{" and path.suffix.lower() not in (".csv", ".tsv", ".txt"):
+        return read_json(text, path.name), 1
+    return _read_delimited(text, path.name), 2
+
+
+def _read_excel(raw: bytes, name: str) -> pl.DataFrame:
+    """The first sheet of a spreadsheet, read by the package that the extra ``excel`` installs."""
+    try:
+        return pl.read_excel(io.BytesIO(raw), engine="calamine")
+    except ModuleNotFoundError:
+        raise UsageError(
+            "reading spreadsheets takes a package that is not installed",
+            wanted="fastexcel",
+            remedy="pip install 'finescale[excel]', or save the sheet as CSV",
+            where=name,
+        ) from None
 
 
 def _refuse_large(size: int, most: int, what: str, name: str) -> None:
@@ -90,43 +120,24 @@ def _printable(table: pl.DataFrame, name: str) -> pl.DataFrame:
     )
 
 
-def _read_parquet(path: Path) -> pl.DataFrame:
+def _read_parquet(raw: bytes, name: str) -> pl.DataFrame:
     """Reads what the file's own counts say to be of a size that can be read."""
-    lazy = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+    lazy = pl.scan_parquet(io.BytesIO(raw))
     width = len(lazy.collect_schema())
     rows = int(lazy.select(pl.len()).collect().item())
-    _refuse_large(rows * width, MAX_CELLS, "cells", path.name)
+    _refuse_large(rows * width, MAX_CELLS, "cells", name)
     return lazy.collect()
 
 
-def _read_json_lines(path: Path) -> pl.DataFrame:
-    raw = path.read_bytes()
-    text = _utf8(raw, path.name)
-    if not text.strip():
-        raise UsageError("the file is empty", wanted="a JSON object for each run", where=path.name)
+def _text(raw: bytes, name: str) -> str:
+    """The text, without a byte order mark; spreadsheets write UTF-16 with one."""
     try:
-        return pl.read_ndjson(text.encode(), infer_schema_length=None)
-    except _UNREADABLE:
-        for row, line in enumerate(text.split("\n"), start=1):
-            _refuse_no_object(line, f"{path.name}, row {row}")
-        raise
-
-
-def _refuse_no_object(line: str, where: str) -> None:
-    if not line.strip():
-        return
-    try:
-        found, got = json.loads(line), line
-    except (ValueError, RecursionError) as error:
-        found, got = None, f"{error}: {line}"
-    if not isinstance(found, dict):
-        wanted = 'one object a line, e.g. {"method": "lora", "test_loss": 2.5}'
-        raise UsageError("not a line of JSON", wanted=wanted, got=got[:120], where=where)
-
-
-def _utf8(raw: bytes, name: str) -> str:
-    """The text, without a byte order mark."""
-    try:
+        if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return raw.decode("utf-16")
+        if b"\x00" in raw:
+            raise UsageError(
+                "zero bytes inside", wanted="a text file", remedy="save it as CSV in UTF-8", where=name
+            )
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
@@ -138,57 +149,79 @@ def _utf8(raw: bytes, name: str) -> str:
 def _from_frame(source: Any) -> pl.DataFrame:
     import narwhals as nw  # noqa: PLC0415 - only where a frame comes in
 
+    source = _with_index(source)
     try:
         frame = nw.from_native(source)
     except TypeError:
         raise UsageError(
             "not a table", wanted="a path, or a polars, pandas or pyarrow frame", got=type(source).__name__
         ) from None
-    if isinstance(frame, nw.LazyFrame):
-        frame = frame.collect()
     try:
+        if isinstance(frame, nw.LazyFrame):
+            frame = frame.collect()
         return frame.to_polars()
-    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+    except (pl.exceptions.PolarsError, nw.exceptions.NarwhalsError, TypeError, ValueError) as error:
         raise UsageError(
-            "the frame cannot be read", wanted="columns of one type each", got=str(error)
+            "the frame cannot be read", wanted="columns of one type each", got=str(error).splitlines()[0]
         ) from None
 
 
-def _read_delimited(path: Path) -> pl.DataFrame:
-    raw = path.read_bytes()
-    if not raw.strip():
-        raise UsageError("the file is empty", wanted="a header and one row for each run", where=path.name)
-    if b"\x00" in raw:
-        raise UsageError(
-            "zero bytes inside", wanted="a text file", remedy="save it as CSV in UTF-8", where=path.name
-        )
-    header = raw[: raw.find(b"\n")] if b"\n" in raw else raw
-    separator = max((",", "\t", ";"), key=lambda mark: header.count(mark.encode()))
-    _utf8(raw, path.name)
-    try:
-        names = next(csv.reader([header.decode("utf-8-sig").rstrip("\r")], delimiter=separator), [])
-    except csv.Error as error:
-        raise UsageError("the header cannot be read", got=str(error), where=f"{path.name}, row 1") from None
-    names = [name.strip() for name in names]
-    twice = {name for name in names if names.count(name) > 1}
+def _with_index(source: Any) -> Any:
+    """A pandas frame with its named index as columns: a group-by leaves settings there.
+
+    Raises:
+        UsageError: Two columns of one name, the index counted.
+    """
+    if type(source).__module__.partition(".")[0] != "pandas" or not hasattr(source, "columns"):
+        return source
+    names = [name for name in source.index.names if name is not None]
+    names += [name for name in source.columns if name is not None]
+    twice = [str(name) for name in names if names.count(name) > 1]
     if twice:
         raise UsageError(
-            f"two columns are called `{min(twice)}`", wanted="different names", where=f"{path.name}, row 1"
+            f"two columns are called `{twice[0]}`", wanted="different names", where="the given frame"
         )
-    if "" in names:
-        names = [name or f"column_{index + 1}" for index, name in enumerate(names)]
+    if source.columns.nlevels > 1:
+        raise UsageError(
+            "columns of several levels", wanted="one name a column",
+            remedy='frame.columns = ["_".join(map(str, c)) for c in frame.columns]', where="the given frame",
+        )  # fmt: skip
+    source = source.reset_index() if any(name is not None for name in source.index.names) else source
+    return source.rename(columns=str)
+
+
+def _read_delimited(text: str, name: str) -> pl.DataFrame:
+    header = text.partition("\n")[0].rstrip("\r")
+    separator = separator_of(header)
     try:
-        table = pl.read_csv(raw, separator=separator, infer_schema=False)
+        names = next(csv.reader([header], delimiter=separator), [])
+    except csv.Error as error:
+        raise UsageError("the header cannot be read", got=str(error), where=f"{name}, row 1") from None
+    names = [column.strip() for column in names]
+    twice = {column for column in names if names.count(column) > 1} - {""}
+    if twice:
+        raise UsageError(
+            f"two columns are called `{min(twice)}`", wanted="different names", where=f"{name}, row 1"
+        )
+    names = [column or f"column_{index + 1}" for index, column in enumerate(names)]
+    try:
+        table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
         return table.rename(dict(zip(table.columns, names, strict=True)))
     except pl.exceptions.NoDataError:
         return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
     except pl.exceptions.ComputeError:
-        _refuse_ragged(raw.decode("utf-8-sig"), separator, len(names), path.name)
+        _refuse_ragged(text, separator, len(names), name)
         raise
 
 
+def separator_of(header: str) -> str:
+    """What separates the cells of a header: the mark that comes most often outside of quotes."""
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max(SEPARATORS, key=bare.count)
+
+
 def _refuse_ragged(text: str, separator: str, width: int, name: str) -> None:
-    reader = csv.reader(text.splitlines(), delimiter=separator)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     for row in _rows(reader):
         if len(row) > width:
             raise UsageError(

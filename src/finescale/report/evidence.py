@@ -13,6 +13,7 @@ from finescale.errors import DataError, FinescaleError
 from finescale.laws.fit import fit, joint_fit
 from finescale.laws.fitted import Fits, FittedLaw
 from finescale.records.expression import matches
+from finescale.records.outcomes import refuse_score
 from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
 from finescale.records.scores import Scores, read_scores
 from finescale.records.settings import at_base, base_setting, named_groups
@@ -106,6 +107,7 @@ def gather(
     """
     if not records.every_row.height:
         raise DataError("the table has no run", wanted="at least one run", where=records.source)
+    refuse_score(records.outcome, "the report")
     records = _complete(records, hold_out)
     scored = None if scores is None else read_scores(scores, records)
     tuned = records.frame.filter(~untuned())

@@ -1,0 +1,107 @@
+"""One candidate a setting, and what to know before settings are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from finescale.records.columns import DATA_SIZE, FACTORS
+from finescale.records.differences import follows_data, method_differences
+from finescale.records.options import ReadingOptions
+from finescale.records.outcomes import Outcome
+from finescale.records.roles import Role
+from finescale.records.siblings import far_siblings
+from finescale.records.sweeps import reduce_sweeps
+from finescale.records.typed import SOURCE_ROW
+from finescale.wording import listed
+
+_SWEEP = "another candidate of their sweep"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was noticed in sentences, and questions without whose answer there is no advice."""
+
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+
+def make_comparable(
+    frame: pl.DataFrame,
+    roles: Mapping[str, Role],
+    outcome: Outcome,
+    options: ReadingOptions,
+    left_out: dict[str, int],
+    *,
+    origin: str,
+    own: bool,
+) -> tuple[pl.DataFrame, Compared]:
+    """One candidate a setting, and what to know before settings are compared."""
+    swept = reduce_sweeps(
+        frame,
+        roles,
+        outcome=outcome.column,
+        lower=outcome.lower,
+        choice=options.sweep or "best",
+        origin=origin,
+    )
+    if swept.tuned is not None:
+        known = frame["lr_tuned"].fill_null(False) if "lr_tuned" in frame.columns else False
+        frame = frame.with_columns((swept.tuned | known).alias("lr_tuned"))
+    others = int((~swept.keep).sum())
+    left_out |= {_SWEEP: others} if others else {}
+    frame, notes = _own_settings(frame if swept.keep.all() else frame.filter(swept.keep), roles)
+    settings = [name for name, role in roles.items() if role == "setting" and name in frame.columns]
+    unknown, doubts = _unknown(frame, roles)
+    notes = [*swept.notes, *notes, *far_siblings(frame, settings, outcome.column, SOURCE_ROW), *unknown]
+    if not own:  # a study of our own chose them by a rule that its report tells
+        notes += [*method_differences(frame, roles), *follows_data(frame, roles, swept.swept)]
+    notes += _repeats(frame)
+    return frame, Compared(tuple(notes), (*swept.doubts, *doubts))
+
+
+def _own_settings(frame: pl.DataFrame, roles: Mapping[str, Role]) -> tuple[pl.DataFrame, list[str]]:
+    """Columns that the user calls settings become part of the task, so that nothing is averaged over them."""
+    known = {"task", "method", "model", *FACTORS, DATA_SIZE}
+    extra = [name for name, role in roles.items() if role == "setting" and name not in known]
+    if not extra:
+        return frame, []
+    parts = [pl.format("{} {}", pl.lit(name), pl.col(name).cast(pl.String).fill_null("-")) for name in extra]
+    task = [pl.col("task").fill_null("unnamed")] if "task" in frame.columns else []
+    frame = frame.with_columns(pl.concat_str([*task, *parts], separator=", ").alias("task"))
+    return frame, [f"{listed(extra)} told apart as settings: each value is a task of its own."]
+
+
+def _unknown(frame: pl.DataFrame, roles: Mapping[str, Role]) -> tuple[list[str], list[str]]:
+    """Notes and doubts on columns of unknown role in which rows of one setting differ."""
+    names = [name for name, role in roles.items() if role == "unknown"]
+    same = [name for name, role in roles.items() if role in ("setting", "repeat") and name in frame.columns]
+    notes, doubts = [], []
+    for name in names:
+        groups = (
+            frame.group_by(same).agg(pl.col(name).n_unique())
+            if same
+            else frame.select(pl.col(name).n_unique())
+        )
+        if not (groups[name] > 1).any():
+            continue
+        values = [str(value) for value in frame[name].unique(maintain_order=True).head(4)]
+        roles_of = "(or setting, repeat, label, outcome)"
+        question = f"what is the column `{name}`? --role '{name}=hyperparameter' {roles_of}"
+        notes.append(
+            f"Rows of one setting differ in `{name}` ({', '.join(values)}), and its name does not say what "
+            f"it is: they are averaged over it. Say it: {question.partition('? ')[2]}."
+        )
+        doubts.append(question)
+    return notes, doubts
+
+
+def _repeats(frame: pl.DataFrame) -> list[str]:
+    if "run" in frame.columns or not frame.height:
+        return []
+    repeated = frame.height - frame.drop(SOURCE_ROW).hash_rows().n_unique()
+    return (
+        [f"{repeated} rows repeat another row exactly; each counts as a run of its own."] if repeated else []
+    )

@@ -1,0 +1,192 @@
+"""A table's columns under our names: as stated, as the mapping file says, or as only one column can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from finescale.errors import UsageError
+from finescale.records import names
+from finescale.records.columns import BY_NAME, DATA_SIZE, FACTORS
+from finescale.records.options import ReadingOptions
+from finescale.records.outcomes import TEST_LOSS, score_name
+from finescale.records.status import is_status, of_word
+
+_OWN = {"run", "study", "purpose", "status"}
+"""The columns that only a study of ours has."""
+_INFERRED = (
+    DATA_SIZE,
+    "model_params",
+    "method",
+    "model",
+    "task",
+    "pet_size",
+    "seed",
+    "status",
+    "learning_rate",
+)
+"""Columns that are looked for under other names."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A table with our names.
+
+    Attributes:
+        frame: The table; a column that is mapped stands there under both names.
+        outcome: The column that is analysed, as it is called in ``frame``.
+        theirs: The outcome's own name in the table.
+        names: Our names to the table's, where they differ.
+        copies: The table's own names of columns that stand there under ours.
+        decimal: How doubtful columns are written, by the names in ``frame``.
+        own: Whether a study of ours wrote the table.
+        notes: What was inferred, in sentences.
+    """
+
+    frame: pl.DataFrame
+    outcome: str
+    theirs: str
+    names: Mapping[str, str]
+    copies: tuple[str, ...]
+    decimal: Mapping[str, str]
+    own: bool
+    notes: tuple[str, ...]
+
+
+def match(raw: pl.DataFrame, options: ReadingOptions, need: Sequence[str], origin: str) -> Matched:
+    """Finds our columns in a table.
+
+    Args:
+        raw: The table.
+        options: What is stated.
+        need: Columns that must be there.
+        origin: The table, for messages.
+
+    Raises:
+        UsageError: What is stated is not there, or columns are missing: all of them at once.
+    """
+    have = [name for name in raw.columns if not name.startswith("_source")]
+    frame, mapped = _stated(raw, options, have, origin)
+    own = set(frame.columns) >= _OWN
+    inferred = {} if own else _inferred(frame, have, mapped, options)
+    frame = frame.with_columns([pl.col(theirs).alias(ours) for ours, theirs in inferred.items()])
+    outcome, theirs = _outcome(frame, options, have, mapped | inferred, need, origin)
+    frame = _mapped_values(frame, options, mapped | inferred, origin)
+    words = ", ".join(f"`{theirs}` as {ours}" for ours, theirs in inferred.items())
+    notes = [f"Columns were read by their names: {words} (--column says otherwise)."] if words else []
+    used = {**mapped, **inferred}
+    copies = tuple(
+        name for name in dict.fromkeys(used.values()) if name not in used and name in frame.columns
+    )
+    decimal = {_in(name, frame, "--decimal", origin): way for name, way in options.decimal.items()}
+    return Matched(frame, outcome, theirs, used, copies, decimal, own, tuple(notes))
+
+
+def _in(name: str, frame: pl.DataFrame, flag: str, origin: str) -> str:
+    found = names.find(name, frame.columns)
+    if found is None:
+        have = ", ".join(frame.columns[1:21])
+        raise UsageError(f"{flag} {name}: no such column", got=f"columns {have}", where=origin)
+    return found
+
+
+def _stated(
+    raw: pl.DataFrame, options: ReadingOptions, have: Sequence[str], origin: str
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The columns that are stated, and constants."""
+    frame, mapped = raw, {}
+    lost: list[tuple[str, str]] = []
+    for ours, theirs in options.columns.items():
+        found = names.find(theirs, have)
+        if found is None:
+            lost.append((ours, theirs))
+        elif ours != found:
+            frame = frame.drop(ours, strict=False).with_columns(raw[found].alias(ours))
+            mapped[ours] = found
+    if lost:
+        raise names.missing([[theirs] for _, theirs in lost], have, origin, command=options.command)
+    for ours, value in options.constants.items():
+        ours = names.find(ours, frame.columns) or ours  # noqa: PLW2901
+        frame = frame.drop(ours, strict=False).with_columns(pl.lit(value).alias(ours))
+    return frame, mapped
+
+
+def _inferred(
+    frame: pl.DataFrame, have: Sequence[str], mapped: Mapping[str, str], options: ReadingOptions
+) -> dict[str, str]:
+    """Our names that are missing, each with the only column that can be it."""
+    free = [name for name in have if name not in mapped.values() and name not in BY_NAME]
+    wanted = list(_INFERRED)
+    wanted += [TEST_LOSS.column] if options.loss is None and options.score is None else []
+    wanted += [name for name in BY_NAME if name not in wanted]
+    found: dict[str, str] = {}
+    for ours in wanted:
+        if ours in frame.columns:
+            continue
+        left = [name for name in free if name not in found.values()]
+        exact = ours not in _INFERRED and ours != TEST_LOSS.column
+        theirs = names.infer(ours, left, exact=exact)
+        if theirs is None or (ours == "status" and not _is_state(frame[theirs])):
+            continue
+        found[ours] = theirs
+    return found
+
+
+def _is_state(values: pl.Series) -> bool:
+    """Whether most cells that are not empty are words for how a run stands."""
+    if values.dtype != pl.String:
+        return False
+    if is_status(values):
+        return True
+    counts = dict(values.drop_nulls().value_counts().iter_rows())
+    known = sum(many for word, many in counts.items() if of_word(str(word)))
+    return known >= 0.8 * sum(counts.values()) > 0
+
+
+def _outcome(  # noqa: PLR0917
+    frame: pl.DataFrame,
+    options: ReadingOptions,
+    have: Sequence[str],
+    used: Mapping[str, str],
+    need: Sequence[str],
+    origin: str,
+) -> tuple[str, str]:
+    """The outcome's column, and its own name in the table; everything that is missing is told here."""
+    asked = options.score or options.loss or TEST_LOSS.column
+    found = names.find(asked, frame.columns)
+    if found is None:
+        found = (
+            next((name for name in have if score_name(name) == names.bare(asked)), None)
+            if options.score
+            else None
+        )
+    free = [name for name in have if name not in used.values()]
+    lost: list[Sequence[str]] = [] if found else [[asked]]
+    lost += [[name] for name in need if name not in frame.columns]
+    if not any(name in frame.columns for name in (*FACTORS, DATA_SIZE, *need)) and not need:
+        lost.append([DATA_SIZE, *FACTORS])
+    if lost:
+        raise names.missing(lost, have, origin, command=options.command, free=free)
+    assert found is not None
+    return found, used.get(found, found)
+
+
+def _mapped_values(
+    frame: pl.DataFrame, options: ReadingOptions, used: Mapping[str, str], origin: str
+) -> pl.DataFrame:
+    """Values read as others: ``--map method:Full FT=full``; case and blanks around do not count."""
+    for name, values in options.values.items():
+        column = _in(name, frame, "--map", origin)
+        ours = next((mine for mine, theirs in used.items() if theirs == column), column)
+        texts = frame[ours].cast(pl.String).str.strip_chars()
+        folded = texts.str.to_lowercase()
+        known = {theirs.strip().casefold(): mine for theirs, mine in values.items()}
+        lost = [theirs for theirs in values if not (folded == theirs.strip().casefold()).any()]
+        if lost:
+            have = ", ".join(repr(value) for value in texts.drop_nulls().unique(maintain_order=True).head(8))
+            raise UsageError(f"--map {name}:{lost[0]}: no such value", wanted=f"one of {have}", where=origin)
+        made = folded.replace_strict(known, default=None, return_dtype=pl.String)
+        frame = frame.with_columns(made.zip_with(made.is_not_null(), texts).alias(ours))
+    return frame

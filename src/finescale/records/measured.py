@@ -1,0 +1,227 @@
+"""Which outcome a table is analysed by: a loss, in nats whatever unit it came in, or a score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from finescale.errors import UsageError
+from finescale.records.columns import BY_NAME, DATA_SIZE
+from finescale.records.matching import Matched
+from finescale.records.names import bare
+from finescale.records.options import ReadingOptions
+from finescale.records.outcomes import (
+    INF,
+    PERCENT,
+    UNITS,
+    Outcome,
+    check_unit,
+    is_loss_name,
+    named_score,
+    score_name,
+    unit_by_name,
+)
+from finescale.records.roles import SETTING
+
+_RISES = 0.9
+"""Where so many groups of runs rise with the data, an unknown column is no loss."""
+_SUSPECT = 20.0
+"""Losses are below it, perplexities above."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The tables with the outcome in its final unit.
+
+    Attributes:
+        frame: Finished runs.
+        every_row: All rows.
+        outcome: What they are measured by.
+        copies: Columns that only repeat the outcome in another unit.
+        notes: What was converted or is suspected, in sentences.
+        doubts: Questions without whose answer there is no advice.
+    """
+
+    frame: pl.DataFrame
+    every_row: pl.DataFrame
+    outcome: Outcome
+    copies: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+def measure(
+    frame: pl.DataFrame,
+    every_row: pl.DataFrame,
+    matched: Matched,
+    options: ReadingOptions,
+    *,
+    has_percent: bool,
+    origin: str,
+) -> Measured:
+    """Decides what the outcome's column means.
+
+    Args:
+        frame: Finished runs.
+        every_row: All rows.
+        matched: The table's columns under our names.
+        options: What is stated.
+        has_percent: Whether cells had percent signs.
+        origin: The table, for messages.
+
+    Raises:
+        UsageError: A score whose direction nobody said; a unit that is none; a perplexity below 1.
+    """
+    column, theirs = matched.outcome, matched.theirs
+    unit = check_unit(options.unit)
+    values = frame[column].drop_nulls().drop_nans()
+    score = named_score(theirs, [values.max(), values.min()] if values.len() else [], percent=has_percent)  # type: ignore[list-item]
+    stated = options.score is not None or options.better is not None
+    if stated or (score is not None and unit_by_name(theirs) is None and unit not in UNITS):
+        outcome = _score(
+            column, theirs, score, options, percent=has_percent or unit in PERCENT, origin=origin
+        )
+        notes = []
+        if options.score is None and options.better is None:
+            notes.append(
+                f"`{theirs}` is a score ({outcome.better} is better), so it is read as --score {theirs}."
+            )
+        _check_scale(values, outcome, origin)
+        return Measured(frame, every_row, outcome, notes=tuple(notes))
+    if has_percent:
+        raise UsageError(
+            "a loss in percent",
+            wanted="nats, bits or a perplexity; or a score: --score COLUMN --better higher|lower",
+            got=f"percent signs in {theirs}", where=f"{origin}, column {theirs}",
+        )  # fmt: skip
+    return _loss(frame, every_row, column, theirs, unit or unit_by_name(theirs), values, origin)
+
+
+def _score(
+    column: str, theirs: str, known: Outcome | None, options: ReadingOptions, *, percent: bool, origin: str
+) -> Outcome:
+    """The score as its name, and what is stated over it."""
+    better = options.better or (known.better if known else None)
+    if better is None:
+        if is_loss_name(theirs):
+            remedy = f"a loss: --loss {theirs}; or say it: --score '{theirs}' --better lower"
+        else:
+            remedy = f"--score '{theirs}' --better higher, or --better lower"
+        raise UsageError(
+            f"a score whose direction is not known: `{theirs}`",
+            wanted="--better higher or --better lower (and --bounds LOW,HIGH where it has some)",
+            got=theirs, remedy=remedy, where=origin,
+        )  # fmt: skip
+    low, high = options.bounds or ((known.low, known.high) if known else (-INF, INF))
+    name = known.name if known else score_name(theirs).replace("_", " ")
+    unit = "%" if percent else known.unit if known else ""
+    return Outcome(column, name, "score", "higher" if better == "higher" else "lower", low, high, unit)
+
+
+def _check_scale(values: pl.Series, outcome: Outcome, origin: str) -> None:
+    """Refuses values outside the bounds, and fractions and percentages in one column.
+
+    Raises:
+        UsageError: One of them.
+    """
+    where = f"{origin}, column {outcome.column}"
+    finite = values.filter(values.is_finite())
+    if not finite.len():
+        return
+    low, high = float(finite.min() or 0), float(finite.max() or 0)  # type: ignore[arg-type]
+    if low < outcome.low or high > outcome.high:
+        raise UsageError(
+            f"a {outcome.name} outside its bounds",
+            wanted=f"{outcome.low:g} to {outcome.high:g}",
+            got=f"{low:g} to {high:g}",
+            remedy="state the bounds: --bounds LOW,HIGH",
+            where=where,
+        )
+    if outcome.high == 100 and not outcome.unit:
+        small = finite.filter((finite > 0) & (finite <= 1)).len()
+        if 0.1 * finite.len() <= small < finite.len():
+            raise UsageError(
+                f"a {outcome.name} on two scales",
+                wanted="fractions (0.7) or percentages (70), not both",
+                got=f"{small} of {finite.len()} values are at most 1, the largest is {high:g}",
+                remedy="write all on one scale; or, if they are right: --bounds 0,100 --unit percent",
+                where=where,
+            )
+
+
+def _loss(  # noqa: PLR0917
+    frame: pl.DataFrame,
+    every_row: pl.DataFrame,
+    column: str,
+    theirs: str,
+    unit: str | None,
+    values: pl.Series,
+    origin: str,
+) -> Measured:
+    """A loss in nats; perplexities and bits are converted, under a name of their own."""
+    notes: list[str] = []
+    doubts: list[str] = []
+    factor, becomes = UNITS.get(unit or "nats", UNITS["nats"])
+    name = "test loss" if column == "test_loss" else bare(column).replace("_", " ")
+    copies: tuple[str, ...] = ()
+    if factor == 0:
+        if values.len() and float(values.min() or 1) < 1:  # type: ignore[arg-type]
+            least = float(values.min() or 0)  # type: ignore[arg-type]
+            raise UsageError(
+                "a perplexity below 1", wanted="1 or more", got=f"{least:g}",
+                remedy="is it a loss? --unit nats", where=f"{origin}, column {theirs}",
+            )  # fmt: skip
+        made, said = pl.col(column).log(), "its logarithm is used, nats per token"
+    else:
+        made, said = pl.col(column) * factor, f"times {factor:.4f} it is {becomes}"
+    if factor != 1.0:
+        target = (
+            "test_loss" if "test_loss" not in frame.columns or column == "test_loss" else f"{column}_nats"
+        )
+        frame, every_row = (table.with_columns(made.alias(target)) for table in (frame, every_row))
+        notes.append(f"`{theirs}` is {_in_words(unit)}: {said}.")
+        copies = (column,) if column != target else ()
+        column, name = target, "test loss"
+    elif unit is None and values.len() and float(values.min() or 0) > _SUSPECT:  # type: ignore[arg-type]
+        notes.append(
+            f"Every {theirs} is above 20: is it a perplexity? The laws want the loss in nats per token, "
+            "which is ln(perplexity): --unit perplexity."
+        )
+        doubts.append(f"is `{theirs}` a perplexity? --unit perplexity, or --unit nats")
+    unknown = not is_loss_name(theirs) and BY_NAME.get(theirs) is None
+    if unit is None and unknown and _rises(frame, column):
+        doubts.append(
+            f"`{theirs}` rises with the data: is it a score? --score '{theirs}' --better higher (or lower)"
+        )
+    outcome = Outcome(column, name, "loss", "lower", 0.0, math.inf, becomes)
+    return Measured(frame, every_row, outcome, copies, tuple(notes), tuple(doubts))
+
+
+def _in_words(unit: str | None) -> str:
+    words = {"bpb": "bits per byte", "bpc": "bits per character", "bits": "bits per token"}
+    return "a perplexity" if unit in ("ppl", "perplexity") else f"in {words.get(unit or '', unit or 'nats')}"
+
+
+def _rises(frame: pl.DataFrame, column: str) -> bool:
+    """Whether the values rise with the data size in nearly every group of runs."""
+    if DATA_SIZE not in frame.columns:
+        return False
+    groups = [name for name in SETTING if name in frame.columns and name != DATA_SIZE]
+    rank = pl.corr(pl.col(DATA_SIZE), pl.col(column), method="spearman").alias("rank")
+    usable = frame.filter(pl.col(column).is_finite() & (pl.col(DATA_SIZE) > 0))
+    table = (
+        usable.group_by(groups).agg(rank, pl.col(DATA_SIZE).n_unique().alias("sizes"))
+        if groups
+        else usable.select(rank, pl.col(DATA_SIZE).n_unique().alias("sizes"))
+    )
+    table = table.filter((pl.col("sizes") > 1) & pl.col("rank").is_finite())
+    return bool(table.height) and float((table["rank"] > 0).mean() or 0) >= _RISES  # type: ignore[arg-type]
+
+
+def outcomes_in(columns: Sequence[str]) -> list[str]:
+    """The columns whose names say that they are a loss or a known score, losses first."""
+    losses = [name for name in columns if is_loss_name(name) and not bare(name).startswith("train")]
+    return losses + [name for name in columns if name not in losses and named_score(name) is not None]

@@ -1,0 +1,195 @@
+"""Column names: how ours and a table's own are matched, and what to say where some are missing."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+
+from finescale.errors import UsageError
+
+PREFIXES = (
+    "config", "configs", "params", "param", "hyperparameters", "hyperparams", "hparams", "args", "summary",
+    "metrics", "metric", "tags", "user_attrs", "attributes", "train_loop_config",
+)  # fmt: skip
+"""What trackers write before a parameter's or a metric's own name (``config.lr``, ``params_lr``)."""
+
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "model_params": (
+        "model size", "params", "parameters", "num params", "n params", "num parameters", "n parameters",
+        "model parameters", "num model params", "total params", "total parameters", "base model params",
+    ),
+    "finetune_examples": (
+        "samples", "num samples", "n samples", "train samples", "training samples", "num train samples",
+        "n train samples", "examples", "num examples", "n examples", "train examples", "training examples",
+        "num train examples", "n train", "train size", "training size", "train set size", "dataset size",
+        "data size", "num training examples", "finetuning examples", "fine tuning examples",
+    ),
+    "pet_size": ("lora r", "lora rank", "rank", "prompt length", "num virtual tokens", "peft rank"),
+    "task": ("task name", "dataset", "dataset name"),
+    "method": (
+        "finetuning type", "peft type", "peft method", "tuning method", "finetuning method",
+        "fine tuning method", "finetune method", "tuning type", "adapter type", "technique", "approach",
+    ),
+    "model": ("model name", "base model", "model name or path", "base model name or path", "model id"),
+    "seed": ("random seed", "rng seed", "data seed"),
+    "status": ("state", "run state", "run status", "trial status", "trial state", "job state"),
+    "learning_rate": ("lr", "peak lr", "peak learning rate", "max lr", "base lr"),
+    "test_loss": ("eval loss", "val loss", "validation loss", "valid loss", "heldout loss"),
+    "tokens_processed": ("total tokens", "num input tokens seen"),
+    "wall_seconds": ("train runtime", "runtime seconds"),
+}  # fmt: skip
+"""What other tools call our columns, in folded form; used where exactly one column of a table fits."""
+
+
+def folded(name: str) -> str:
+    """A name without case, blanks and punctuation.
+
+    Example:
+        >>> folded("# Samples"), folded("Eval-Loss")
+        ('samples', 'evalloss')
+    """
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def bare(name: str) -> str:
+    """A column's own name in lower case with underscores, without a tracker's prefix.
+
+    Example:
+        >>> bare("config.Learning Rate"), bare("train/global_step"), bare("params_lr")
+        ('learning_rate', 'global_step', 'lr')
+    """
+    words = re.sub(r"[\W_]+", "_", name.strip()).strip("_").casefold()
+    for prefix in PREFIXES:
+        if words.startswith(prefix + "_") and _is_prefixed(name, prefix):
+            return bare(words[len(prefix) + 1 :]) if len(words) > len(prefix) + 1 else words
+    for prefix in ("train/", "training/", "trainer/"):
+        if name.strip().casefold().startswith(prefix):
+            return bare(name.strip()[len(prefix) :])
+    return words
+
+
+def _is_prefixed(name: str, prefix: str) -> bool:
+    """Whether a tracker wrote the prefix: before a dot or slash, or Optuna's and MLflow's ``params_``."""
+    rest = name.strip()[len(prefix) :]
+    return rest[:1] in (".", "/", ":") or (prefix in ("params", "user_attrs") and rest[:1] == "_")
+
+
+def find(name: str, columns: Sequence[str]) -> str | None:
+    """The column that a name means: itself, or the only one that differs in case, blanks and punctuation.
+
+    Raises:
+        UsageError: Several do.
+    """
+    if name in columns:
+        return name
+    wanted = folded(name)
+    same = [column for column in columns if folded(column) == wanted] if wanted else []
+    if len(same) > 1:
+        raise UsageError(
+            f"several columns could be `{name}`", wanted="the exact name", got=", ".join(map(repr, same))
+        )
+    return same[0] if same else None
+
+
+def infer(ours: str, columns: Sequence[str], *, exact: bool = False) -> str | None:
+    """The table's own name for one of our columns, where exactly one column can be it.
+
+    Args:
+        ours: Our name.
+        columns: The table's columns that nothing else has taken.
+        exact: Take no synonym, only our name written otherwise.
+
+    Returns:
+        The column; None where none fits, or several do.
+    """
+    fits = [column for column in columns if folded(bare(column)) == folded(ours)]
+    if not fits and not exact:
+        known = {folded(word) for word in SYNONYMS.get(ours, ())}
+        fits = [column for column in columns if folded(bare(column)) in known]
+    return fits[0] if len(fits) == 1 else None
+
+
+def candidates(ours: str, columns: Sequence[str]) -> list[str]:
+    """Columns that could be meant by one of our names, the likeliest first; for messages."""
+    known = {folded(word) for word in (ours, *SYNONYMS.get(ours, ()))}
+    fits = [column for column in columns if folded(bare(column)) in known]
+    fits += get_close_matches(ours, columns, n=1, cutoff=0.6)
+    parts = [part for part in ours.split("_") if part not in ("test",)]
+    fits += [column for column in columns if any(part in column.casefold() for part in parts)]
+    return list(dict.fromkeys(fits))
+
+
+def missing(
+    wanted: Sequence[Sequence[str]],
+    columns: Sequence[str],
+    origin: str,
+    *,
+    command: str = "",
+    free: Sequence[str] | None = None,
+) -> UsageError:
+    """The error that names everything that is missing at once, with a command that can be pasted.
+
+    Args:
+        wanted: Each what is missing: one name, or several of which one is needed.
+        columns: The table's columns.
+        origin: The table.
+        command: The command line so far.
+        free: The columns that nothing else has taken; default: all.
+    """
+    each: list[str] = []
+    flags: list[str] = []
+    left = list(columns if free is None else free)
+    also = ""
+    for names in wanted:
+        theirs, ours = _guess(names, left)
+        left = [column for column in left if column != theirs]
+        each.append("one of " + ", ".join(names) if len(names) > 1 else f"a column `{names[0]}`")
+        flags.append(shlex.join(["--column", f"{ours}={theirs}"]))
+        if names[0].endswith("loss"):
+            also = f", or name the loss column: {shlex.join(['--loss', theirs])}"
+            also += "".join(
+                f", or a score: {shlex.join(['--score', score])}" for score in _scores(columns)[:1]
+            )
+    line = " ".join(flags)
+    remedy = f"map the table's own name to it: {line}{also}"
+    if len(wanted) > 1 or command:
+        remedy = f"map the table's own names: {command + ' ' if command else ''}{line}{also}"
+    problem = f"{len(wanted)} columns are missing"
+    if len(wanted) == 1:
+        problem = "no factor column" if len(wanted[0]) > 1 else f"no column `{wanted[0][0]}`"
+    shown = ", ".join(columns[:30]) + (", ..." if len(columns) > 30 else "")
+    got = f"columns {shown or '(none)'}"
+    return UsageError(problem, wanted="; ".join(each), got=got, remedy=remedy, where=origin)
+
+
+def _scores(columns: Sequence[str]) -> list[str]:
+    words = (
+        "accuracy",
+        "acc",
+        "f1",
+        "exactmatch",
+        "bleu",
+        "rougel",
+        "chrf",
+        "mcc",
+        "score",
+        "passrate",
+        "winrate",
+    )
+    return [
+        column
+        for column in columns
+        if folded(bare(column)).removeprefix("eval").removeprefix("test") in words
+    ]
+
+
+def _guess(names: Iterable[str], columns: Sequence[str]) -> tuple[str, str]:
+    """The likeliest of the table's columns, and which of our names it would be."""
+    names = list(names)
+    for ours in names:
+        near = candidates(ours, columns)
+        if near:
+            return near[0], ours
+    return "THEIRS", names[0]

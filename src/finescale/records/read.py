@@ -1,0 +1,164 @@
+"""The road from a raw table to the runs that count: names, values, statuses, roles, steps, sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from finescale.records.columns import BY_NAME, Kind
+from finescale.records.comparable import make_comparable
+from finescale.records.expression import matches
+from finescale.records.matching import Matched, match
+from finescale.records.measured import measure
+from finescale.records.methods import one_name_each
+from finescale.records.options import ReadingOptions
+from finescale.records.reading import RawTable, Read, Reading
+from finescale.records.roles import infer_roles, stated_roles
+from finescale.records.status import in_our_words
+from finescale.records.steps import Which, one_row_a_run
+from finescale.records.typed import SOURCE_ROW, BadCells, Typed, refuse_bad, typed
+from finescale.records.valid import check_duplicates, check_values, with_outcome
+
+
+def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Read:
+    """The road that every source takes.
+
+    Args:
+        raw: The table.
+        options: How it is to be read.
+        need: Columns that must be there.
+
+    Returns:
+        The runs that count.
+
+    Raises:
+        UsageError: Columns that are missing, values that cannot be right, a question that must be answered.
+    """
+    options = options.with_file(raw.folder)
+    frame = raw.frame.with_row_index(SOURCE_ROW, offset=raw.first_row)
+    frame = frame.filter(~pl.all_horizontal(pl.exclude(SOURCE_ROW).is_null()))
+    matched = match(frame, options, need, raw.origin)
+    kinds = _kinds(matched.frame, matched.outcome, need)
+    told = typed(matched.frame, kinds, matched.outcome, matched.decimal, raw.origin)
+    finished = _finished(told, matched, options, raw.origin)
+    percent = told.percent.get(matched.outcome)
+    taken = measure(
+        finished.frame,
+        finished.every_row,
+        matched,
+        options,
+        has_percent=percent is not None,
+        origin=raw.origin,
+    )
+    outcome, frame = taken.outcome, taken.frame
+    stated = stated_roles(options.roles, frame.columns, raw.origin)
+    roles = infer_roles(frame, outcome.column, stated, (SOURCE_ROW, *matched.copies, *taken.copies))
+    step: Which = "best" if options.step == "best" else "last"
+    steps = one_row_a_run(frame, roles, outcome=outcome.column, lower=outcome.lower, which=step)
+    roles |= dict.fromkeys(steps.logged, "progress")
+    left_out = finished.left_out | _count(~steps.keep, f"another {steps.progress} of their run")
+    unread = None if finished.unread is None else finished.unread.filter(steps.keep)
+    frame = with_outcome(frame.filter(steps.keep), outcome, left_out, unread, raw.origin)
+    check_values(frame, kinds, outcome, need, raw.origin)
+    check_duplicates(frame, raw.origin)
+    frame, compared = make_comparable(
+        frame, roles, outcome, options, left_out, origin=raw.origin, own=matched.own
+    )
+    doubts = (*taken.doubts, *compared.doubts)
+    notes = [f"Left out {many} rows with {why}." for why, many in left_out.items() if " of their " not in why]
+    notes += [
+        *raw.notes,
+        *options.notes,
+        *matched.notes,
+        *told.notes,
+        *finished.notes,
+        *taken.notes,
+        *steps.notes,
+    ]
+    notes += [*compared.notes, *(f"No advice until it is known: {doubt}." for doubt in doubts)]
+    reading = Reading(roles, left_out, tuple(dict.fromkeys(notes)), doubts, matched.names)
+    return Read(frame.drop(SOURCE_ROW), taken.every_row.drop(SOURCE_ROW), outcome, reading)
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """Runs that finished.
+
+    Attributes:
+        frame: Their rows.
+        every_row: All rows.
+        left_out: How many rows did not, by reason.
+        unread: Which rows have an outcome that is no number; None: none.
+        notes: What was noticed.
+    """
+
+    frame: pl.DataFrame
+    every_row: pl.DataFrame
+    left_out: dict[str, int]
+    unread: pl.Series | None
+    notes: tuple[str, ...]
+
+
+def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: str) -> _Finished:
+    """Leaves out what ``--where`` and the statuses say; then every bad cell of a setting is an error."""
+    left_out: dict[str, int] = {}
+    frame, bad = table.frame, list(table.bad)
+    if options.where:
+        keep = matches(frame, options.where)
+        left_out |= _count(~keep, f"`{options.where}` not true (--where)")
+        frame, bad = _kept(frame, keep, bad)
+    frame, notes = _method_names(frame, own=matched.own)
+    words = None
+    if "status" in frame.columns:
+        ours, more = in_our_words(frame["status"], frame[matched.outcome].is_not_null(), origin)
+        words = ours.zip_with(ours.is_in(["stopped", "diverged"]).fill_null(False), frame["status"])
+        frame, notes = frame.with_columns(ours), [*notes, *more]
+    every_row = frame
+    keep = pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)
+    for name, shown in (("status", words), ("purpose", None)):
+        if name not in frame.columns:
+            continue
+        values = frame[name].fill_null("(empty)")
+        lost = keep & (values != "done" if name == "status" else values == "sweep")
+        told = (values if shown is None else shown.fill_null("(empty)")).filter(lost)
+        left_out |= {f"{name} {value}": many for value, many in told.value_counts(sort=True).iter_rows()}
+        keep = keep & ~lost
+    frame, bad = _kept(frame, keep, bad)
+    refuse_bad([one for one in bad if one.column != matched.outcome], frame[SOURCE_ROW], origin)
+    unread = next((one.rows for one in bad if one.column == matched.outcome), None)
+    return _Finished(frame, every_row, left_out, unread, tuple(notes))
+
+
+def _kinds(frame: pl.DataFrame, outcome: str, need: Sequence[str]) -> dict[str, Kind]:
+    kinds: dict[str, Kind] = {name: BY_NAME[name].kind if name in BY_NAME else "size" for name in need}
+    kinds |= {name: BY_NAME[name].kind for name in frame.columns if name in BY_NAME}
+    return kinds | {outcome: "loss"}
+
+
+def _kept(
+    frame: pl.DataFrame, keep: pl.Series, bad: Sequence[BadCells]
+) -> tuple[pl.DataFrame, list[BadCells]]:
+    if keep.all():
+        return frame, list(bad)
+    kept = [replace(one, rows=one.rows.filter(keep), values=one.values.filter(keep)) for one in bad]
+    return frame.filter(keep), kept
+
+
+def _count(rows: pl.Series, reason: str) -> dict[str, int]:
+    many = int(rows.sum())
+    return {reason: many} if many else {}
+
+
+def _method_names(frame: pl.DataFrame, *, own: bool) -> tuple[pl.DataFrame, list[str]]:
+    """One name for each method; the methods of a study of our own have theirs already."""
+    if own or "method" not in frame.columns:
+        return frame, []
+    text = frame["method"].str.strip_chars()
+    text = text.set((text == "").fill_null(False), None)
+    found = dict(text.drop_nulls().value_counts(sort=True).iter_rows())
+    renamed, notes = one_name_each(found)
+    if renamed:
+        text = text.replace(renamed)
+    return frame.with_columns(text.alias("method")), notes

@@ -1,0 +1,259 @@
+"""Columns get their types; every cell that cannot be read is told, all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+import polars as pl
+
+from finescale.errors import UsageError
+from finescale.records.columns import BY_NAME, NUMERIC, WHOLE, Kind
+from finescale.records.roles import role_by_name
+from finescale.records.values import EMPTY, Decimal, read_numbers, styles
+
+SOURCE_ROW = "_source_row"
+"""The column with the rows' numbers in the source, while a table is read."""
+SHOWN = 20
+"""So many places of bad cells are named."""
+_TRUE, _FALSE = ("true", "1", "yes", "1.0", "y", "t"), ("false", "0", "no", "0.0", "n", "f")
+
+
+@dataclass(frozen=True)
+class BadCells:
+    """Cells of one column that cannot be right.
+
+    Attributes:
+        column: The column.
+        rows: One boolean a row.
+        wanted: What would have been right.
+        remedy: What to do.
+        values: The cells, to show them.
+    """
+
+    column: str
+    rows: pl.Series
+    wanted: str
+    remedy: str
+    values: pl.Series
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A table whose documented columns have their types.
+
+    Attributes:
+        frame: The table.
+        bad: What could not be read, by column.
+        percent: Columns whose cells had percent signs, and which of them.
+        notes: What was recognised, in sentences.
+    """
+
+    frame: pl.DataFrame
+    bad: tuple[BadCells, ...] = ()
+    percent: Mapping[str, pl.Series] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def typed(
+    raw: pl.DataFrame, kinds: Mapping[str, Kind], outcome: str, decimal: Mapping[str, str], origin: str
+) -> Typed:
+    """Gives every column its type.
+
+    Args:
+        raw: The table, with its rows' numbers in ``SOURCE_ROW``.
+        kinds: The kinds of documented columns, and of those that a command needs.
+        outcome: The column that is analysed: NaN and infinity are values there.
+        decimal: How doubtful columns are written, by column.
+        origin: The table, for messages.
+
+    Raises:
+        UsageError: Nested values where one is wanted; a column of numbers that can be read in two ways.
+    """
+    columns: list[pl.Series] = []
+    bad: list[BadCells] = []
+    percent: dict[str, pl.Series] = {}
+    notes: list[str] = []
+    shown: frozenset[str] | None = None
+    for name in raw.columns:
+        series, kind = raw[name], kinds.get(name)
+        if name == SOURCE_ROW:
+            continue
+        if kind == "flag":
+            values, wrong = _flags(series, name, origin)
+            bad += [BadCells(name, wrong, "true or false", "", series)] if wrong.any() else []
+        elif kind in NUMERIC and series.dtype != pl.String:
+            values, wrong = _plain_numbers(series, name, origin)
+            bad += [_no_number(name, wrong, series)] if wrong.any() else []
+        elif kind in NUMERIC:
+            shown = (
+                _table_styles(raw, kinds)
+                if shown is None and series.str.contains(r"\d[.,]\d").any()
+                else shown
+            )
+            read = read_numbers(
+                series, whole=name in WHOLE, decimal=_stated(decimal, name), table=shown or frozenset()
+            )
+            if read.question:
+                raise _question(name, read.question, origin)
+            values = read.values
+            notes += [f"{name}: {read.note}."] if read.note else []
+            if read.percent.any():
+                percent[name] = read.percent
+            bad += [_no_number(name, read.bad, series)] if read.bad.any() else []
+        else:
+            values = _texts(series, name, kind, origin)
+        if kind in NUMERIC and name != outcome and values.dtype.is_float() and values.is_nan().any():
+            values = values.fill_nan(None)  # a setting that says nothing
+        columns.append(values.alias(name))
+    return Typed(raw.with_columns(columns), tuple(bad), percent, tuple(notes))
+
+
+def refuse_bad(bad: list[BadCells], rows: pl.Series, origin: str) -> None:
+    """Names every bad cell among the rows that count.
+
+    Args:
+        bad: Bad cells by column; their series are as long as ``rows``.
+        rows: The rows' numbers in the source.
+        origin: The table.
+
+    Raises:
+        UsageError: There is one.
+    """
+    places = [(int(rows[at]), one, at) for one in bad for at in one.rows.arg_true().to_list()]
+    if not places:
+        return
+    places.sort(key=lambda place: place[0])
+    row, first, at = places[0]
+    if len(places) == 1:
+        where = f"{origin}, row {row}, column {first.column}"
+        got = shown_value(first.values, at)
+        raise UsageError(
+            "a value that cannot be right", wanted=first.wanted, got=got, remedy=first.remedy, where=where
+        )
+    words = [
+        f"row {row}, column {one.column}: {shown_value(one.values, at)}" for row, one, at in places[:SHOWN]
+    ]
+    more = f"; and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+    wanted = "; ".join(dict.fromkeys(f"{one.column}: {one.wanted}" for _, one, _ in places))
+    remedy = " ".join(dict.fromkeys(one.remedy for _, one, _ in places if one.remedy))
+    raise UsageError(
+        f"{len(places)} values that cannot be right",
+        wanted=wanted, got="; ".join(words) + more, remedy=remedy, where=origin,
+    )  # fmt: skip
+
+
+def _stated(decimal: Mapping[str, str], name: str) -> Decimal | None:
+    value = decimal.get(name)
+    return None if value is None else "comma" if value == "comma" else "point"
+
+
+def _table_styles(raw: pl.DataFrame, kinds: Mapping[str, Kind]) -> frozenset[str]:
+    """The ways of writing numbers that the table's numeric columns show beyond doubt."""
+    found: set[str] = set()
+    for name in raw.columns:
+        if kinds.get(name) in NUMERIC and raw[name].dtype == pl.String:
+            found |= styles(raw[name])
+    return frozenset(found)
+
+
+def _question(name: str, example: str, origin: str) -> UsageError:
+    return UsageError(
+        "numbers that can be read in two ways",
+        wanted="one way of writing numbers in a column",
+        got=f"e.g. {example}: are dots and commas decimal marks, or do they group thousands?",
+        remedy=f"say it: --decimal {name}=comma (1.000,5 is a thousand and a half) or --decimal {name}=point",
+        where=f"{origin}, column {name}",
+    )
+
+
+def _no_number(name: str, wrong: pl.Series, values: pl.Series) -> BadCells:
+    known = BY_NAME.get(name)
+    wanted = "a number" + (f" ({known.unit})" if known is not None and known.unit else "")
+    remedy = "write 7e9, 7B or 7,000,000,000; leave a cell empty (or -) where there is nothing"
+    return BadCells(name, wrong, wanted, remedy, values)
+
+
+def _plain_numbers(series: pl.Series, name: str, origin: str) -> tuple[pl.Series, pl.Series]:
+    """Values of another type as numbers; durations, dates and nested values are none."""
+    never = pl.repeat(False, series.len(), dtype=pl.Boolean, eager=True)
+    if series.dtype.is_numeric():
+        return series.cast(pl.Float64), never
+    if series.dtype == pl.Null:
+        return series.cast(pl.Float64), never
+    _refuse_nested(series, name, origin, "one number in each row")
+    text = _as_text(series)
+    values = text.cast(pl.Float64, strict=False)
+    return values, text.is_not_null() & values.is_null()
+
+
+def _flags(series: pl.Series, name: str, origin: str) -> tuple[pl.Series, pl.Series]:
+    _refuse_nested(series, name, origin, "one number in each row")
+    text = _as_text(series).str.strip_chars().str.to_lowercase()
+    text = text.set(text.is_in(EMPTY), None)
+    flag = text.is_in(_TRUE)
+    flag = flag.set(text.is_null(), None)
+    return flag, (text.is_not_null() & ~text.is_in(_TRUE + _FALSE)).fill_null(False)
+
+
+def _texts(series: pl.Series, name: str, kind: Kind | None, origin: str) -> pl.Series:
+    """Texts as they are; a label of whole numbers as whole numbers; undocumented numbers as numbers."""
+    if kind == "text":
+        return _as_text(series)
+    if series.dtype == pl.String:
+        numbers = series.str.strip_chars().cast(pl.Float64, strict=False)
+        if series.len() and numbers.null_count() == series.null_count() < series.len():
+            whole = bool(((numbers % 1 == 0) | numbers.is_null()).all()) and bool(
+                (numbers.abs() < 2**53).all()
+            )
+            return numbers.cast(pl.Int64) if kind == "label" and whole else numbers
+        if kind is None and role_by_name(name) in ("outcome", "progress", "hyperparameter"):
+            read = read_numbers(series, whole=False)
+            return series if read.question or read.bad.any() or read.percent.any() else read.values
+        return series
+    if kind is None or series.dtype.is_numeric() or series.dtype == pl.Boolean:
+        return series
+    _refuse_nested(series, name, origin, "one text or number in each row")
+    return _as_text(series)
+
+
+def _refuse_nested(series: pl.Series, name: str, origin: str, wanted: str) -> None:
+    if series.dtype in (pl.List, pl.Struct, pl.Array, pl.Object):
+        where = f"{origin}, column {name}"
+        raise UsageError("nested values", wanted=wanted, got=str(series.dtype), where=where)
+
+
+def _as_text(series: pl.Series) -> pl.Series:
+    if series.dtype == pl.String:
+        return series
+    apart = series.dtype.is_temporal() or series.dtype.is_nested() or series.dtype in (pl.Object, pl.Binary)
+    if not apart:
+        return series.cast(pl.String)
+    texts = [None if missing else shown_value(series, row) for row, missing in enumerate(series.is_null())]
+    return pl.Series(series.name, texts, dtype=pl.String)
+
+
+def _is_far(series: pl.Series, row: int) -> bool:
+    """Whether a date is none of Python's: polars panics at those that are none of its own either."""
+    days = series.to_physical()[row] if series.dtype in (pl.Date, pl.Datetime) else 0
+    if days is None:
+        return False
+    if isinstance(series.dtype, pl.Datetime):
+        days //= {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}[series.dtype.time_unit]
+    return not date.min.toordinal() <= days + date(1970, 1, 1).toordinal() <= date.max.toordinal()
+
+
+def shown_value(series: pl.Series, row: int) -> str:
+    """A value for a message."""
+    if _is_far(series, row):
+        return f"a {series.dtype} out of range"
+    try:
+        value = series[row]
+    except (ValueError, OverflowError):
+        return f"a {series.dtype} out of range"
+    if value is None:
+        return "an empty cell"
+    return (
+        repr(value) if series.dtype == pl.String else f"{value:g}" if isinstance(value, float) else str(value)
+    )

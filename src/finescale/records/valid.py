@@ -1,0 +1,95 @@
+"""Numbers that no run can have, runs that are there twice, outcomes that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from finescale.errors import UsageError
+from finescale.records.columns import DATA_SIZE, NUMERIC, Kind
+from finescale.records.outcomes import Outcome
+from finescale.records.typed import SOURCE_ROW, BadCells, refuse_bad
+
+
+def with_outcome(
+    frame: pl.DataFrame, outcome: Outcome, left_out: dict[str, int], unread: pl.Series | None, origin: str
+) -> pl.DataFrame:
+    """The rows with an outcome; the others are counted by reason.
+
+    Raises:
+        UsageError: No row has one.
+    """
+    values = frame[outcome.column]
+    nothing = values.is_null()
+    lost = (values.is_nan() | values.is_infinite()).fill_null(False)
+    strange = nothing & unread if unread is not None else nothing & ~nothing
+    good = ~(nothing | lost)
+    if frame.height and not good.any():
+        got = "text" if strange[0] else "an empty cell" if values[0] is None else f"{values[0]:g}"
+        raise UsageError(
+            f"no run has a {outcome.name} that can be read",
+            wanted="a number in one row at least",
+            got=f"{got} there, and no number in the other rows" if frame.height > 1 else got,
+            remedy="name another column (--loss, --score); a run without one has a `status` other than done",
+            where=f"{origin}, row {frame[SOURCE_ROW][0]}, column {outcome.column}",
+        )
+    left_out |= _many(strange, f"a {outcome.column} that is no number")
+    left_out |= _many(nothing & ~strange, f"an empty {outcome.column}")
+    for value, many in values.filter(lost).cast(pl.String).value_counts(sort=True).iter_rows():
+        left_out[f"{outcome.column} {value.lower()}"] = many
+    return frame if good.all() else frame.filter(good)
+
+
+def check_values(
+    frame: pl.DataFrame, kinds: Mapping[str, Kind], outcome: Outcome, need: Sequence[str], origin: str
+) -> None:
+    """Refuses numbers that no run can have: all of them at once."""
+    bad: list[BadCells] = []
+    remedy = "fix the value, or leave the row out (--where, or a `status` other than done)"
+    for name, kind in kinds.items():
+        if kind not in NUMERIC or name not in frame.columns or not frame.height:
+            continue
+        if name == outcome.column and outcome.kind == "score":
+            continue
+        values = frame[name]
+        required = name in (outcome.column, DATA_SIZE, *need)
+        rules = {
+            "size": (values > 0, "a number above 0"),
+            "count": (values >= 0, "0 or more"),
+            "loss": (values > 0, f"a loss above 0, in {outcome.unit or 'nats per target token'}"),
+            "number": (values.is_finite(), "a finite number"),
+        }
+        good, wanted = rules[kind]
+        wrong = ~(good & values.is_finite()).fill_null(not required)
+        if kind == "size" and not required and name == "pet_size":
+            wrong = wrong & (values != 0).fill_null(False)  # 0 where a method has no PET size
+        if wrong.any():
+            bad.append(BadCells(name, wrong, wanted, remedy, values))
+    refuse_bad(bad, frame[SOURCE_ROW], origin)
+
+
+def check_duplicates(frame: pl.DataFrame, origin: str) -> None:
+    """Refuses a run that is there twice.
+
+    Raises:
+        UsageError: One is.
+    """
+    if "run" not in frame.columns:
+        return
+    again = frame["run"].is_not_null() & ~frame["run"].is_first_distinct()
+    if again.any():
+        row = int(again.arg_max() or 0)
+        first = frame.filter(pl.col("run") == frame["run"][row])[SOURCE_ROW][0]
+        raise UsageError(
+            f"run {frame['run'][row]} is there twice (first in row {first})",
+            wanted="one row for each run",
+            got="two rows",
+            remedy="remove one of them, or say which column grows within a run: --role COLUMN=progress",
+            where=f"{origin}, row {frame[SOURCE_ROW][row]}, column run",
+        )
+
+
+def _many(rows: pl.Series, reason: str) -> dict[str, int]:
+    many = int(rows.sum())
+    return {reason: many} if many else {}

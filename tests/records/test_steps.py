@@ -1,0 +1,86 @@
+"""Which rows are evaluations of one run, by names, by seeds, or by nothing but the settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from finescale.errors import UsageError
+from finescale.records.records import read_records
+
+
+def table(**columns: list[Any]) -> pl.DataFrame:
+    return pl.DataFrame({"finetune_examples": [100] * len(columns["test_loss"])} | columns)
+
+
+def losses(frame: pl.DataFrame, **options: Any) -> list[float]:
+    return read_records(frame, **options).frame["test_loss"].to_list()
+
+
+def test_rows_of_one_run_id_are_its_evaluations() -> None:
+    frame = table(run_id=["a", "a", "b", "b"], step=[1, 2, 1, 2], test_loss=[3.0, 2.0, 3.1, 2.1])
+    assert losses(frame) == [2.0, 2.1]
+
+
+def test_runs_with_a_name_of_their_own_are_not_evaluations_of_one_run() -> None:
+    frame = table(Name=["a", "b", "c"], _step=[100, 120, 90], test_loss=[2.0, 2.1, 2.2])
+    assert losses(frame) == [2.0, 2.1, 2.2]
+
+
+def test_seeds_under_one_name_stay_apart() -> None:
+    frame = table(name=["x"] * 4, seed=[0, 0, 1, 1], step=[1, 2, 1, 2], test_loss=[3.0, 2.0, 3.1, 2.1])
+    assert losses(frame) == [2.0, 2.1]
+
+
+def test_a_learning_rate_that_is_logged_with_the_steps_is_no_sweep() -> None:
+    frame = table(
+        run_id=["a", "a", "b", "b"],
+        step=[1, 2, 1, 2],
+        lr=[1e-3, 1e-4, 1e-3, 2e-4],
+        test_loss=[3.0, 2.0, 3.1, 2.1],
+    )
+    assert losses(frame) == [2.0, 2.1]
+
+
+def test_repeats_without_seeds_are_told_apart_by_how_often_a_step_comes() -> None:
+    frame = table(step=[1, 2, 1, 2, 3], test_loss=[3.0, 2.0, 3.1, 2.1, 1.9])
+    assert sorted(losses(frame)) == [1.9, 2.0]
+
+
+def test_a_resumed_run_stays_one_run() -> None:
+    frame = table(seed=[0] * 5, step=[1, 2, 2, 3, 4], test_loss=[3.0, 2.5, 2.4, 2.2, 2.0])
+    assert losses(frame) == [2.0]
+
+
+def test_a_row_without_an_evaluation_is_not_the_last() -> None:
+    frame = table(seed=[0, 0, 0], step=[1, 2, 3], test_loss=[3.0, 2.0, None])
+    assert losses(frame) == [2.0]
+
+
+def test_a_run_that_ends_in_nan_is_left_out_and_counted() -> None:
+    frame = table(seed=[0, 0, 1, 1], step=[1, 2, 1, 2], test_loss=[3.0, float("nan"), 3.0, 2.0])
+    records = read_records(frame)
+    assert records.frame["test_loss"].to_list() == [2.0]
+    assert records.left_out == {"another step of their run": 2, "test_loss nan": 1}
+
+
+def test_the_best_step_is_chosen_by_the_dev_loss() -> None:
+    frame = table(seed=[0, 0, 0], step=[1, 2, 3], dev_loss=[2.0, 1.0, 1.5], test_loss=[2.2, 1.4, 1.3])
+    assert losses(frame, step="best") == [1.4]
+
+
+def test_a_final_step_that_differs_between_seeds_changes_nothing() -> None:
+    frame = table(seed=[0, 1, 2], step=[90, 100, 110], test_loss=[2.0, 2.1, 2.2])
+    assert losses(frame) == [2.0, 2.1, 2.2]
+
+
+def test_a_documented_column_can_be_called_progress() -> None:
+    frame = table(seed=[0, 0], steps=[1, 2], test_loss=[3.0, 2.0])
+    assert losses(frame) == [3.0, 2.0]
+    assert losses(frame, roles={"steps": "progress"}) == [2.0]
+    with pytest.raises(UsageError, match=r"no such column"):
+        losses(frame, roles={"stepp": "progress"})
+    with pytest.raises(UsageError, match=r"wanted: one of setting"):
+        losses(frame, roles={"steps": "speed"})
