@@ -116,3 +116,17 @@ def test_a_folder_that_cannot_be_written_is_said_in_words(evidence: Evidence, tm
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UsageError, match="the report cannot be written"):
         write_report(replace(evidence, tasks=()), Source("x"), tmp_path / "taken")
+
+
+def test_the_page_says_what_was_cut_of_the_examples(frame: pl.DataFrame, tmp_path: Path) -> None:
+    records = base_only(frame)
+    for share, words in (
+        (0.12, "Targets were cut to the tokens allowed: 12.0% of test."),
+        (0.0, "No source and no target was cut"),
+    ):
+        cut = read_records(records.with_columns(test_targets_truncated=pl.lit(share)))
+        text = write_report(gather(cut, bootstrap=0), Source("x"), tmp_path).read_text("utf-8")
+        assert words in text
+    assert "was cut" not in write_report(
+        gather(read_records(records), bootstrap=0), Source("x"), tmp_path
+    ).read_text("utf-8")

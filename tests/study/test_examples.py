@@ -8,19 +8,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from architectures import save_model
 
 from finescale.errors import UsageError
 from finescale.models.hub import tokenizer_hash
 from finescale.models.tokenizer import open_tokenizer, tokenizer_fingerprint
+from finescale.runs.examples import look
 from finescale.runs.finetune import execute
 from finescale.runs.prepare import encoded_split, open_base
-from finescale.spec import expand
-from finescale.spec.expand import PlannedRun
+from finescale.spec.expand import PlannedRun, expand
 from finescale.spec.study import StudySpec
-from finescale.study.example_check import cut_in_words, look_at_examples, worth_a_look
-from finescale.study.examples import look
+from finescale.study.example_check import look_at_examples, told_at_the_end, worth_a_look
 from finescale.study.resolve import resolver
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -173,12 +173,14 @@ def test_a_chat_template_names_the_tokenizer_from_version_2_on(tmp_path: Path) -
 
 
 def test_what_was_cut_is_said_at_the_end() -> None:
-    rows = [
-        {"train_targets_truncated": 0.25, "test_targets_truncated": 0.5},
-        {"train_targets_truncated": 0.125},
-    ]
-    assert list(cut_in_words(rows, 2)) == [
-        "Cut to the tokens allowed: targets, at most 25.0% of train, 0.0% of dev, 50.0% of test."
-    ]
-    assert cut_in_words(rows, 1)[1].startswith("What was cut has learned an end of sequence there")
-    assert list(cut_in_words([{}, {"train_targets_truncated": None}], 1)) == []
+    records = pl.DataFrame(
+        {"train_targets_truncated": [0.25, 0.125, None], "test_targets_truncated": [0.5, 0.0, 0.0]}
+    )
+    words = "Targets were cut to the tokens allowed: 25.0% of train, 50.0% of test."
+    assert told_at_the_end(records, 2) == (words,)
+    first, second = told_at_the_end(records, 1)
+    assert (first, second[:12]) == (words, "A cut target")
+    assert (
+        told_at_the_end(records.with_columns(pl.lit(None, pl.Float64).alias(n) for n in records.columns), 1)
+        == ()
+    )

@@ -22,7 +22,8 @@ from finescale.executors.local import LocalExecutor, usable_cores
 from finescale.spec.file import load_study, located
 from finescale.spec.study import PretrainSpec, StudySpec
 from finescale.study.dry_run import GPU_FLOPS, shown
-from finescale.study.example_check import cut_in_words, look_at_examples, worth_a_look
+from finescale.study.example_check import look_at_examples, told_at_the_end, worth_a_look
+from finescale.study.export import records_frame
 from finescale.study.failures import failure_lines
 from finescale.study.filesystem import REMEDIES
 from finescale.study.ledger import Ledger
@@ -135,7 +136,7 @@ def _show_end(
     _say(console, f"{spec.name}: {words} ({summary.made} made now). Records: {folder / 'records.parquet'}")
     if isinstance(spec, StudySpec):
         with Ledger(folder / "ledger.sqlite") as ledger:
-            for sentence in cut_in_words(ledger.rows(), spec.version):
+            for sentence in told_at_the_end(records_frame(ledger), spec.version):
                 _say(console, sentence)
     if summary.orphans:
         _say(

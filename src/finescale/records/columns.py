@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["text", "label", "size", "count", "number", "loss", "flag"]
+SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ COLUMNS: tuple[Column, ...] = (
             "share",
             f"share of the {split} examples whose {side} was cut to the tokens allowed",
         )
-        for split in ("train", "dev", "test")
+        for split in SPLITS
         for side in ("source", "target")
     ),
     Column("seed", "label", "", "seed of data subset and initialisation"),

@@ -18,6 +18,7 @@ from finescale.records.reading import RawTable, Read, Reading
 from finescale.records.roles import infer_roles, stated_roles
 from finescale.records.status import in_our_words
 from finescale.records.steps import Which, one_row_a_run
+from finescale.records.truncation import MUCH, truncation_words
 from finescale.records.typed import SOURCE_ROW, BadCells, Typed, refuse_bad, typed
 from finescale.records.valid import check_duplicates, check_values, with_outcome
 
@@ -76,6 +77,7 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Re
         *finished.notes,
         *taken.notes,
         *steps.notes,
+        *(f"{words} The losses are those of what was left." for words in truncation_words(frame, MUCH)),
     ]
     notes += [*compared.notes, *(f"No advice until it is known: {doubt}." for doubt in doubts)]
     reading = Reading(roles, left_out, tuple(dict.fromkeys(notes)), doubts, matched.names)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from finescale.errors import UsageError
 from finescale.executors.local import Job, LocalExecutor
 from finescale.spec.expand import PlannedRun
 from finescale.spec.study import StudySpec
 
-LOOK = "finescale.study.examples:look"
-SPLITS = ("train", "dev", "test")
+if TYPE_CHECKING:
+    import polars as pl
+
+LOOK = "finescale.runs.examples:look"
 
 
 def worth_a_look(study: StudySpec) -> bool:
@@ -56,22 +58,16 @@ def look_at_examples(runs: Iterable[PlannedRun], say: Callable[[str], None]) -> 
         executor.close()
 
 
-def cut_in_words(records: Iterable[Mapping[str, Any]], version: int) -> Sequence[str]:
-    """What was cut of the examples of finished runs, at most, in sentences.
+def told_at_the_end(records: pl.DataFrame, version: int) -> tuple[str, ...]:
+    """What was cut of the examples of a study's finished runs, in sentences.
 
     Args:
-        records: The runs' records.
+        records: The study's records.
         version: Of the study.
     """
-    known, found = list(records), []
-    for side in ("source", "target"):
-        shares = {
-            split: max((row.get(f"{split}_{side}s_truncated") or 0.0 for row in known), default=0.0)
-            for split in SPLITS
-        }
-        if any(shares.values()):
-            told = ", ".join(f"{share:.1%} of {split}" for split, share in shares.items())
-            found.append(f"Cut to the tokens allowed: {side}s, at most {told}.")
-            if side == "target" and version == 1:
-                found.append("What was cut has learned an end of sequence there; not so under `version: 2`.")
-    return found
+    from finescale.records.truncation import truncation_words  # noqa: PLC0415 - loads polars
+
+    words = truncation_words(records)
+    if version == 1 and any(sentence.startswith("Targets") for sentence in words):
+        words += ("A cut target has learned an end of sequence there; not so under `version: 2`.",)
+    return words

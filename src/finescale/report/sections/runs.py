@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finescale.records.truncation import truncation_words
 from finescale.report import audit
 from finescale.report.checklist import checklist
 from finescale.report.content import Content
@@ -42,9 +43,18 @@ def noise(content: Content) -> Html:
 def runs(content: Content) -> Html:
     """Runs, failures and cost."""
     parts = [tag("p", audit.summary_words(content.evidence)), *named(content, "runs-and-cost")]
+    parts += [tag("p", words) for words in _cut(content)]
     failed = named(content, "troubles")
     parts += failed or [tag("p", "No run failed or diverged.")]
     return joined(*parts)
+
+
+def _cut(content: Content) -> tuple[str, ...]:
+    """What was cut of the examples, where the records say it."""
+    frame = content.evidence.records.every_row
+    if not any(name.endswith("_truncated") for name in frame.columns):
+        return ()
+    return truncation_words(frame) or ("No source and no target was cut to the tokens allowed.",)
 
 
 def method(content: Content) -> Html:
