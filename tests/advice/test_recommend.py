@@ -137,7 +137,7 @@ def test_a_floor_above_the_target_is_said_method_by_method(found: Candidates, pr
     assert needs["prompt"] is not None
     assert math.isfinite(needs["full"].examples)
     assert math.isinf(needs["prompt"].examples)
-    assert needs["prompt"].floor == pytest.approx(LAWS["prompt"][3], abs=0.1)
+    assert needs["prompt"].floor == pytest.approx(LAWS["prompt"][3], abs=0.2)
 
 
 def test_budget_buys_the_best_model_and_data(found: Candidates, prices: Costs) -> None:

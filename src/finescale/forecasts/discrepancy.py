@@ -2,9 +2,9 @@ r"""How wrong a forecast may be: a deviation that grows with the distance from t
 
 At h doublings beyond the data the forecast's centre is off by $s\,h^{p}\,T$, T of Student's t. The scale s
 is one for all paths of a task, drawn towards a stated prior (root mean squares are averaged, the prior being
-worth ``PRIOR_PATHS`` paths), and a little different for each path; what is left for the data to say comes
-from the errors of the rolling backtest, of which late origins count more. The errors of two methods on the
-same task go together with the correlation ``rho``.
+worth ``PRIOR_PATHS`` paths); what is left for the data to say comes from the errors of the rolling backtest,
+of which late origins count more. (A scale for each path was tried and made the intervals worse.) The errors
+of two methods on the same task go together with the correlation ``rho``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ import numpy as np
 from finescale.forecasts.backtest import Origins
 
 Array = np.ndarray[Any, Any]
-GROWTH = 1.15
+GROWTH = 1.2
 """The exponent p: errors grow a little faster than the distance."""
-PRIOR_PATHS = 2.0
-OWN_PATHS = 3.0
-"""A path's own scale against the task's: the task counts as so many paths."""
+PRIOR_PATHS = 1.25
 TOGETHER, TOGETHER_PATHS = 0.5, 10.0
 """Correlation of the errors of two methods on the same task and size, and what that prior is worth."""
 _AGEING = 0.5
@@ -48,22 +46,22 @@ class Discrepancy:
     """The fitted discrepancy.
 
     Attributes:
-        scale: By path, [P].
+        scale: Root mean square error at one doubling, on the outcome's scale.
         freedom: Degrees of freedom of T.
         rho: Correlation of the errors of two methods on the same task.
         start: No distance above 0 is shorter, in doublings: a model that was not run differs from its
             neighbours however near it is in size.
     """
 
-    scale: Array
+    scale: float
     freedom: float
     rho: float
     start: float = 0.0
 
     def at(self, distance: Array) -> Array:
-        """The standard scale of the deviation at distances [P, H] in doublings."""
+        """The scale of the deviation at distances in doublings, of their shape."""
         longer = np.where(distance > 1e-9, np.maximum(distance, self.start), 0.0)
-        return self.scale[:, None] * longer**GROWTH
+        return self.scale * longer**GROWTH
 
 
 def fitted(
@@ -81,9 +79,8 @@ def fitted(
     Returns:
         The discrepancy.
     """
-    everywhere = np.full(len(units), prior.scale)
     if cuts is None or error is None:
-        return Discrepancy(everywhere, prior.paths, TOGETHER, prior.start)
+        return Discrepancy(prior.scale, prior.paths, TOGETHER, prior.start)
     longer = np.maximum(cuts.distance, max(0.25, prior.start))
     left = np.maximum(error**2 - cuts.noise, 0.0) / longer ** (2 * GROWTH)
     weight = np.where(np.isnan(left), 0.0, _AGEING ** cuts.age[:, None])
@@ -93,13 +90,7 @@ def fitted(
     tested = np.unique(cuts.path)
     sizes = np.unique(units[tested], return_counts=True)[1]
     paths = float((sizes / (1 + (sizes - 1) * TOGETHER)).sum()) / alike
-    task = (prior.paths * prior.scale + paths * seen) / (prior.paths + paths)
-    scale = np.full(len(units), task)
-    total, amount = np.zeros(len(units)), np.zeros(len(units))
-    np.add.at(total, cuts.path, (left * weight).sum(axis=1))
-    np.add.at(amount, cuts.path, weight.sum(axis=1))
-    own = np.sqrt(total / np.where(amount > 0, amount, 1.0))
-    scale = np.where(amount > 0, (OWN_PATHS * task + own) / (OWN_PATHS + 1), scale)
+    scale = (prior.paths * prior.scale + paths * seen) / (prior.paths + paths)
     return Discrepancy(scale, prior.paths + paths, rho, prior.start)
 
 

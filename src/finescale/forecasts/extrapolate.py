@@ -22,7 +22,7 @@ from finescale.forecasts.trend import Paths, Smoother, Wander, thinned, wander
 from finescale.forecasts.weights import Weights, pooled, together
 
 Array = np.ndarray[Any, Any]
-_BACK = 0.5
+_BACK, _ASIDE = 0.5, 1e-6
 """Before the first size: this share of the straight line through the first sizes."""
 
 
@@ -121,7 +121,10 @@ class Axis:
         """Centre and standard deviation from noise, [P, H], of paths of the same kind at u [H]."""
         first, last = bundle.paths.ends
         wide = np.broadcast_to(u, (len(first), u.size))
-        level, variance = Smoother(bundle.paths, self.pooled).at(np.clip(wide, first[:, None], last[:, None]))
+        inside = np.clip(wide, first[:, None], last[:, None])
+        if bundle is not self.bundle:  # others' own deviations are not those of what was not run
+            inside = inside + _ASIDE
+        level, variance = Smoother(bundle.paths, self.pooled).at(inside)
         moved = self._forward(bundle, np.maximum(wide, last[:, None])) + _backward(bundle.paths, wide)
         return np.minimum(level + moved, bundle.ceiling[:, None]), np.sqrt(variance)
 

@@ -17,7 +17,7 @@ from finescale.forecasts.discrepancy import Prior
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.trend import Paths, root_mean_step
 
-ALONG, ACROSS = Prior(0.07), Prior(0.3, start=1.0)
+ALONG, ACROSS = Prior(0.07), Prior(0.25, start=1.0)
 """Along the data size, and across a factor, per doubling."""
 _STEPS = 0.5
 """On an outcome's own scale, which has units: this share of the root mean square step per doubling."""

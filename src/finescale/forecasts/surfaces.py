@@ -8,7 +8,7 @@ methods and data sizes of the task.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -198,7 +198,7 @@ def across(
     alike = len(parts) / len(set(owners))
     bundle = Bundle(stacked(parts), np.array(units), np.array(ceiling))
     axis = Axis(bundle, members, scale, prior, alike)
-    made = [_surface(known, piece, axis, np.array(owners) == number) for number, piece in enumerate(slices)]
+    made = [_surface(known, piece, axis) for piece in slices]
     return made, axis
 
 
@@ -215,16 +215,13 @@ def _merged(x: Array, z: Array, seen: Array) -> tuple[Array, Array, Array]:
     return values, mean, np.bincount(at, seen**2) / count**2 + between
 
 
-def _surface(known: Learned, piece: Slice, axis: Axis, own: Array) -> Surface:
+def _surface(known: Learned, piece: Slice, axis: Axis) -> Surface:
     """One group's surface: the curves at their own values, the axis between and beyond them."""
     x = factor_nodes(piece.x)
     reached = known.reached
     columns = [_points(known, piece.x, piece.curves, node) for node in range(known.d.size)]
     count = len(columns)
     ceiling = np.full(count, known.axis.bundle.ceiling[piece.curves].max())
-    scale = np.full(
-        count, float(axis.discrepancy.scale[own].mean()) if own.any() else axis.discrepancy.scale.mean()
-    )
     centre, seen = axis.carried(Bundle(stacked(columns), np.arange(count), ceiling), x)
     values = columns[0][0]
     beyond = np.stack([np.interp(x, piece.x, reached.beyond[piece.curves, node]) for node in range(count)])
@@ -234,8 +231,7 @@ def _surface(known: Learned, piece: Slice, axis: Axis, own: Array) -> Surface:
         seen[:, node] = np.sqrt([column[2][place] for column in columns])
     heavier = quantile(_TAIL, axis.discrepancy.freedom) / quantile(_TAIL, known.axis.discrepancy.freedom)
     between = np.abs(x[:, None] - values[None]).min(axis=1)  # doublings from the nearest value that was run
-    away = replace(axis.discrepancy, scale=scale).at(np.broadcast_to(between, (count, x.size)))
-    total = np.sqrt(beyond**2 + (heavier * away) ** 2)
+    total = np.sqrt(beyond**2 + (heavier * axis.discrepancy.at(between)) ** 2)
     curves = [known.curves.curves[i] for i in piece.curves]
     ranges = {
         DATA_SIZE: (2 ** min(c.u[0] for c in curves), 2 ** max(c.u[-1] for c in curves)),

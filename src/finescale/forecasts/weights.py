@@ -18,8 +18,10 @@ from finescale.forecasts.backtest import Origins
 Array = np.ndarray[Any, Any]
 PULL = 1.0
 """The pull towards equal weights, in paths; by cross-validation over tables (benchmarks/forecasts.py)."""
-OWN_SHARE, OWN_PULL = 0.5, 5.0
-"""A priori, of how far a method moves apart from the others this share is believed; worth so many paths."""
+OWN_SPREAD, ALIKE_CELLS = 0.5, 4.0
+"""What two methods differ by at the last size is believed until the backtest shows that a method's own
+movement can be told: the share of it that is believed has a normal prior around 0 with this standard
+deviation, and so many of the backtest's cells, which overlap, tell what one tells."""
 _STEPS = 400
 
 
@@ -55,7 +57,7 @@ def pooled(increments: Array, units: Array, cuts: Origins | None, alike: float =
     K = len(increments)
     equal = np.full(K, 1 / K)
     if cuts is None:
-        return Weights(equal, np.full(K, np.nan), OWN_SHARE)
+        return Weights(equal, np.full(K, np.nan), 0.0)
     moved = cuts.z - _last(cuts)[:, None]
     distance = np.maximum(cuts.distance, 0.25)
     error = (increments - moved) / distance
@@ -104,22 +106,23 @@ def _nearest_share(v: Array) -> Array:
 
 
 def _own_share(centre: Array, moved: Array, units: Array, cuts: Origins) -> float:
-    """The slope of the methods' own movements on the expected ones, drawn towards ``OWN_SHARE``."""
+    """The slope of the methods' own movements on the expected ones, drawn towards 0."""
     unit = units[cuts.path]
     keys: dict[tuple[int, float, float], list[tuple[float, float]]] = {}
     for row, column in zip(*np.nonzero(~np.isnan(moved)), strict=True):
         key = (int(unit[row]), round(float(cuts.at[row]), 6), round(float(cuts.u[row, column]), 6))
         keys.setdefault(key, []).append((float(centre[row, column]), float(moved[row, column])))
-    product = square = 0.0
+    product = square = whole = 0.0
     freedom = 0
     for pairs in keys.values():
         if len(pairs) > 1:
             apart = np.array(pairs) - np.mean(pairs, axis=0)
             product += float((apart[:, 0] * apart[:, 1]).sum())
             square += float((apart[:, 0] ** 2).sum())
+            whole += float((apart[:, 1] ** 2).sum())
             freedom += len(pairs) - 1
-    if not freedom or square <= 1e-300:
-        return OWN_SHARE
-    paths = len(np.unique(cuts.path))
+    if freedom < 2 or square <= 1e-300:
+        return 0.0
     seen = product / square
-    return float(np.clip((paths * seen + OWN_PULL * OWN_SHARE) / (paths + OWN_PULL), 0.0, 1.0))
+    doubt = ALIKE_CELLS * max(whole - seen * product, 0.0) / (freedom - 1) / square
+    return float(np.clip(seen * OWN_SPREAD**2 / (OWN_SPREAD**2 + doubt), 0.0, 1.0))
