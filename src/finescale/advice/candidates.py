@@ -188,7 +188,10 @@ def candidates(
             seed=seed,
         )
         name = FORECAST if asked is None else asked.name
-        notes += [_rests_on(found), *_at_setting(setting, factor or (SIZE if len(by) > 2 else None))]
+        notes += [
+            _rests_on(found),
+            *_at_setting(setting, factor or (SIZE if _several_models(runs) else None)),
+        ]
         doubts = records.reading.doubts
         believed = _believed(found, runs)
         return Candidates(chosen, name, factor, believed, tuple(sizes), setting, runs, tuple(notes), doubts)
