@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from finescale.batches.answers import Rendered, cut_messages, rendered
 from finescale.batches.batching import Encoded
 from finescale.batches.encoded import EncodedSet
-from finescale.batches.rendering import Rendered, cut_messages, has_template, prompted, rendered
+from finescale.batches.rendering import has_template, prompted
 from finescale.batches.special_tokens import added
 from finescale.tasks.chats import Chat, said
 from finescale.tasks.task import Example, Task
