@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from finescale.study.runner import Summary
 
 RESULTS = Path("results")
+COPY = "study.yaml"
+"""The copy of the study file in the study's folder."""
 TRAINING_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
 WRITTEN = ("runs", "tokens", "tracking", "report")
 """Folders inside the study's that are written to."""
@@ -61,7 +63,7 @@ def run(
     """Runs what is missing of a study.
 
     Args:
-        study_file: The study.
+        study_file: The study, or a study's folder: then the study in it goes on there.
         out: The study's folder (default: results/NAME).
         workers: Runs at a time at most (default: one a core, or what the cluster holds).
         dry_run: Only show what would run.
@@ -81,6 +83,7 @@ def run(
     """
     console = console or _console()
     meanwhile = Console(quiet=True) if quiet else console
+    study_file, out = _file_of(study_file, out)
     spec = load_study(study_file)
     if workers is not None and workers < 1:
         raise UsageError("no workers", wanted="at least 1", got=str(workers), where="--workers")
@@ -101,7 +104,7 @@ def run(
     for note in _notes(spec, contents=probe or not dry_run):
         _say(meanwhile, note)
     if dry_run or probe:
-        for part in shown(spec, plan, gpu_flops):
+        for part in shown(spec, plan, folder, gpu_flops):
             console.print(part) if isinstance(part, Table) else _say(console, part)
         return _probe(console, plan, workers or usable_cores()) if probe else 0
     from finescale.study.runner import run_study  # noqa: PLC0415 - after the checks
@@ -217,6 +220,21 @@ def status(
     return 0
 
 
+def _file_of(target: Path, out: Path | None) -> tuple[Path, Path | None]:
+    """The study's file, and the folder that was named with or by it."""
+    if not target.is_dir():
+        return target, out
+    if not (target / COPY).is_file():
+        raise UsageError(
+            "no study in this folder",
+            wanted=COPY,
+            got="no such file",
+            remedy="name the study file",
+            where=str(target),
+        )
+    return target / COPY, out or target
+
+
 def _folder_of(target: Path) -> Path:
     if target.is_dir():
         return target
@@ -287,7 +305,7 @@ def _make_folder(folder: Path, name: str, study_file: Path) -> None:
             with Ledger(ledger_file) as ledger:
                 ledger.belongs_to(name)
         _refuse_links(folder)
-        copy = folder / "study.yaml"
+        copy = folder / COPY
         if not (copy.exists() and copy.samefile(study_file)):
             aside = folder / f".study.yaml.{os.getpid()}"
             aside.write_bytes(study_file.read_bytes())

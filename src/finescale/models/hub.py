@@ -15,6 +15,7 @@ from typing import Any
 
 from finescale.errors import UsageError, together
 from finescale.models.checks import INDEX, WEIGHTS, adapter_problem, header_problems, stored_tensors
+from finescale.models.remembered import sizes_in
 from finescale.spec.own import OwnModel
 from finescale.spec.run import FINGERPRINT_VERSION, ModelSpec, Version
 
@@ -64,10 +65,7 @@ def find_own(
     if contents or counts:
         folder = _folder(model, revision, OPENED if contents else ["config.json"], where)
     if folder is not None and counts:
-        from finescale.models.sizes import sizes_of_folder  # noqa: PLC0415 - loads torch; stated sizes do not
-
-        sizes = sizes_of_folder(folder)
-        params, nonembedding, active = sizes.params, sizes.nonembedding_params, sizes.active_params
+        params, nonembedding, active = sizes_in(folder)
     if folder is not None and contents:
         hashes = {"weights": weights_hash(folder, where), "tokenizer": tokenizer_hash(folder, where, version)}
     else:

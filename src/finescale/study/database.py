@@ -81,13 +81,14 @@ CREATE INDEX records_by_run ON records (run, status);
 class Database:
     """An open SQLite file (WAL, synchronous FULL); use as a context manager. Not shared between threads."""
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
+    def __init__(self, path: Path, *, create: bool = True, on_copy: bool = False) -> None:
         """Opens the ledger.
 
         Args:
             path: `ledger.sqlite` in the study folder.
             create: Make it where it is missing; otherwise a missing ledger is an error, and one whose
                 folder is read-only is read from a copy.
+            on_copy: Work on a copy of an existing ledger, which is gone afterwards.
 
         Raises:
             UsageError: There is none, or its folder is on a network file system.
@@ -106,7 +107,7 @@ class Database:
         self._copy: TemporaryDirectory[str] | None = None
         with self._told():
             place = path
-            if not create and not os.access(path.parent, os.W_OK):  # SQLite's log needs a place beside it
+            if on_copy or not (create or os.access(path.parent, os.W_OK)):  # its log needs a place beside it
                 self._copy = TemporaryDirectory()
                 place = _copied(path, Path(self._copy.name))
             self.connection = sqlite3.connect(place, timeout=BUSY_SECONDS, isolation_level=None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
@@ -11,8 +12,10 @@ from finescale.ladder import LADDER, train_flops
 from finescale.runs.expected import estimated_evaluation, estimated_flops
 from finescale.spec.expand import PlannedRun
 from finescale.spec.study import PretrainSpec, StudySpec
+from finescale.study.ledger import ENDED_WELL, Ledger
 from finescale.study.plan import FinetunePlan, Plan, PretrainPlan
 from finescale.study.progress import duration
+from finescale.study.prospects import prospects
 
 GPU_FLOPS = 1.25e14
 """FLOP/s that a GPU is taken to sustain: 40% of the 312 TFLOP/s (bf16) of an A100."""
@@ -20,20 +23,24 @@ WORTH_A_GPU = 0.1
 """GPU-hours from which on the time is told for GPUs, not for this machine's cores."""
 
 
-def shown(spec: StudySpec | PretrainSpec, plan: Plan, gpu_flops: float = GPU_FLOPS) -> Iterator[Table | str]:
+def shown(
+    spec: StudySpec | PretrainSpec, plan: Plan, folder: Path, gpu_flops: float = GPU_FLOPS
+) -> Iterator[Table | str]:
     """A plan as a table and sentences.
 
     Args:
         spec: The study.
         plan: Its plan.
+        folder: The folder that it would run in; what is finished there is counted.
         gpu_flops: FLOP/s that one GPU sustains.
     """
     if isinstance(spec, PretrainSpec):
         assert isinstance(plan, PretrainPlan)
         yield from _pretraining(spec, plan, gpu_flops)
+        yield from _standing(_statuses(spec, plan, folder), [task.entry.run for task in plan.tasks()], folder)
     else:
         assert isinstance(plan, FinetunePlan)
-        yield from _finetuning(spec, plan, gpu_flops)
+        yield from _finetuning(spec, plan, folder, gpu_flops)
 
 
 def table(*columns: str) -> Table:
@@ -72,7 +79,8 @@ def _pretraining(spec: PretrainSpec, plan: PretrainPlan, gpu_flops: float) -> It
         )
 
 
-def _finetuning(spec: StudySpec, plan: FinetunePlan, gpu_flops: float) -> Iterator[Table | str]:
+def _finetuning(spec: StudySpec, plan: FinetunePlan, folder: Path, gpu_flops: float) -> Iterator[Table | str]:
+    statuses = _statuses(spec, plan, folder)  # first: choices of the sweep make runs known
     known = {task.entry.run: task.entry for task in plan.tasks()}
     runs = plan.runs()
     held = plan.held_out_of(runs)
@@ -80,7 +88,9 @@ def _finetuning(spec: StudySpec, plan: FinetunePlan, gpu_flops: float) -> Iterat
     for item, out in zip(runs, held, strict=True):
         method = item.run.method.name if item.run.finetune_examples else "none"
         groups.setdefault((item.purpose, method, item.run.model.name), []).append((item, out))
-    rows = table("purpose", "method", "model", "runs", "examples", "training FLOPs", "held out")
+    rows = table(
+        "purpose", "method", "model", "runs", "examples", "training FLOPs", "held out", "done", "new"
+    )
     for (purpose, method, model), items in groups.items():
         sizes = sorted({item.run.finetune_examples for item, _ in items})
         examples = (
@@ -88,9 +98,10 @@ def _finetuning(spec: StudySpec, plan: FinetunePlan, gpu_flops: float) -> Iterat
         )
         flops = sum(estimated_flops(item.run) for item, _ in items)
         out = sum(out for _, out in items)
-        rows.add_row(
-            purpose, method, escape(model), str(len(items)), examples, f"{flops:.2g}", str(out or "")
-        )
+        done = sum(statuses.get(item.run.fingerprint()) in ENDED_WELL for item, _ in items)
+        new = sum(item.run.fingerprint() not in statuses for item, _ in items)
+        counts = [str(many or "") for many in (out, done, new)]
+        rows.add_row(purpose, method, escape(model), str(len(items)), examples, f"{flops:.2g}", *counts)
     yield rows
     total = sum(estimated_flops(item.run) for item in runs)
     if total / gpu_flops / 3600 >= WORTH_A_GPU:
@@ -104,9 +115,35 @@ def _finetuning(spec: StudySpec, plan: FinetunePlan, gpu_flops: float) -> Iterat
         f"{sum(held)} of {study_runs} study runs held out ({sum(held) / max(1, study_runs):.0%}); "
         f"about {total:.2g} training FLOPs (estimated), {time}."
     )
+    yield from _standing(statuses, [item.run.fingerprint() for item in runs], folder)
     yield from _evaluation(runs, total / gpu_flops / 3600 >= WORTH_A_GPU)
     if spec.hold_out is not None and not any(held):
         yield f"hold_out matches no run: {spec.hold_out}"
+    yield from prospects(spec, runs, held)
+
+
+def _statuses(spec: StudySpec | PretrainSpec, plan: Plan, folder: Path) -> dict[str, str]:
+    """How the runs that are finished in the folder ended; the plan takes over what its sweep chose there."""
+    ledger_file = folder / "ledger.sqlite"
+    if not ledger_file.exists():
+        return {}
+    with Ledger(ledger_file, create=False, on_copy=True) as ledger:
+        ledger.belongs_to(spec.name)
+        plan.advance(ledger)
+        return ledger.statuses()
+
+
+def _standing(statuses: Mapping[str, str], runs: Sequence[str], folder: Path) -> Iterator[str]:
+    """What of the runs is done in the folder, and what a run of the study would make."""
+    if not statuses:
+        yield f"All of it is new: {folder} holds no run yet."
+        return
+    ended = [statuses[run] for run in runs if run in statuses]
+    parts = [f"{ended.count(status)} {status}" for status in dict.fromkeys(ended)]
+    parts.append(f"{len(runs) - len(ended)} new")
+    others = len(statuses) - len(set(runs) & statuses.keys())
+    more = f"; {others} finished runs there are not in this study file" if others else ""
+    yield f"In {folder}: {', '.join(parts)}{more}."
 
 
 def _evaluation(runs: list[PlannedRun], on_gpu: bool) -> Iterator[str]:

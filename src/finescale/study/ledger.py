@@ -60,16 +60,22 @@ class Ledger(Database):
     """The ledger of a study folder."""
 
     def __init__(
-        self, path: Path, *, create: bool = True, clock: Callable[[], float] = time.monotonic
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        on_copy: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Opens the ledger.
 
         Args:
             path: `ledger.sqlite` in the study folder.
             create: Make it where it is missing; otherwise a missing ledger is an error.
+            on_copy: Work on a copy of an existing ledger, which is gone afterwards.
             clock: Seconds that only ever go forward, to watch other owners' hearts.
         """
-        super().__init__(path, create=create)
+        super().__init__(path, create=create, on_copy=on_copy)
         self.clock = clock
         self._watched: dict[int, tuple[float, float]] = {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ def show_status(
         raise UsageError(
             f"--watch and {other} exclude each other", wanted="one of the two", got="both", where="--watch"
         )
+    if watch:
+        _await_ledger(folder, console)
     with Ledger(folder / "ledger.sqlite", create=False) as ledger:
         if watch:
             _watch(ledger, folder, console)
@@ -188,6 +191,24 @@ def _text(words: str, style: str = "") -> Text:
 def _print(console: Console, parts: Iterator[RenderableType] | list[Text]) -> None:
     for part in parts:
         console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
+
+
+def _await_ledger(folder: Path, console: Console) -> None:
+    """Waits until the study has begun; Ctrl-C ends the waiting, and then there is no study to show."""
+    ledger_file = folder / "ledger.sqlite"
+    if not ledger_file.exists():
+        _print(console, [_text(f"Waiting for {ledger_file}: no study has begun there yet.")])
+    with suppress(KeyboardInterrupt):
+        while not _begun(ledger_file):
+            time.sleep(WATCH_SECONDS / 4)
+
+
+def _begun(ledger_file: Path) -> bool:
+    """Whether there is a ledger with a plan: a driver makes the one just before the other."""
+    if not ledger_file.exists():
+        return False
+    with Ledger(ledger_file, create=False) as ledger:
+        return ledger.study() is not None
 
 
 def _watch(ledger: Ledger, folder: Path, console: Console) -> None:
