@@ -17,6 +17,9 @@ Figures, by part:
            and fits; those that are valid all the same; that end in an exception other than a message, in a
            crash or in an endless wait; whose message does not say where or carries control characters;
            memory. fuzz_commands, fuzz_command_tracebacks: the same for whole commands, one for 200 inputs.
+  failures failures_injected, failures_named, failure_studies, exit_codes_right: failures of ten kinds put
+           into studies; those whose kind, count, cause and remedy are in the driver's last lines, and cause
+           and remedy in their logs; failures whose study ended with the right exit code.
 """
 
 from __future__ import annotations
@@ -161,11 +164,35 @@ def fuzz(progress: Progress, count: int) -> dict[str, float]:
     }
 
 
+def failures(progress: Progress, count: int) -> dict[str, float]:
+    """Studies into which `count` failures are injected, up to 16 each; in every fifth all tuned runs fail."""
+    import failing  # noqa: PLC0415
+
+    kept: list[dict[str, Any]] = progress.of("failures").setdefault("studies", [])
+    kinds = list(failing.KINDS)
+    while (made := sum(outcome["injected"] for outcome in kept)) < count:
+        chance = random.Random(f"failures {len(kept)}")
+        many = 16 if len(kept) % 5 == 4 else chance.randint(3, 8)
+        chosen = [kinds[(made + number) % len(kinds)] for number in range(min(many, count - made))]
+        with tempfile.TemporaryDirectory() as scratch:
+            outcome = failing.inject(Path(scratch), chosen, len(kept))
+        kept.append(asdict(outcome))
+        progress.save()
+        print(f"{made + outcome.injected}/{count} failures: {outcome}", file=sys.stderr, flush=True)
+    return {
+        "failures_injected": sum(outcome["injected"] for outcome in kept),
+        "failures_named": sum(outcome["named"] for outcome in kept),
+        "failure_studies": len(kept),
+        "exit_codes_right": sum(outcome["injected"] for outcome in kept if outcome["code_right"]),
+    }
+
+
 PARTS: Parts = {
     "kills": (kills, 200),
     "commits": (commits, 10_000),
     "scale": (scale, 100_000),
     "fuzz": (fuzz, 100_000),
+    "failures": (failures, 200),
 }
 """What each part does, and how often."""
 

@@ -64,6 +64,24 @@ def test_dry_run_shows_the_plan_and_writes_nothing(study: Path) -> None:
     assert [item.name for item in study.parent.iterdir()] == ["small.yaml"]
 
 
+def test_dry_run_counts_what_is_done_in_the_folder_that_is_used(study: Path) -> None:
+    call("run", study, "--out", "there")
+    before = (study.parent / "there" / "ledger.sqlite").read_bytes()
+    assert "All of it is new: results/small holds no run yet." in call("run", study, "--dry-run").output
+    assert f"In there: {RUNS} done, 0 new." in call("run", study, "--dry-run", "--out", "there").output
+    study.write_text(TEXT.replace("[128, 256]", "[128, 512]"))
+    said = call("run", study, "--dry-run", "--out", "there").output
+    assert f"In there: {RUNS - 4} done, 4 new; 4 finished runs there are not in this study file." in said
+    assert (study.parent / "there" / "ledger.sqlite").read_bytes() == before
+
+
+def test_a_study_goes_on_in_its_folder_by_the_folder_s_name(study: Path) -> None:
+    call("run", study, "--out", "there")
+    assert f"small: {RUNS} done (0 made now). Records: there" in call("run", "there").output
+    (study.parent / "empty").mkdir()
+    assert "no study in this folder" in told("run", "empty")
+
+
 def test_dry_run_counts_the_evaluation(study: Path) -> None:
     assert "evaluation adds" not in call("run", study, "--dry-run").output
     text = TEXT.replace("some-task", "mini-en-de")

@@ -177,3 +177,18 @@ def test_ctrl_c_ends_the_watching(ledger: Ledger, tmp_path: Path, monkeypatch: p
 def test_watching_and_json_exclude_each_other(ledger: Ledger, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--watch and --json exclude each other"):
         show_status(tmp_path, Console(), watch=True, as_json=True)
+
+
+def test_watching_waits_for_a_study_that_has_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(seconds: float) -> None:
+        with Ledger(tmp_path / "ledger.sqlite") as opened:
+            opened.sync_plan("s", [entry("a", fields=FIELDS)])
+            end(opened, "a")
+
+    monkeypatch.setattr(time, "sleep", begin)
+    out = io.StringIO()
+    show_status(tmp_path, Console(file=out, width=200), watch=True)
+    assert "Waiting for" in out.getvalue()
+    assert "s: 1 runs: 1 done" in out.getvalue()

@@ -159,3 +159,20 @@ def test_every_configuration_that_needs_more_is_one_of_peft_s():
     for name in NEEDS_MORE:
         with pytest.raises(UsageError, match="it needs"):
             configuration(MethodSpec(name="mine", peft=name))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [("r", "8", "integer"), ("use_dora", "yes", "boolean"), ("lora_dropout", [0.1], "number")],
+)
+def test_arguments_of_a_wrong_type_are_told_by_field(name: str, value: object, wanted: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"methods\.m\.{name}: a wrong type for {name} of LoraConfig"
+    ) as told:
+        configuration(MethodSpec(name="m", pet_size=None, peft="LoraConfig", settings={name: value}))
+    assert wanted in str(told.value)
+
+
+def test_words_that_peft_knows_and_does_not_declare_are_taken() -> None:
+    settings = {"init_lora_weights": "pissa_niter_16", "lora_dropout": 0, "target_modules": ["q_proj"]}
+    configuration(MethodSpec(name="m", pet_size=None, peft="LoraConfig", settings=settings))

@@ -14,7 +14,7 @@ from typing import Any
 
 from finescale.runs.memory import SAVE_MEMORY
 
-SHOWN = 10
+SHOWN = 20
 WORDS = {"failed": "failed", "diverged": "diverged", "broken": "broke and will be tried again"}
 CAUSE_LINES = 6
 """So many lines of a library's message are shown; the log has all of them."""
@@ -67,7 +67,7 @@ KINDS = (
     Kind(
         "a tokenizer that cannot be read",
         "put the tokenizer's files of {model} in order: save or download them again",
-        ("untagged enum ModelWrapper", "TokenizersBackend", "okenizer for"),
+        ("untagged enum Model", "TokenizersBackend", "okenizer for"),
         r"tokenizers|transformers/tokenization\w*|transformers/models/auto/tokenization\w*",
     ),
     Kind(

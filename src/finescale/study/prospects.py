@@ -34,7 +34,8 @@ def prospects(spec: StudySpec, runs: Sequence[PlannedRun], held: Sequence[bool])
     ]
     if not study:
         return
-    methods = list(dict.fromkeys(run.method.name for run, _ in study))
+    there = {run.method.name for run, _ in study}
+    methods = [name for name in spec.methods() if name in there]
     fitted = {name: [run for run, out in study if run.method.name == name and not out] for name in methods}
     yield "What can be answered afterwards:"
     parts = [*_data(fitted), _models(fitted), *_comparison(spec, methods), *_noise(fitted)]

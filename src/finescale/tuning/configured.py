@@ -86,7 +86,8 @@ def _check_types(kind: type[PeftConfig], method: MethodSpec) -> None:
         except (KeyError, PydanticUserError):
             continue
         try:
-            adapter.validate_json(json.dumps(value), strict=True)
+            whole = isinstance(value, float) and value.is_integer()
+            adapter.validate_json(json.dumps(int(value) if whole else value), strict=True)
         except ValidationError as error:
             kinds = {found["type"] for found in error.errors()}
             if value is None or (isinstance(value, str) and "literal_error" in kinds):
