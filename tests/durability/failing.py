@@ -128,7 +128,7 @@ KINDS: dict[str, tuple[Callable[[Path], None] | None, str, str]] = {
     "no permission": (permission, "no permission", "Permission denied"),
     "a lost mount": (mount, "a disk that is gone", "[Errno "),
     "a bad tokenizer": (tokenizer, "a tokenizer that cannot be read", "untagged enum Model"),
-    "no network": (network, "no network", "Connect"),
+    "no network": (network, "no network", "check your connection"),
     "a bug in PEFT": (peft, "an error inside PEFT", "KeyError"),
 }
 """What is injected: how, as which kind it has to be named, and words of its cause."""

@@ -17,6 +17,7 @@ import polars as pl
 
 from finescale.errors import FOR_POLARS, INSTEAD, UsageError, printable
 from finescale.records.compressed import uncompressed
+from finescale.records.defused import as_meant
 from finescale.records.json_tables import read_json
 from finescale.spec.paths import exists
 
@@ -206,7 +207,7 @@ def _read_delimited(text: str, name: str) -> pl.DataFrame:
     names = [column or f"column_{index + 1}" for index, column in enumerate(names)]
     try:
         table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
-        return table.rename(dict(zip(table.columns, names, strict=True)))
+        return as_meant(table.rename(dict(zip(table.columns, names, strict=True))))
     except pl.exceptions.NoDataError:
         return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
     except pl.exceptions.ComputeError:

@@ -11,6 +11,9 @@ from finescale.records.columns import DATA_SIZE, NUMERIC, Kind
 from finescale.records.outcomes import Outcome
 from finescale.records.typed import SOURCE_ROW, BadCells, refuse_bad
 
+LEAST_LOSS, MOST_LOSS = 1e-30, 1e30
+"""Beyond them a loss is a broken number, whose squares are none at all."""
+
 
 def with_outcome(
     frame: pl.DataFrame, outcome: Outcome, left_out: dict[str, int], unread: pl.Series | None, origin: str
@@ -57,7 +60,11 @@ def check_values(
         rules = {
             "size": (values > 0, "a number above 0"),
             "count": (values >= 0, "0 or more"),
-            "loss": (values > 0, f"a loss above 0, in {outcome.unit or 'nats per target token'}"),
+            "loss": (
+                (values > LEAST_LOSS) & (values < MOST_LOSS),
+                f"a loss above 0, in {outcome.unit or 'nats per target token'}"
+                + (f", between {LEAST_LOSS:g} and {MOST_LOSS:g}" if (values > 0).all() else ""),
+            ),
             "number": (values.is_finite(), "a finite number"),
         }
         good, wanted = rules[kind]

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from finescale.errors import UsageError
+from finescale.records.defused import csv_text
 from finescale.report.base_models import figure_10
 from finescale.report.content import Content, Source, answers, sheets
 from finescale.report.crossmap import figure_5
@@ -59,7 +60,7 @@ def write_report(evidence: Evidence, source: Source, out: Path) -> Path:
             files[f"figures/{figure.name}.png"] = charts.png(whole)
             files[f"figures/{figure.name}.pdf"] = charts.pdf(whole)
     for sheet in content.sheets:
-        files[f"tables/{sheet.name}.csv"] = sheet.frame.write_csv().encode()
+        files[f"tables/{sheet.name}.csv"] = csv_text(sheet.frame).encode()
         files[f"tables/{sheet.name}.tex"] = sheet.latex().encode()
     before = _earlier(out)
     files[MANIFEST] = "".join(f"{name}\n" for name in files).encode()

@@ -93,7 +93,12 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
     Raises:
         UsageError: Another kind of file, or a folder that cannot be written.
     """
-    writers: dict[str, Callable[[BytesIO], Any]] = {".parquet": frame.write_parquet, ".csv": frame.write_csv}
+    from finescale.records.defused import csv_text  # noqa: PLC0415 - polars only where a table is made
+
+    writers: dict[str, Callable[[BytesIO], Any]] = {
+        ".parquet": frame.write_parquet,
+        ".csv": lambda file: file.write(csv_text(frame).encode()),
+    }
     write = writers.get(path.suffix.lower())
     if write is None:
         raise UsageError(
