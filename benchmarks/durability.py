@@ -165,14 +165,14 @@ def fuzz(progress: Progress, count: int) -> dict[str, float]:
 
 
 def failures(progress: Progress, count: int) -> dict[str, float]:
-    """Studies into which `count` failures are injected, up to 16 each; in every fifth all tuned runs fail."""
+    """Studies into which `count` failures are injected, up to 20 each; in every fifth all tuned runs fail."""
     import failing  # noqa: PLC0415
 
     kept: list[dict[str, Any]] = progress.of("failures").setdefault("studies", [])
     kinds = list(failing.KINDS)
     while (made := sum(outcome["injected"] for outcome in kept)) < count:
         chance = random.Random(f"failures {len(kept)}")
-        many = 16 if len(kept) % 5 == 4 else chance.randint(3, 8)
+        many = 20 if len(kept) % 5 == 4 else chance.randint(3, 8)
         chosen = [kinds[(made + number) % len(kinds)] for number in range(min(many, count - made))]
         with tempfile.TemporaryDirectory() as scratch:
             outcome = failing.inject(Path(scratch), chosen, len(kept))

@@ -35,12 +35,12 @@ base: {{model: nano-0.1m}}
 grids:
   - vary: model
     values: [nano-0.1m]
-    finetune_examples: {{full: [1, 2, 3, 4, 5, 6, 7, 8], lora: [1, 2, 3, 4, 5, 6, 7, 8]}}
+    finetune_examples: {{full: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], lora: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}}
 learning_rates: {{full: 1e-3, lora: 1e-2}}
 retries: 0
 """
-RUNS = 17
-"""The untuned model, and eight data sizes of two methods."""
+PLACES = tuple(f"{method}-{size}" for method in ("full", "lora") for size in range(1, 11))
+"""The runs that can be made to fail; the untuned model is one more."""
 
 
 def model(folder: Path) -> None:
@@ -163,13 +163,12 @@ def inject(scratch: Path, kinds: list[str], seed: int) -> Outcome:
 
     Args:
         scratch: An empty folder.
-        kinds: Kinds, 16 at most, one may come again.
+        kinds: Kinds, as many as `PLACES` at most; one may come again.
         seed: Which runs fail.
     """
     folder = scratch / "study"
     (folder / "inject").mkdir(parents=True)
-    places = [f"{method}-{size}" for method in ("full", "lora") for size in range(1, 9)]
-    chosen = random.Random(seed).sample(places, len(kinds))
+    chosen = random.Random(seed).sample(PLACES, len(kinds))
     for place, kind in zip(chosen, kinds, strict=True):
         (folder / "inject" / place).write_text(kind, encoding="utf-8")
     file = scratch / "study.yaml"
