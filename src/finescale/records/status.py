@@ -78,12 +78,13 @@ def in_our_words(values: pl.Series, has_value: pl.Series, origin: str) -> tuple[
             remedy=f"say what it means: --map 'status:{unknown[0]}=done'",
             where=f"{origin}, column status",
         )
+    notes: list[str] = []
     if unknown:
         shown = ", ".join(repr(word) for word in unknown[:5])
-        note = (
+        notes = [
             f"Status {shown} is no known word: taken as not finished. Is it? --map 'status:{unknown[0]}=done'"
-        )
+        ]
     same = text.replace_strict(ours, default=None, return_dtype=pl.String) if words else text
     blank = text.is_null()
     filled = same.zip_with(~(blank & has_value), pl.repeat("done", text.len(), dtype=pl.String, eager=True))
-    return filled.alias("status"), [note] if unknown else []
+    return filled.alias("status"), notes

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import polars as pl
 
 from finescale.errors import UsageError
 from finescale.records.columns import BY_NAME, NUMERIC, WHOLE, Kind
+from finescale.records.matching import Matched
 from finescale.records.roles import role_by_name
 from finescale.records.values import EMPTY, Decimal, read_numbers, styles
 
@@ -30,6 +31,7 @@ class BadCells:
         wanted: What would have been right.
         remedy: What to do.
         values: The cells, to show them.
+        theirs: The column's own name in the table, where it is another.
     """
 
     column: str
@@ -37,6 +39,12 @@ class BadCells:
     wanted: str
     remedy: str
     values: pl.Series
+    theirs: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The column as a message names it."""
+        return f"{self.column} (`{self.theirs}`)" if self.theirs else self.column
 
 
 @dataclass(frozen=True)
@@ -56,16 +64,13 @@ class Typed:
     notes: tuple[str, ...] = ()
 
 
-def typed(
-    raw: pl.DataFrame, kinds: Mapping[str, Kind], outcome: str, decimal: Mapping[str, str], origin: str
-) -> Typed:
+def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin: str) -> Typed:
     """Gives every column its type.
 
     Args:
         raw: The table, with its rows' numbers in ``SOURCE_ROW``.
         kinds: The kinds of documented columns, and of those that a command needs.
-        outcome: The column that is analysed: NaN and infinity are values there.
-        decimal: How doubtful columns are written, by column.
+        matched: The columns under our names; in the outcome NaN and infinity are values.
         origin: The table, for messages.
 
     Raises:
@@ -76,9 +81,10 @@ def typed(
     percent: dict[str, pl.Series] = {}
     notes: list[str] = []
     shown: frozenset[str] | None = None
+    ours = {theirs: mine for mine, theirs in matched.names.items()}
     for name in raw.columns:
         series, kind = raw[name], kinds.get(name)
-        if name == SOURCE_ROW:
+        if name == SOURCE_ROW or kinds.get(ours.get(name, "")) in NUMERIC:
             continue
         if kind == "flag":
             values, wrong = _flags(series, name, origin)
@@ -93,7 +99,10 @@ def typed(
                 else shown
             )
             read = read_numbers(
-                series, whole=name in WHOLE, decimal=_stated(decimal, name), table=shown or frozenset()
+                series,
+                whole=name in WHOLE,
+                decimal=_stated(matched.decimal, name),
+                table=shown or frozenset(),
             )
             if read.question:
                 raise _question(name, read.question, origin)
@@ -104,10 +113,13 @@ def typed(
             bad += [_no_number(name, read.bad, series)] if read.bad.any() else []
         else:
             values = _texts(series, name, kind, origin)
-        if kind in NUMERIC and name != outcome and values.dtype.is_float() and values.is_nan().any():
+        if kind in NUMERIC and name != matched.outcome and values.dtype.is_float() and values.is_nan().any():
             values = values.fill_nan(None)  # a setting that says nothing
         columns.append(values.alias(name))
-    return Typed(raw.with_columns(columns), tuple(bad), percent, tuple(notes))
+    told = tuple(replace(one, theirs=matched.names.get(one.column, "")) for one in bad)
+    frame = raw.with_columns(columns)
+    copies = [pl.col(mine).alias(theirs) for theirs, mine in ours.items() if kinds.get(mine) in NUMERIC]
+    return Typed(frame.with_columns(copies), told, percent, tuple(notes))
 
 
 def refuse_bad(bad: list[BadCells], rows: pl.Series, origin: str) -> None:
@@ -127,13 +139,13 @@ def refuse_bad(bad: list[BadCells], rows: pl.Series, origin: str) -> None:
     places.sort(key=lambda place: place[0])
     row, first, at = places[0]
     if len(places) == 1:
-        where = f"{origin}, row {row}, column {first.column}"
+        where = f"{origin}, row {row}, column {first.shown}"
         got = shown_value(first.values, at)
         raise UsageError(
             "a value that cannot be right", wanted=first.wanted, got=got, remedy=first.remedy, where=where
         )
     words = [
-        f"row {row}, column {one.column}: {shown_value(one.values, at)}" for row, one, at in places[:SHOWN]
+        f"row {row}, column {one.shown}: {shown_value(one.values, at)}" for row, one, at in places[:SHOWN]
     ]
     more = f"; and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
     wanted = "; ".join(dict.fromkeys(f"{one.column}: {one.wanted}" for _, one, _ in places))

@@ -34,7 +34,7 @@ SUFFIXES = {
 
 _NUMBER = re.compile(
     r"(?P<sign>[+-]?)(?P<digits>\d[\d.,'_\u00a0\u202f ]*|\.\d+)(?P<exponent>[eE][+-]?\d+)?"
-    r"\s*(?P<suffix>[A-Za-z]+)?\s*(?P<percent>%)?"
+    r"\s*(?P<suffix>[A-Za-z]+?)??\s*(?:params?|parameters|examples|samples|tokens)?\s*(?P<percent>%)?"
 )
 _SURE_US = re.compile(r"\d{1,3}(,\d{3}){2,}(\.\d*)?|\d{1,3}(,\d{3})+\.\d*|\d*\.\d+|\d+\.")
 _SURE_EU = re.compile(r"\d{1,3}(\.\d{3}){2,}(,\d*)?|\d{1,3}(\.\d{3})+,\d*|\d*,\d+|\d+,")
