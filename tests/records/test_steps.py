@@ -84,3 +84,19 @@ def test_a_documented_column_can_be_called_progress() -> None:
         losses(frame, roles={"stepp": "progress"})
     with pytest.raises(UsageError, match=r"wanted: one of setting"):
         losses(frame, roles={"steps": "speed"})
+
+
+def test_rows_that_look_like_evaluations_at_several_steps_are_asked_about() -> None:
+    frame = pl.DataFrame(
+        {
+            "finetune_examples": [100] * 6 + [200] * 6,
+            "seed": [0, 0, 0, 1, 1, 1] * 2,
+            "steps": [10, 20, 30] * 4,
+            "test_loss": [3.0, 2.5, 2.2, 3.1, 2.6, 2.3] * 2,
+        }
+    )
+    (doubt,) = read_records(frame).reading.doubts
+    assert "--role steps=progress" in doubt
+    assert losses(frame, roles={"steps": "progress"}) == [2.2, 2.3] * 2
+    assert not read_records(frame, roles={"steps": "label"}).reading.doubts
+    assert not read_records(frame.unique(["finetune_examples", "seed"])).reading.doubts

@@ -55,6 +55,7 @@ def make_comparable(
     frame, notes = _own_settings(frame if swept.keep.all() else frame.filter(swept.keep), roles)
     settings = [name for name, role in roles.items() if role == "setting" and name in frame.columns]
     unknown, doubts = _unknown(frame, roles)
+    doubts += [] if own else _maybe_steps(frame, roles)
     notes = [*swept.notes, *notes, *far_siblings(frame, settings, outcome.column, SOURCE_ROW), *unknown]
     if not own:  # a study of our own chose them by a rule that its report tells
         notes += [*method_differences(frame, roles), *follows_data(frame, roles, swept.swept)]
@@ -96,6 +97,26 @@ def _unknown(frame: pl.DataFrame, roles: Mapping[str, Role]) -> tuple[list[str],
         )
         doubts.append(question)
     return notes, doubts
+
+
+def _maybe_steps(frame: pl.DataFrame, roles: Mapping[str, Role]) -> list[str]:
+    """A question where rows look like evaluations of one run at several `steps`, which are a run's cost."""
+    names = [name for name in ("steps", "tokens_processed") if roles.get(name) == "outcome"]
+    same = [
+        name for name, role in roles.items()
+        if role in ("setting", "hyperparameter", "repeat", "unknown") and name in frame.columns
+    ]  # fmt: skip
+    for name in names:
+        if not same or frame[name].null_count() or frame[name].n_unique() > frame.height / 2:
+            continue
+        groups = frame.group_by(same).agg(pl.len().alias("rows"), pl.col(name).n_unique().alias("values"))
+        groups = groups.filter(pl.col("rows") > 1)
+        if groups.height and (groups["rows"] == groups["values"]).all():
+            return [
+                f"are rows that differ in `{name}` evaluations of one run? --role {name}=progress (the last "
+                f"counts), or --role {name}=label (they are runs of their own)"
+            ]
+    return []
 
 
 def _repeats(frame: pl.DataFrame) -> list[str]:
