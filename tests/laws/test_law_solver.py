@@ -8,7 +8,6 @@ from scipy.optimize import minimize
 
 import finescale as fs
 from finescale.laws import estimate
-from finescale.laws.solver import lbfgs
 from finescale.laws.solver.newton import refit
 from finescale.laws.solver.problem import derivatives, huber, objective, projected, residual
 from finescale.laws.solver.profile import local_minima, solve

@@ -25,15 +25,13 @@ from finescale.laws.shifts import joined
 from finescale.laws.solver.assembly import Assembly
 from finescale.laws.solver.newton import one_step, refit
 from finescale.laws.solver.problem import Problem, Solution, residual
-from finescale.laws.solver.profile import solve, solve_curves
+from finescale.laws.solver.profile import distinct, solve, solve_curves
 from finescale.laws.trouble import soft_trouble
 
 Array = np.ndarray[Any, Any]
 DELTA = 1e-3
 """Huber's delta, as in the paper (Eq. 2)."""
 _REPROFILED = 3
-_SAME = 1e-6
-"""Minima whose predictions lie closer together, in nats, are one minimum."""
 _TOLERANCE = 1e-4
 """Resamples are solved to this relative decrease: parameters err by 0.002 of their standard deviation."""
 
@@ -76,6 +74,15 @@ def _problem(put: Assembly, settings: Settings, fixed: tuple[str, ...]) -> Probl
     return put.problem(log=log, delta=delta, fixed=fixed)
 
 
+def _solved(problem: Problem, grid: Array, start: Array, solver: str) -> Solution:
+    """The minima that the solver of this name finds."""
+    if solver == "lbfgs":
+        from finescale.laws.solver.lbfgs import solve_lbfgs  # noqa: PLC0415 - scipy only where it is asked for
+
+        return solve_lbfgs(problem, grid, start)
+    return solve(problem, grid, start=start)
+
+
 def estimate(
     put: Assembly,
     settings: Settings,
@@ -93,11 +100,8 @@ def estimate(
     start = put.inside(
         {name: np.array([value]) for name, value in fixed.items()}, np.zeros((1, len(put.names)))
     )[0]
-    solution = solution or solve(problem, put.grid(tuple(fixed)), start=start)
-    if settings.solver == "lbfgs":
-        from finescale.laws.solver.lbfgs import solve_lbfgs  # noqa: PLC0415 - scipy only where it is asked for
-
-        solution = solve_lbfgs(problem, put.grid(tuple(fixed)), start)
+    if solution is None:
+        solution = _solved(problem, put.grid(tuple(fixed)), start, settings.solver)
     public = {name: float(value[0]) for name, value in put.public(solution.z[:1]).items()}
     draws, deviation = _draws(put, problem, solution, settings, fixed_draws)
     tail = 100 * (1 - settings.level) / 2
@@ -176,7 +180,7 @@ def _draws(
         resampled = replace(problem, y=y, weights=weights)
         steps = 100 if put.law.monomials else 40
         z, value = start, np.full(bootstrap, np.inf)
-        for other in _near(problem, solution):
+        for other in distinct(problem, solution)[:_REPROFILED]:
             again = refit(resampled, np.where(problem.free, other, start), steps=steps, tolerance=_TOLERANCE)
             better = again.objective < value
             z = np.where(better[:, None], again.z, z)
@@ -187,17 +191,6 @@ def _draws(
     name = "|".join(str(value) for value in put.pieces[0].by.values())
     key = (seed, crc32(f"run|{name}".encode()))
     return put.public(z), run_deviations(first, residuals, free, runs=runs, key=key, draws=bootstrap)
-
-
-def _near(problem: Problem, solution: Solution) -> Array:
-    """The best minima whose predictions differ, where resamples may end too: [at most _REPROFILED, M]."""
-    z = solution.z[solution.objective <= 1.5 * solution.objective[0] + 1e-15]
-    missed = residual(problem, z)
-    apart: list[int] = []
-    for at in range(len(z)):
-        if all(np.abs(missed[at] - missed[other]).max() > _SAME for other in apart):
-            apart.append(at)
-    return z[apart[:_REPROFILED]]
 
 
 def _predicted(made: FittedLaw, put: Assembly) -> pl.DataFrame:

@@ -7,20 +7,19 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from finescale.laws.solver.problem import Problem, Solution, derivatives
+from finescale.laws.solver.problem import Problem, Solution, derivatives, slopes
 
 Array = np.ndarray[Any, Any]
-_STARTS = 200
 
 
-def solve_lbfgs(problem: Problem, grid: Array, start: Array | None = None) -> Solution:
+def solve_lbfgs(problem: Problem, grid: Array, start: Array | None = None, *, starts: int = 200) -> Solution:
     """Minimises from every start with scipy's L-BFGS-B and analytic gradients.
 
     Args:
         problem: What is minimised, with y and weights of shape [N].
-        grid: Nonlinear starts [axis 1, ..., K]; thinned to 200 cells; the coefficients
-            share the mean loss.
+        grid: Nonlinear starts [axis 1, ..., K]; the coefficients share the mean loss.
         start: Values of the fixed parameters, [P + K].
+        starts: The grid is thinned to so many cells, evenly.
 
     Returns:
         The minima of the different starts, best first.
@@ -28,7 +27,8 @@ def solve_lbfgs(problem: Problem, grid: Array, start: Array | None = None) -> So
     P, K = problem.model.n_linear, problem.model.n_nonlinear
     free = problem.free
     cells = np.clip(grid.reshape(-1, K), problem.lower[P:], problem.upper[P:])
-    cells = cells[:: max(1, len(cells) // _STARTS)]
+    if len(cells) > starts:
+        cells = cells[np.linspace(0, len(cells) - 1, starts).round().astype(int)]
     phi = problem.model.basis(cells)
     typical = np.maximum(np.median(np.where(phi > 0, phi, np.nan), axis=2), 1e-300)
     level = float(np.median(problem.y)) / P
@@ -42,11 +42,10 @@ def solve_lbfgs(problem: Problem, grid: Array, start: Array | None = None) -> So
 
     def evaluate(v: Array) -> tuple[float, Array]:
         z = unpack(v)
-        value, gradient, _ = derivatives(problem, z[None])
-        slope = gradient[0]
+        value, slope = slopes(problem, z)
         slope[:P] *= z[:P]
-        good = np.isfinite(value[0]) and bool(np.all(np.isfinite(slope)))
-        return (float(value[0]), slope[free]) if good else (1e300, np.zeros(int(free.sum())))
+        good = np.isfinite(value) and bool(np.all(np.isfinite(slope)))
+        return (value, slope[free]) if good else (1e300, np.zeros(int(free.sum())))
 
     bounds = [(-200.0, 600.0)] * P + list(zip(problem.lower[P:], problem.upper[P:], strict=True))
     bounds = [limits for limits, used in zip(bounds, free, strict=True) if used]

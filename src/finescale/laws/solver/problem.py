@@ -122,6 +122,19 @@ def total(problem: Problem, r: Array) -> Array:
     return np.where(np.isfinite(value), value, np.inf)
 
 
+@np.errstate(all="ignore")
+def slopes(problem: Problem, z: Array) -> tuple[float, Array]:
+    """Objective and gradient [M] at one z [M], for solvers that need no Hessian."""
+    value, gradient = 0.0, np.zeros(z.size)
+    for part in problem.chunks():
+        J, r, f = _linearised(part, z[None])
+        psi = np.clip(r[0], -part.delta, part.delta)
+        weighted = part.weights * psi
+        value += float(weighted @ (r[0] - 0.5 * psi))
+        gradient += J[0] @ (weighted / f[0] if part.log else weighted)
+    return value, gradient
+
+
 def derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array]:
     """Objective [G] (infinite where it is no number), gradient [G, M] and Hessian [G, M, M] at z [G, M]."""
     parts = [_derivatives(part, here) for part, here in problem.blocks(z)]

@@ -13,20 +13,24 @@ from typing import Any
 import numpy as np
 
 from finescale.laws.solver.newton import polish
-from finescale.laws.solver.problem import Problem, Solution, deviation, total
+from finescale.laws.solver.problem import Problem, Solution, deviation, residual, total
 
 Array = np.ndarray[Any, Any]
 _TINY = 1e-300
 _AT_ONCE = 600_000
 """Numbers of one [cells, N] array of the profile that are worked on at a time."""
-_ZOOM = np.array([-0.12, -0.07, -0.03, -0.01, 0.01, 0.03, 0.07, 0.12])
-_ZOOM_UP_TO = 2
-_ZOOM_KEEP = 6
-_ZOOM_POINTS = 150
+_STEPS_ASIDE = np.array([-0.3, -0.1, -0.03, -0.01, 0.01, 0.03, 0.1, 0.3])
+"""Where the profile is looked at again along each axis from the best theta, in shares of 1 + |theta|."""
 _ROUNDS_FOR_ALL, _HOPELESS = 3, 4.0
 """After so many rounds, cells whose objective is so many times the best are left as they are."""
 _SAMPLE = 4_000
-"""Larger tables are profiled on a sample of so many points; the polish sees all of them."""
+"""Larger tables are profiled on samples of about so many points; the polish sees all of them."""
+_STRATA = 12
+"""Cells along each variable of which a sample holds points, if there are any."""
+_MOST_STRATA = 500_000
+_MAY_BE_BEST, _NOTHING = 1.5, 1e-15
+_SAME = 1e-6
+"""Minima whose predictions lie closer together, in nats, are one minimum."""
 
 
 def solve(problem: Problem, grid: Array, *, start: Array | None = None, keep: int = 12) -> Solution:
@@ -42,12 +46,72 @@ def solve(problem: Problem, grid: Array, *, start: Array | None = None, keep: in
         The distinct minima, best first.
     """
     if problem.model.n_points > 2 * _SAMPLE:
-        rows = np.random.default_rng(0).choice(problem.model.n_points, _SAMPLE, replace=False)
-        found = solve(problem.some(rows), grid, start=start, keep=keep)
-        near = found.objective <= 1.02 * found.objective[0]
-        return polish(problem, found.z[near][:2])
+        return _solve_large(problem, grid, start, keep)
     alone = replace(problem, y=problem.y[None], weights=problem.weights[None])
     return solve_curves(alone, grid, start=start, keep=keep)[0]
+
+
+def _solve_large(problem: Problem, grid: Array, start: Array | None, keep: int) -> Solution:
+    """Finds the minima on some of the points, and polishes all that may be the best on all points.
+
+    A second sample is asked whether it knows of a better minimum than those of the first.
+    """
+    rng = np.random.default_rng(0)
+    stratum = _strata(problem)
+    first = solve(_thinned(problem, stratum, rng), grid, start=start, keep=keep)
+    found = polish(problem, distinct(problem, first))
+    second = _thinned(problem, stratum, rng)
+    again = solve(second, grid, start=start, keep=keep)
+    known = polish(second, found.z).objective.min()
+    if again.objective[0] < known * (1 - 1e-9):
+        found = _sorted([found, polish(problem, distinct(problem, again))])
+    return _sorted([found])
+
+
+def distinct(problem: Problem, found: Solution) -> Array:
+    """The minima that may be the best, best first, one of those that predict the same: [some, M]."""
+    z = found.z[found.objective <= _MAY_BE_BEST * found.objective[0] + _NOTHING]
+    missed = residual(problem, z)
+    apart: list[int] = []
+    for at in range(len(z)):
+        if all(np.abs(missed[at] - missed[other]).max() > _SAME for other in apart):
+            apart.append(at)
+    return z[apart]
+
+
+def _strata(problem: Problem) -> Array:
+    """Which points lie near one another, [N]: numbers of the cells of a grid over the variables.
+
+    The logs of the basis functions, each with one exponent at 1, stand for the logs of the variables.
+    """
+    P, K = problem.model.n_linear, problem.model.n_nonlinear
+    probes = np.clip(np.eye(K), problem.lower[P:], problem.upper[P:])
+    logs = [
+        np.log(np.maximum(part.model.basis(probes), _TINY)).astype(np.float32) for part in problem.chunks()
+    ]
+    place = np.concatenate(logs, axis=2).reshape(-1, problem.model.n_points)
+    stratum = np.zeros(problem.model.n_points, dtype=np.int64)
+    for values in place:
+        low, spread = float(values.min()), float(np.ptp(values))
+        if spread > 1e-6:
+            stratum = stratum * _STRATA + (_STRATA * 0.999 * (values - low) / spread).astype(np.int64)
+            if stratum.max() > _MOST_STRATA:
+                stratum = np.unique(stratum, return_inverse=True)[1]
+    return stratum
+
+
+def _thinned(problem: Problem, stratum: Array, rng: np.random.Generator) -> Problem:
+    """The problem on about _SAMPLE points: half of them at random, half from all strata alike.
+
+    A point's weight is that of the points of its stratum that it stands for.
+    """
+    count = np.bincount(stratum)
+    strata, count = np.count_nonzero(count), np.maximum(count, 1)
+    share = np.minimum(1.0, 0.5 * _SAMPLE * (1 / problem.y.size + 1 / (strata * count)))
+    rows = np.flatnonzero(rng.random(problem.y.size) < share[stratum])
+    taken = np.bincount(stratum[rows], minlength=count.size)
+    some = problem.some(rows)
+    return replace(some, weights=some.weights * (count / np.maximum(taken, 1))[stratum[rows]])
 
 
 def solve_curves(
@@ -72,10 +136,10 @@ def solve_curves(
         grids = np.broadcast_to(
             np.clip(grid, problem.lower[P:], problem.upper[P:]), (len(part.y), *grid.shape)
         )
-        found = _minima(part, grids, start, keep)
-        if 0 < problem.free[P:].sum() <= _ZOOM_UP_TO and problem.model.n_points <= _ZOOM_POINTS:
-            near = np.stack([_around(part, one.z[0, P:]) for one in found])
-            more = _minima(part, near, start, _ZOOM_KEEP, smooth=False)
+        found = _minima(part, grids, start, keep=keep)
+        if problem.free[P:].any():
+            near = np.stack([_around(part, one) for one in found])
+            more = _minima(part, near, start, lines=True)
             found = [_sorted([one, other]) for one, other in zip(found, more, strict=True)]
         solved += found
     return solved
@@ -90,37 +154,61 @@ def _sorted(parts: list[Solution]) -> Solution:
 
 
 def _minima(
-    problem: Problem, grids: Array, start: Array | None, keep: int, *, smooth: bool = True
+    problem: Problem, grids: Array, start: Array | None, keep: int | None = None, *, lines: bool = False
 ) -> list[Solution]:
-    """Profiles each curve over its grid [curves, axis 1, ..., K] and polishes the profiles' local minima."""
+    """Profiles each curve over its grid [curves, axis 1, ..., K] and polishes the profiles' local minima.
+
+    Args:
+        problem: y and weights of shape [curves, N].
+        grids: Cells.
+        start: Values of the fixed parameters, [P + K].
+        keep: At most so many of a curve are polished.
+        lines: Along axis 1 lie lines that have nothing to do with one another.
+    """
     P, K = problem.model.n_linear, problem.model.n_nonlinear
-    shape = grids.shape[1:-1]
     cells = grids.reshape(len(grids), -1, K)
     if start is not None:
         cells = np.where(problem.free[P:], cells, start[P:])
     c, values = solve_linear(problem, cells, None if start is None else start[:P])
     starts: list[Array] = []
     for curve, profile in enumerate(values):
-        chosen = local_minima(profile.reshape(shape))[:keep]
+        shaped = profile.reshape(grids.shape[1:-1])
+        chosen = lowest_of_lines(shaped) if lines else local_minima(shaped)[:keep]
         chosen = chosen if chosen.size else np.array([int(np.argmin(profile))])
         starts.append(np.concatenate([c[curve, chosen], cells[curve, chosen]], axis=1))
     curve = np.repeat(np.arange(len(starts)), [len(part) for part in starts])
-    found = polish(problem.part(curve), np.concatenate(starts), smooth=smooth)
+    found = polish(problem.part(curve), np.concatenate(starts), smooth=not lines)
     return [
         _sorted([Solution(*(getattr(found, name)[curve == one] for name in Solution.__dataclass_fields__))])
         for one in range(len(starts))
     ]
 
 
-def _around(problem: Problem, theta: Array) -> Array:
-    """A fine grid around the best exponents so far: close minima hide between the cells of the coarse one."""
-    P = problem.model.n_linear
-    axes = [
-        value + _ZOOM * (1 + abs(value)) if free else np.array([value])
-        for value, free in zip(theta, problem.free[P:], strict=True)
-    ]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    return np.clip(grid, problem.lower[P:], problem.upper[P:])
+def _around(problem: Problem, found: Solution) -> Array:
+    """Lines through the best exponents so far, [lines, cells, K]: minima hide between the coarse cells.
+
+    The lines are the main axes of the profile's curvature; the first follows the valley in which exponents
+    and coefficients make up for one another.
+    """
+    P, z, hessian = problem.model.n_linear, found.z[0], found.curvature[0]
+    inside = problem.free & (z > problem.lower) & np.isfinite(hessian).all(axis=0)
+    c, theta = np.flatnonzero(inside[:P]), P + np.flatnonzero(problem.free[P:])
+    unit = 1 + np.abs(z[P:])
+    axes = np.eye(theta.size)
+    if inside[theta].all():
+        cross = hessian[np.ix_(theta, c)]
+        curvature = hessian[np.ix_(theta, theta)] - cross @ np.linalg.pinv(hessian[np.ix_(c, c)]) @ cross.T
+        scale = unit[theta - P]
+        axes = np.linalg.eigh(curvature * scale * scale[:, None])[1]
+    lines = np.repeat(z[None, None, P:], theta.size, axis=0).repeat(_STEPS_ASIDE.size, axis=1)
+    lines[..., theta - P] += _STEPS_ASIDE[None, :, None] * axes.T[:, None] * unit[theta - P]
+    return np.clip(lines, problem.lower[P:], problem.upper[P:])
+
+
+def lowest_of_lines(values: Array) -> Array:
+    """Flat indices of the cells of [lines, cells] that no neighbour on their line undercuts."""
+    count = values.shape[1]
+    return np.concatenate([line * count + local_minima(row) for line, row in enumerate(values)])
 
 
 def local_minima(values: Array) -> Array:
