@@ -9,8 +9,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from finescale.laws.solver.assembly import Assembly, assemble
+from finescale.laws.formulas import named
+from finescale.laws.solver.lbfgs import solve_lbfgs
+from finescale.laws.solver.problem import Problem
+from finescale.laws.solver.rectified import centred
+from finescale.laws.slices import Choice, slices
+from finescale.laws.solver.profile import solve
+from finescale.records import read_records
+
 Array = np.ndarray[Any, Any]
 ZOO = ("power", "multiplicative", "additive", "rectified", "broken", "loglinear", "joint")
+CHOICE = Choice(("task", "method"), "test_loss", None, {}, True, None)
 _LEAST = {"power": 5, "rectified": 6, "broken": 8, "loglinear": 4}
 """Settings that a curve needs, for laws that are fitted to every model's curve on its own."""
 
@@ -88,3 +98,32 @@ def _mean(law: str, x: Array, d: Array, tokens: Array, rng: np.random.Generator)
         "joint": lambda: level * tokens**-third * d**-beta + floor,
     }
     return np.asarray(makers[law]())
+
+
+def problems(table: RandomTable) -> list[tuple[Assembly, Problem]]:
+    """What `fit` solves for the table: one problem, or one a model for laws of the data size alone."""
+    records = read_records(table.frame)
+    law = named(table.law, ("model_params", "pretrain_tokens"))
+    factor = "model_params" if "X" in law.variables else None
+    pieces, _ = slices(records, law, factor, CHOICE)
+    found: list[tuple[Assembly, Problem]] = []
+    for piece in pieces:
+        assembly = centred(assemble(law, [piece], [""], ()))
+        delta = 1e-3 if law.huber_delta is None else law.huber_delta
+        found.append((assembly, assembly.problem(log=(law.residual or table.residual) == "log", delta=delta)))
+    return found
+
+
+def excess(table: RandomTable, starts: int = 64) -> float:
+    """By how much the default solver misses the best of L-BFGS's minima: at most 1e-6 where it is not worse.
+
+    Returns:
+        (ours - theirs) / (theirs + 1e-6), the largest of the table's problems: 1e-6 stands for an objective
+        that is larger by 1e-6 of itself and 1e-12.
+    """
+    worst = -np.inf
+    for assembly, problem in problems(table):
+        ours = float(solve(problem, assembly.grid()).objective[0])
+        theirs = float(solve_lbfgs(problem, assembly.grid(), starts=starts).objective[0])
+        worst = max(worst, (ours - theirs) / (theirs + 1e-6))
+    return worst

@@ -10,6 +10,10 @@ from scipy.optimize import minimize
 from finescale.laws.solver.problem import Problem, Solution, derivatives, slopes
 
 Array = np.ndarray[Any, Any]
+_ROUGH = {"maxiter": 500, "maxfun": 5000, "ftol": 1e-10, "gtol": 1e-14}
+_SHARP = {"maxiter": 2000, "maxfun": 20000, "ftol": 1e-16, "gtol": 1e-14}
+"""Every start is followed until it slows down, the best of them to the end."""
+_SHARPENED = 8
 
 
 def solve_lbfgs(problem: Problem, grid: Array, start: Array | None = None, *, starts: int = 200) -> Solution:
@@ -22,7 +26,7 @@ def solve_lbfgs(problem: Problem, grid: Array, start: Array | None = None, *, st
         starts: The grid is thinned to so many cells, evenly.
 
     Returns:
-        The minima of the different starts, best first.
+        The best minima of the different starts, best first.
     """
     P, K = problem.model.n_linear, problem.model.n_nonlinear
     free = problem.free
@@ -49,13 +53,16 @@ def solve_lbfgs(problem: Problem, grid: Array, start: Array | None = None, *, st
 
     bounds = [(-200.0, 600.0)] * P + list(zip(problem.lower[P:], problem.upper[P:], strict=True))
     bounds = [limits for limits, used in zip(bounds, free, strict=True) if used]
-    found: list[Array] = []
-    for cell, size in zip(cells, typical, strict=True):
-        first = np.concatenate([np.log(level / size), cell])[free]
-        options = {"maxiter": 2000, "maxfun": 20000, "ftol": 1e-16, "gtol": 1e-14}
-        result = minimize(evaluate, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        found.append(unpack(result.x))
-    z = np.stack(found)
+
+    def minimized(first: Array, options: dict[str, float]) -> Any:
+        return minimize(evaluate, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+
+    firsts = [
+        np.concatenate([np.log(level / size), cell])[free] for cell, size in zip(cells, typical, strict=True)
+    ]
+    rough = sorted((minimized(first, _ROUGH) for first in firsts), key=lambda result: result.fun)
+    near = [result for result in rough if result.fun <= 1.1 * rough[0].fun][:_SHARPENED]
+    z = np.stack([unpack(minimized(result.x, _SHARP).x) for result in near])
     value, _, hessian = derivatives(problem, z)
     order = np.argsort(value, kind="stable")
     return Solution(z[order], value[order], np.ones(len(z), dtype=bool), hessian[order])
