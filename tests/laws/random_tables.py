@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finescale.laws.solver.assembly import Assembly, assemble
 from finescale.laws.formulas import named
+from finescale.laws.slices import Choice, slices
+from finescale.laws.solver.assembly import Assembly, assemble
 from finescale.laws.solver.lbfgs import solve_lbfgs
 from finescale.laws.solver.problem import Problem
-from finescale.laws.solver.rectified import centred
-from finescale.laws.slices import Choice, slices
 from finescale.laws.solver.profile import solve
-from finescale.records import read_records
+from finescale.laws.solver.rectified import centred
+from finescale.records.records import read_records
 
 Array = np.ndarray[Any, Any]
 ZOO = ("power", "multiplicative", "additive", "rectified", "broken", "loglinear", "joint")

@@ -34,6 +34,7 @@ def soft_trouble(made: FittedLaw, put: Assembly, problem: Problem, solution: Sol
     if not constant:
         yield from _flat(made, put, problem, solution)
         yield from _several(problem, solution)
+        yield from _outside_own_interval(made, put, problem)
     yield from _direction(made, put)
     freedom = put.y.size - int(problem.free.sum())
     if freedom < 3:
@@ -84,6 +85,22 @@ def _several(problem: Problem, solution: Solution) -> Iterator[str]:
     apart = [at for at in close[1:] if np.any(np.abs(solution.z[at] - solution.z[0]) > scale)]
     if apart and best > 1e-14:
         yield f"several minima: {len(apart) + 1} fits are within 1% of the best objective"
+
+
+def _outside_own_interval(made: FittedLaw, put: Assembly, problem: Problem) -> Iterator[str]:
+    if not made.draws:
+        return
+    outside: list[str] = []
+    for name, free in zip(put.names, problem.free, strict=True):
+        value, low, high = (getattr(made.parameters[name], end) for end in ("value", "low", "high"))
+        slack = 1e-6 * (high - low) + 1e-9 * abs(value)
+        if free and not low - slack <= value <= high + slack:
+            outside.append(f"{name} {value:.3g} ({low:.3g} to {high:.3g})")
+    if outside:
+        yield (
+            f"outside its own interval: {', '.join(outside)}; the resamples prefer another fit, "
+            "so trust neither before there are more runs"
+        )
 
 
 def _direction(made: FittedLaw, put: Assembly) -> Iterator[str]:
