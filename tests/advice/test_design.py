@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -210,6 +211,17 @@ def test_the_command_writes_a_study_that_run_takes(tmp_path, monkeypatch):
     dry = CliRunner().invoke(app, ["run", str(out), "--dry-run"], catch_exceptions=False)
     assert dry.exit_code == 0, dry.output
     assert "nano-1m" in dry.output
+
+
+def test_the_printed_command_continues_the_study_in_the_folder_that_was_named(tmp_path):
+    (tmp_path / "study.yaml").write_text(Path("studies/nano.yaml").read_text())
+    words = ["plan", str(tmp_path), "--target", "model_params=3e6,finetune_examples=8192", "--budget", "1e13"]
+    words += ["--tokens-per-example", "246", "--out", str(tmp_path / "next.yaml")]
+    shown = CliRunner().invoke(app, words, catch_exceptions=False)
+    command = f"finescale run {tmp_path / 'next.yaml'} --out {tmp_path}"
+    assert f"Next: {command} --dry-run" in shown.output
+    dry = CliRunner().invoke(app, [*command.split()[1:], "--dry-run"], catch_exceptions=False)
+    assert f"All of it is new: {tmp_path} holds no run yet." in dry.output
 
 
 def test_a_table_cannot_be_written_as_a_study(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,14 +68,21 @@ def plan_command(
     if to:
         write_json(made.to_dict(), to)
     if to != "-":
-        show(made, out, console())
+        show(made, out, console(), folder=Path(table.path) if Path(table.path).is_dir() else None)
 
 
 _FORM = "model_params=1.6e10,finetune_examples=1e6"
 
 
-def show(made: Plan, out: Path | None, to: Console) -> None:
-    """Prints the runs, what is expected of them, and what to know."""
+def show(made: Plan, out: Path | None, to: Console, *, folder: Path | None = None) -> None:
+    """Prints the runs, what is expected of them, and what to know.
+
+    Args:
+        made: The plan.
+        out: The study file that was written.
+        to: Where to print.
+        folder: The study's folder, where it was named: the study goes on there.
+    """
 
     def say(words: str, style: str | None = None) -> None:
         to.print(words, style=style, markup=False, highlight=False, soft_wrap=True)
@@ -88,7 +96,8 @@ def show(made: Plan, out: Path | None, to: Console) -> None:
     for note in made.notes:
         say(f"note: {note}")
     if out is not None:
-        say(f"Written: {out}. Next: finescale run {out} --dry-run, then without --dry-run; then plan again.")
+        command = shlex.join(["finescale", "run", str(out), *(["--out", str(folder)] if folder else [])])
+        say(f"Written: {out}. Next: {command} --dry-run, then without --dry-run; then plan again.")
     else:
         say("Make the cheap runs first, then plan again with what they show.")
 
