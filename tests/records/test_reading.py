@@ -148,6 +148,16 @@ def test_all_that_is_missing_is_told_with_a_command_that_works(tmp_path: Path) -
     assert code == 0, out
 
 
+@pytest.mark.parametrize(
+    ("column", "flag"), [("eval_perplexity", "--loss eval_perplexity"), ("Accuracy", "--score Accuracy")]
+)
+def test_a_table_without_a_loss_is_told_what_else_it_has(column: str, flag: str, tmp_path: Path) -> None:
+    CLEAN.rename({"test_loss": column}).write_csv(tmp_path / "runs.csv")
+    code, message = run("advise", tmp_path / "runs.csv")
+    assert code == 2
+    assert f"{shlex.quote(str(tmp_path / 'runs.csv'))} {flag}" in message
+
+
 def test_every_unreadable_setting_is_told_at_once(tmp_path: Path) -> None:
     rows = [f"{cell},1.5" for cell in ["1k", "2k", *[f"x{at}" for at in range(25)]]]
     (tmp_path / "t.csv").write_text("\n".join(["finetune_examples,test_loss", *rows]))

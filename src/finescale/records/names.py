@@ -146,7 +146,10 @@ def missing(
         theirs, ours = _guess(names, left)
         left = [column for column in left if column != theirs]
         each.append("one of " + ", ".join(names) if len(names) > 1 else f"a column `{names[0]}`")
-        flags.append(shlex.join(["--column", f"{ours}={theirs}"]))
+        other = _other_outcome(columns) if theirs == "THEIRS" and ours.endswith("loss") else []
+        flags.append(shlex.join(other or ["--column", f"{ours}={theirs}"]))
+        if other:
+            continue
         if names[0].endswith("loss"):
             also = f", or name the loss column: {shlex.join(['--loss', theirs])}"
             also += "".join(
@@ -162,6 +165,14 @@ def missing(
     shown = ", ".join(columns[:30]) + (", ..." if len(columns) > 30 else "")
     got = f"columns {shown or '(none)'}"
     return UsageError(problem, wanted="; ".join(each), got=got, remedy=remedy, where=origin)
+
+
+def _other_outcome(columns: Sequence[str]) -> list[str]:
+    """The flag for a loss in another unit, or for a score, where a table has no loss."""
+    units = [column for column in columns if re.search(r"perplexity|ppl|bpb|bits_per|nll", bare(column))]
+    if units:
+        return ["--loss", units[0]]
+    return ["--score", _scores(columns)[0]] if _scores(columns) else []
 
 
 def _scores(columns: Sequence[str]) -> list[str]:
