@@ -1,4 +1,29 @@
-"""Damped Newton steps on the true objective, all problems side by side: starts, and bootstrap refits."""
+"""Newton's method with Marquardt's damping in a box, many problems side by side: starts and refits.
+
+The model of the objective at z, with gradient g, Hessian H (Huber's generalised one: a residual beyond
+delta has no curvature) and step p over the parameters that are not blocked, is
+
+    m(p) = F + g'p + p'(H + lambda M) p / 2,
+
+M being the matrix of iteratively reweighted least squares, J'WJ, which is never negative
+(``majoriser``). With lambda = 0 the step is Newton's; a step that does not lower F multiplies lambda by
+8 (from 1e-3), one that does divides it (Levenberg 1944, Marquardt 1963). Then come, in this order:
+
+- *The box.* A parameter at a bound that g pushes against is blocked (Bertsekas 1982, SIAM J. Control
+  Optim. 20); one that the step would carry over a bound goes to the bound, and the others' step is found
+  anew.
+- *Saddles.* Damped models get the absolute values of their curvatures (Greenstadt 1967; Nocedal & Wright
+  2006, section 3.4). Where the step promises nothing, z is a minimum only if H is positive definite over
+  the parameters that are not blocked, and g is 0 there; else the search goes on downhill. Without this
+  check an indefinite H can hold a parameter at a bound from which g points inwards: the step is 0, and
+  no minimum.
+- *Curved valleys.* A step that fails is tried again with the coefficients that fit best at its
+  exponents, as in variable projection (Golub & Pereyra 1973, SIAM J. Numer. Anal. 10), then at fractions
+  of its length.
+- *Delta.* Far above delta F is nearly a sum of absolute values, on which Newton's steps zigzag. The
+  first delta therefore holds some residuals for each parameter, and is divided by 4 whenever a stage has
+  settled (Madsen & Nielsen 1993, SIAM J. Optim. 3, a finite smoothing algorithm for l1 estimation).
+"""
 
 from __future__ import annotations
 
