@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
@@ -21,12 +21,14 @@ from finescale.laws.bootstrap import (
     setting_weights,
 )
 from finescale.laws.fitted import FittedLaw, Parameter
+from finescale.laws.options import FitOptions
 from finescale.laws.shifts import joined
 from finescale.laws.solver.assembly import Assembly
 from finescale.laws.solver.newton import one_step, refit
 from finescale.laws.solver.problem import Problem, Solution, residual
 from finescale.laws.solver.profile import distinct, solve, solve_curves
 from finescale.laws.trouble import soft_trouble
+from finescale.records.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]
 DELTA = 1e-3
@@ -36,20 +38,7 @@ _TOLERANCE = 1e-4
 """Resamples are solved to this relative decrease: parameters err by 0.002 of their standard deviation."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a problem is solved; the fields mean what they mean in ``fit``."""
-
-    residual: str
-    bootstrap: int
-    seed: int
-    solver: str
-    level: float
-    loss: str
-    shared: tuple[str, ...]
-
-
-def solve_alike(puts: Sequence[Assembly], settings: Settings) -> list[Solution | None]:
+def solve_alike(puts: Sequence[Assembly], settings: FitOptions) -> list[Solution | None]:
     """Solves the problems that differ in their losses only side by side; None for one that is on its own."""
     alike: dict[tuple[Any, ...], list[int]] = {}
     for index, put in enumerate(puts):
@@ -68,7 +57,7 @@ def solve_alike(puts: Sequence[Assembly], settings: Settings) -> list[Solution |
     return solved
 
 
-def _problem(put: Assembly, settings: Settings, fixed: tuple[str, ...]) -> Problem:
+def _problem(put: Assembly, settings: FitOptions, fixed: tuple[str, ...]) -> Problem:
     delta = DELTA if put.law.huber_delta is None else put.law.huber_delta
     log = (put.law.residual or settings.residual) == "log"
     return put.problem(log=log, delta=delta, fixed=fixed)
@@ -85,12 +74,14 @@ def _solved(problem: Problem, grid: Array, start: Array, solver: str) -> Solutio
 
 def estimate(
     put: Assembly,
-    settings: Settings,
-    fixed: Mapping[str, float],
+    settings: FitOptions,
+    loss: str,
+    *,
     fixed_draws: Mapping[str, Array] | None = None,
     solution: Solution | None = None,
 ) -> FittedLaw:
     """Solves one problem (unless its solution is given), resamples it and tells what came out."""
+    fixed = settings.fixed
     unknown = [name for name in fixed if name not in put.names]
     if unknown:
         raise UsageError(
@@ -111,8 +102,8 @@ def estimate(
         parameters[name] = Parameter(value, float(low), float(high))
     first = put.pieces[0]
     factors = tuple(dict.fromkeys(piece.factor for piece in put.pieces if piece.factor))
-    if put.law.name == "joint":
-        factors = tuple(name for name in put.law.variables if name != "D")
+    if "X" not in put.law.variables and put.law.variables != ("D",):
+        factors = tuple(name for name in put.law.variables if name not in ("D", DATA_SIZE))
     several = len({tuple(piece.by.items()) for piece in put.pieces}) > 1
     columns = {suffix: dict(piece.columns) for suffix, piece in zip(put.suffixes, put.pieces, strict=True)}
     made = FittedLaw(
@@ -133,7 +124,7 @@ def estimate(
         ranges=_ranges(put),
         residual="log" if problem.log else "raw",
         huber_delta=float(problem.delta),
-        loss=settings.loss,
+        loss=loss,
         level=settings.level,
         shared=settings.shared,
         formula=put.law,
@@ -148,7 +139,7 @@ def _draws(
     put: Assembly,
     problem: Problem,
     solution: Solution,
-    settings: Settings,
+    settings: FitOptions,
     fixed_draws: Mapping[str, Array] | None,
 ) -> tuple[dict[str, Array], Array]:
     """Bootstrap draws of every parameter, and of a new run's deviation from the mean."""

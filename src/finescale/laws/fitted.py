@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finescale.errors import DataError, UsageError
-from finescale.laws.formulas import Law, named
+from finescale.laws.formulas import named
+from finescale.laws.law import Law
 from finescale.records.records import DATA_SIZE
 
 if TYPE_CHECKING:

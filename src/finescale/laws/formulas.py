@@ -12,140 +12,27 @@ test:
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from finescale.errors import UsageError
+from finescale.laws.law import LAWS, Law, Range, law
+from finescale.laws.solver.rectified import centred
 
 Array = np.ndarray[Any, Any]
 EXPONENT = (-1.0, 3.0)
 """The default range of an exponent: Table 4 of the paper has negative ones."""
 
 
-@dataclass(frozen=True)
-class Range:
-    """Where a nonlinear parameter may lie.
-
-    Attributes:
-        low: Smallest value.
-        high: Largest value.
-        log: Searched on a logarithmic scale (then low > 0).
-    """
-
-    low: float
-    high: float
-    log: bool = False
-
-
-@dataclass(frozen=True)
-class Law:
-    """A formula and what the fit must know about it.
-
-    Attributes:
-        name: The formula's name.
-        function: The formula; called with keyword arguments that broadcast.
-        variables: Its variables: ``X``, ``D`` or column names.
-        linear: Parameters that enter linearly; each is >= 0.
-        nonlinear: The other parameters and their ranges.
-        monomials: For laws that are sums of products of powers: for each linear coefficient, which exponent
-            belongs to which variable (``{"A": {"alpha": "X", "beta": "D"}, "E": {}}``); None for other laws.
-        starts: Optional; gives a grid of nonlinear starts, shape [axis 1, axis 2, ..., parameter], from the
-            variables.
-        per_curve: Every value of the other factors is a curve of its own; so it is for a law of one variable.
-        residual: The only residual that the law is defined for, or None for the caller's choice.
-        huber_delta: Overrides Huber's delta (infinite: least squares).
-        last_sizes: Fit only that many of the largest sizes (0: all of them).
-    """
-
-    name: str
-    function: Callable[..., Any]
-    variables: tuple[str, ...]
-    linear: tuple[str, ...]
-    nonlinear: Mapping[str, Range]
-    monomials: Mapping[str, Mapping[str, str]] | None = None
-    starts: Callable[[Mapping[str, Array]], Array] | None = None
-    per_curve: bool = False
-    residual: str | None = None
-    huber_delta: float | None = None
-    last_sizes: int = 0
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """All parameters, in the order of the signature where there is one."""
-        return (*self.linear, *self.nonlinear)
-
-    def __call__(self, **arguments: Any) -> Any:
-        """Evaluates the formula."""
-        return self.function(**arguments)
-
-    @property
-    def takes_factor(self) -> bool:
-        """Whether ``factors`` says something to it: its X, the D of a curve, the factors of ``joint``."""
-        return "X" in self.variables or self.name == "joint" or self.variables == ("D",)
-
-    @property
-    def equation(self) -> str:
-        """The equation in LaTeX: what stands between the dollar signs of the formula's docstring."""
-        parts = (inspect.getdoc(self.function) or "").split("$$")
-        return parts[1].strip() if len(parts) > 2 else ""
-
-
-LAWS: dict[str, Law] = {}
-"""Every law by its name; ``@law`` puts it here."""
-
-
-def law(
-    *,
-    linear: Sequence[str],
-    nonlinear: Mapping[str, tuple[float, float] | Range],
-    monomials: Mapping[str, Mapping[str, str]] | None = None,
-    **options: Any,
-) -> Callable[[Callable[..., Any]], Law]:
-    """Makes a law of a formula; a decorator.
-
-    Args:
-        linear: Names of the arguments that enter linearly; each is kept >= 0.
-        nonlinear: Names and ranges of the other parameters; every argument not named is a variable.
-        monomials: See ``Law``.
-        **options: Further fields of ``Law``.
-
-    Returns:
-        The decorator; its result is the ``Law`` (which can be called as the function can).
-
-    Raises:
-        UsageError: A name that is not an argument of the function.
-    """
-
-    def decorate(function: Callable[..., Any]) -> Law:
-        arguments = list(inspect.signature(function).parameters)
-        unknown = [name for name in (*linear, *nonlinear) if name not in arguments]
-        if unknown:
-            raise UsageError(
-                f"`{unknown[0]}` is not an argument of the law", wanted="one of " + ", ".join(arguments)
-            )
-        variables = tuple(name for name in arguments if name not in linear and name not in nonlinear)
-        if not variables or not linear:
-            raise UsageError(
-                "a law needs a variable and a linear coefficient",
-                wanted="e.g. f(D, A, beta, E) with linear A, E",
-            )
-        ranges = {
-            name: value if isinstance(value, Range) else Range(*value) for name, value in nonlinear.items()
-        }
-        options.setdefault("per_curve", len(variables) == 1)
-        made = Law(function.__name__, function, variables, tuple(linear), ranges, monomials, **options)
-        LAWS.setdefault(made.name, made)
-        return made
-
-    return decorate
-
-
-@law(linear=("A", "E"), nonlinear={"beta": EXPONENT}, monomials={"A": {"beta": "D"}, "E": {}})
+@law(
+    linear=("A", "E"),
+    nonlinear={"beta": EXPONENT},
+    monomials={"A": {"beta": "D"}, "E": {}},
+    contender=True,
+)
 def power(D: Array, A: Array, beta: Array, E: Array) -> Array:
     r"""$$L(D_f) = A\,D_f^{-\beta} + E$$. Single variable (arXiv 2402.17193, Figure 1)."""
     return A * D**-beta + E
@@ -155,6 +42,7 @@ def power(D: Array, A: Array, beta: Array, E: Array) -> Array:
     linear=("A", "E"),
     nonlinear={"alpha": EXPONENT, "beta": EXPONENT},
     monomials={"A": {"alpha": "X", "beta": "D"}, "E": {}},
+    contender=True,
 )
 def multiplicative(X: Array, D: Array, A: Array, alpha: Array, beta: Array, E: Array) -> Array:  # noqa: PLR0917
     r"""$$L(X, D_f) = A\,X^{-\alpha} D_f^{-\beta} + E$$. The paper's joint law (arXiv 2402.17193, Eq. 1)."""
@@ -165,6 +53,7 @@ def multiplicative(X: Array, D: Array, A: Array, alpha: Array, beta: Array, E: A
     linear=("A", "B", "E"),
     nonlinear={"alpha": EXPONENT, "beta": EXPONENT},
     monomials={"A": {"alpha": "X"}, "B": {"beta": "D"}, "E": {}},
+    contender=True,
 )
 def additive(X: Array, D: Array, A: Array, alpha: Array, B: Array, beta: Array, E: Array) -> Array:  # noqa: PLR0917
     r"""$$L(X, D_f) = A\,X^{-\alpha} + B\,D_f^{-\beta} + E$$. Hoffmann et al. 2022 (arXiv 2203.15556)."""
@@ -184,6 +73,8 @@ def _rectified_starts(variables: Mapping[str, Array]) -> Array:
     linear=("B", "E"),
     nonlinear={"D_l": Range(1e-6, 1e30, log=True), "beta": (0.0, 3.0)},
     starts=_rectified_starts,
+    reparametrise=centred,
+    contender=True,
 )
 def rectified(D: Array, B: Array, D_l: Array, beta: Array, E: Array) -> Array:
     r"""$$L(D_f) = \frac{B}{D_l + D_f^{\beta}} + E$$. Rectified law (Lin et al. 2024, arXiv 2402.02314)."""
@@ -256,6 +147,15 @@ def joint(factors: Sequence[str]) -> Law:
     ranges = {name: Range(*EXPONENT) for name in (*exponents, "beta")}
     monomials = {"A": {**exponents, "beta": "D"}, "E": {}}
     return Law("joint", joint_formula, (*factors, "D"), ("A", "E"), ranges, monomials)
+
+
+BASELINE = loglinear.name
+"""The law that every other one has to beat on hidden data sizes."""
+
+
+def contenders(kind: Literal["curve", "surface"]) -> tuple[str, ...]:
+    """The laws of a kind that take part wherever a law is chosen or laws are shown side by side."""
+    return tuple(name for name, one in LAWS.items() if one.contender and one.kind == kind)
 
 
 def named(law: str | Law, factors: Sequence[str] = ()) -> Law:

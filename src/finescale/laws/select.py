@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 import polars as pl
 
 from finescale.errors import DataError, UsageError
-from finescale.laws.fit import check_finished, fit
+from finescale.laws.fit_law import check_finished, fit_law
 from finescale.laws.fitted import Fits, FittedLaw
-from finescale.laws.formulas import Law, named
-from finescale.laws.slices import varying_factors
-from finescale.records.records import DATA_SIZE, FACTORS, Records, as_records
+from finescale.laws.formulas import BASELINE, Law, contenders, named
+from finescale.laws.law import Law
+from finescale.laws.options import FitKeywords, FitOptions, read_options
+from finescale.laws.slices import Choice, varying_factors
+from finescale.records.records import DATA_SIZE, FACTORS, Records
 
-BASELINE = "loglinear"
-CURVES = ("power", "rectified")
-SURFACES = ("multiplicative", "additive")
 _FEWEST = 3
 """Fewest training sizes of a backtest step."""
 _HIDDEN = "_hidden"
+_WITHOUT = ("bootstrap", "level")
+_BECAUSE = "neither bootstrap nor level: deviations are compared, without intervals"
 
 
 @dataclass(frozen=True)
@@ -86,21 +87,18 @@ class Backtest:
 
 def compare(
     records: Records | Any,
-    laws: Sequence[str | Law] = ("multiplicative", "additive"),
+    laws: Sequence[str | Law] | None = None,
     factors: Sequence[str] | str | None = None,
-    *,
-    hold_out: str | bool | None = None,
-    **options: Any,
+    **options: Unpack[FitKeywords],
 ) -> Comparison:
     """Fits several laws and compares their deviations on fitted and held-out runs (Table 6).
 
     Args:
         records: Records, or what ``read_records`` takes.
-        laws: The laws.
+        laws: The laws. Default: the contenders over a factor and the data size (the paper's two).
         factors: As for ``fit``.
-        hold_out: As for ``fit``; without a rule and without a column ``held_out``, the largest value of each
-            factor.
-        **options: Further options of ``fit``.
+        **options: Options of ``fit``. ``hold_out``: without a rule and without a column ``held_out``, the
+            largest value of each factor.
 
     Returns:
         The comparison.
@@ -108,12 +106,17 @@ def compare(
     Raises:
         UsageError: An unknown law or column.
         DataError: No law can be fitted.
+
+    Example:
+        >>> compared = fs.compare("examples/nano_full.parquet", factors="model_params")
+        >>> compared.table["law"].unique().sort().to_list()
+        ['additive', 'multiplicative']
     """
-    records = _records(records, options)
+    records, choice, how = read_options(records, options, without=_WITHOUT, because=_BECAUSE)
     check_finished(records)
-    if hold_out is None and not _marked(records):
-        hold_out = "largest"
-    fitted, notes = _fit_all(records, laws, factors, hold_out=hold_out, bootstrap=0, **options)
+    if choice.hold_out is None and not _marked(records):
+        choice = replace(choice, hold_out="largest")
+    fitted, notes = _fit_all(records, laws or contenders("surface"), factors, choice, how)
     rows = pl.concat([_points(name, fits) for name, fits in fitted.items()], how="diagonal_relaxed")
     keys = [name for name in (*_identity(rows), "slice") if name in rows.columns]
     laws_here = rows.group_by("task", "method", "slice").agg(pl.col("law").n_unique().alias("laws_here"))
@@ -141,19 +144,17 @@ def backtest(
     factors: Sequence[str] | str | None = None,
     *,
     hide: Sequence[int] = (1, 2, 3),
-    hold_out: str | bool | None = None,
-    **options: Any,
+    **options: Unpack[FitKeywords],
 ) -> Backtest:
     """Hides the largest data sizes of every task and method, fits the rest, scores the predictions.
 
     Args:
         records: Records, or what ``read_records`` takes.
-        laws: The laws; the log-linear baseline is added. Default: power and rectified; with a factor that
-            varies, multiplicative and additive too.
+        laws: The laws; the log-linear baseline is added. Default: the contenders among curves; with a factor
+            that varies, those over a factor too.
         factors: Factors of the laws that have an X; as for ``fit``.
         hide: How many sizes are hidden in each step.
-        hold_out: Runs that stay hidden throughout, as for ``fit``.
-        **options: Further options of ``fit``.
+        **options: Options of ``fit``. ``hold_out``: runs that stay hidden throughout.
 
     Returns:
         The scores, on the predictions that every law made.
@@ -161,15 +162,31 @@ def backtest(
     Raises:
         UsageError: An unknown law or column.
         DataError: Too few data sizes to hide any.
+
+    Example:
+        >>> tested = fs.backtest("examples/nano_full.parquet", ["power"])
+        >>> tested.best
+        {'mini-en-de': 'loglinear'}
     """
-    records = _records(records, options)
+    return _backtest(laws, factors, hide, *read_options(records, options, without=_WITHOUT, because=_BECAUSE))
+
+
+def _backtest(  # noqa: PLR0917
+    laws: Sequence[str | Law] | None,
+    factors: Sequence[str] | str | None,
+    hide: Sequence[int],
+    records: Records,
+    choice: Choice,
+    how: FitOptions,
+) -> Backtest:
     check_finished(records)
     if DATA_SIZE not in records.frame.columns:
         raise DataError(
             f"a backtest needs {DATA_SIZE}", remedy=f"map the column: --column {DATA_SIZE}=THEIRS"
         )
-    records = _without_held_out(records, hold_out)
-    names = [*(laws or _candidates(records, factors, options.get("by", ("task", "method"))))]
+    records = _without_held_out(records, choice.hold_out)
+    choice = replace(choice, hold_out=None)
+    names = [*(laws or _candidates(records, factors, choice.by))]
     if BASELINE not in [law if isinstance(law, str) else law.name for law in names]:
         names.append(BASELINE)
     group = [name for name in ("task", "method") if name in records.frame.columns]
@@ -187,7 +204,7 @@ def backtest(
         part = part.filter((pl.col(_HIDDEN) > hidden) | (pl.col(_HIDDEN) == 1))
         part = part.with_columns((pl.col(_HIDDEN) == 1).alias("held_out")).drop(_HIDDEN, "_sizes")
         step = replace(records, frame=part, notes=())
-        fitted, said = _fit_all(step, names, factors, hold_out=None, bootstrap=0, **options)
+        fitted, said = _fit_all(step, names, factors, choice, how)
         notes += said
         steps += [
             _points(name, fits).filter(pl.col("held_out")).with_columns(pl.lit(hidden).alias("hidden"))
@@ -204,38 +221,32 @@ def backtest(
     return _scored(cells, tuple(dict.fromkeys((*records.notes, *notes))))
 
 
-def fit_auto(records: Records, factors: Sequence[str] | str | None = None, **options: Any) -> Fits:
+def fit_auto(
+    records: Records, choice: Choice, options: FitOptions, factors: Sequence[str] | str | None = None
+) -> Fits:
     """Fits, for every task, the law that its backtest prefers; see ``fit(law="auto")``.
 
     Raises:
         UsageError: As ``backtest``.
         DataError: As ``backtest``.
     """
-    passed = {
-        name: options[name]
-        for name in ("by", "residual", "base", "loss", "average_seeds", "weights")
-        if name in options
-    }
-    tried = backtest(records, None, factors, hold_out=options.get("hold_out"), **passed)
+    tried = _backtest(None, factors, (1, 2, 3), records, choice, options)
     laws: list[FittedLaw] = []
     notes: list[str] = list(tried.notes)
     for task, best in tried.best.items():
         name = best
         if factors and best == BASELINE:
-            part = tried.scores.filter((pl.col("task") == task) & pl.col("law").is_in(SURFACES))
+            among = contenders("surface")
+            part = tried.scores.filter((pl.col("task") == task) & pl.col("law").is_in(among))
             name = part["law"][0] if part.height else best
         own = (
             records.frame.filter(pl.col("task") == task) if "task" in records.frame.columns else records.frame
         )
-        made = fit(replace(records, frame=own), name, _factors(named(name), factors), **options)
+        made = fit_law(replace(records, frame=own), name, _factors(named(name), factors), choice, options)
         said = tried.verdict(task)
         notes += made.notes if best == BASELINE else [said, *made.notes]
         laws += [replace(law, status=(*law.status, said)) if best == BASELINE else law for law in made]
     return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source)
-
-
-def _records(records: Any, options: Mapping[str, Any]) -> Records:
-    return as_records(records, options.get("loss"))
 
 
 def _marked(records: Records) -> bool:
@@ -268,21 +279,28 @@ def _without_held_out(records: Records, hold_out: str | bool | None) -> Records:
 
 def _candidates(records: Records, factors: Sequence[str] | str | None, by: Sequence[str]) -> tuple[str, ...]:
     if factors:
-        return SURFACES
-    return (*CURVES, *SURFACES) if varying_factors(records.frame, by) else CURVES
+        return contenders("surface")
+    curves = contenders("curve")
+    return (*curves, *contenders("surface")) if varying_factors(records.frame, by) else curves
 
 
 def _fit_all(
-    records: Records, laws: Sequence[str | Law], factors: Sequence[str] | str | None, **options: Any
+    records: Records,
+    laws: Sequence[str | Law],
+    factors: Sequence[str] | str | None,
+    choice: Choice,
+    options: FitOptions,
 ) -> tuple[dict[str, Fits], list[str]]:
-    """Every law fitted; a law that the data do not allow is a note, unless it is the only one."""
+    """Every law fitted, without intervals; one that the data do not allow is a note, unless it is alone."""
     fitted: dict[str, Fits] = {}
     notes: list[str] = []
     failures: list[DataError] = []
     for law in laws:
         chosen = named(law, varying_factors(records.frame)) if law == "joint" else named(law)
+        if chosen.name in fitted:
+            raise UsageError(f"two laws called `{chosen.name}`", wanted="a name of its own for each law")
         try:
-            fits = fit(records, law, _factors(chosen, factors), **options)
+            fits = fit_law(records, law, _factors(chosen, factors), choice, replace(options, bootstrap=0))
         except DataError as error:
             failures.append(error)
             notes.append(f"{chosen.name}: {str(error).splitlines()[0]}")

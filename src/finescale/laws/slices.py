@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from finescale.errors import DataError, UsageError, nearest
-from finescale.laws.formulas import Law
+from finescale.laws.law import Law
 from finescale.records.expression import matches
 from finescale.records.outcomes import refuse_score
 from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
@@ -60,14 +60,14 @@ class Slice:
 
 @dataclass(frozen=True)
 class Choice:
-    """How runs are chosen; see ``fit`` for the meaning of each field."""
+    """How runs are chosen; see ``FitKeywords`` for the meaning of each field."""
 
-    by: tuple[str, ...]
-    loss: str
-    hold_out: str | bool | None
-    base: Mapping[str, Any]
-    average_seeds: bool
-    weights: str | None
+    by: tuple[str, ...] = GROUP
+    loss: str = "test_loss"
+    hold_out: str | bool | None = None
+    base: Mapping[str, Any] = field(default_factory=dict)
+    average_seeds: bool = True
+    weights: str | None = None
 
 
 def varies(frame: pl.DataFrame, name: str, by: Sequence[str] = ()) -> bool:

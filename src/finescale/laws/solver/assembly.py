@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from finescale.errors import DataError, UsageError
-from finescale.laws.formulas import Law
+from finescale.laws.law import Law
 from finescale.laws.slices import Slice
 from finescale.laws.solver.models import FunctionModel, Model, MonomialModel, Segment
 from finescale.laws.solver.problem import Problem

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from finescale.laws.formulas import Law
+from finescale.laws.law import Law
 
 Array = np.ndarray[Any, Any]
 _STEP = 1e-5

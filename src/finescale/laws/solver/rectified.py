@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from finescale.laws.formulas import rectified
 from finescale.laws.solver.assembly import Assembly
 from finescale.laws.solver.models import Model
 
@@ -96,9 +95,7 @@ class RectifiedAssembly(Assembly):
 
 
 def centred(put: Assembly) -> Assembly:
-    """The same problem in centred parameters, if it is one curve of the rectified law; else as it is."""
-    if put.law.function is not rectified.function or len(put.pieces) != 1:
-        return put
+    """The problem of one curve of the rectified law, in centred parameters."""
     column = next(iter(put.pieces[0].columns.values()))
     logs = np.log(put.points[0][column].to_numpy())
     middle = float(logs.mean())

@@ -1,0 +1,169 @@
+"""One law, all groups: from records to fitted laws. What chooses among laws stands above (``fit``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from finescale.errors import DataError, UsageError
+from finescale.laws.estimate import apart, estimate, solve_alike
+from finescale.laws.fitted import Fits, FittedLaw
+from finescale.laws.formulas import named
+from finescale.laws.law import Law
+from finescale.laws.options import FitOptions
+from finescale.laws.slices import Choice, Slice, slices, varying_factors
+from finescale.laws.solver.assembly import Assembly, assemble
+from finescale.records.records import Records
+
+
+def fit_law(
+    records: Records,
+    law: str | Law,
+    factors: Sequence[str] | str | None,
+    choice: Choice,
+    options: FitOptions,
+) -> Fits:
+    """Fits one law to every group of runs.
+
+    Args:
+        records: The runs.
+        law: The law, by name or itself; not ``auto``.
+        factors: Factors for the law's X; None: those that vary.
+        choice: Which runs are fitted.
+        options: How.
+
+    Returns:
+        The fitted laws, with notes on the groups that the data do not allow.
+
+    Raises:
+        UsageError: A column, law or parameter that does not exist.
+        DataError: The data do not allow any fit.
+    """
+    check_finished(records)
+    chosen, names = _law_and_factors(law, factors, records, choice.by)
+    pieces, notes = _all_slices(records, chosen, names, choice)
+    notes = [*records.notes, *notes, *(note for piece in pieces for note in piece.notes)]
+    failures: list[DataError] = []
+    puts: list[Assembly] = []
+    for bundle, suffixes in _bundles(pieces, options):
+        try:
+            puts.append(_assembled(chosen, bundle, suffixes, options))
+        except DataError as error:
+            failures.append(error)
+    solved = [None] * len(puts) if options.fixed else solve_alike(puts, options)
+    laws: list[FittedLaw] = []
+    for put, solution in zip(puts, solved, strict=True):
+        made = estimate(put, options, choice.loss, solution=solution)
+        laws += apart(made, put) if options.across else [made]
+    if not laws:
+        nothing = DataError(
+            "no law could be fitted", got="; ".join(notes) or "no groups", remedy="choose another --factor"
+        )
+        raise failures[0] if failures else nothing
+    notes += _grouped(failures)
+    return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source)
+
+
+def check_finished(records: Records) -> None:
+    """Refuses a table without a finished run.
+
+    Raises:
+        DataError: There is none; it says what there is.
+    """
+    if records.frame.height:
+        return
+    raise DataError(
+        "no finished run: nothing can be fitted",
+        wanted="runs with a loss, and status done",
+        got=records.rows_in_words,
+        remedy="see why they failed: finescale report",
+        where=records.source,
+    )
+
+
+def _assembled(law: Law, bundle: Sequence[Slice], suffixes: Sequence[str], options: FitOptions) -> Assembly:
+    """One problem; a curve in parameters in which it is solved faster, where its law has such."""
+    put = assemble(law, bundle, suffixes, options.shared)
+    plain = law.reparametrise is None or options.fixed or len(put.pieces) > 1
+    return put if plain or law.reparametrise is None else law.reparametrise(put)
+
+
+def _grouped(failures: Sequence[DataError]) -> list[str]:
+    """Groups that could not be fitted for the same reason, in one sentence."""
+    alike: dict[tuple[str, str], list[DataError]] = {}
+    for error in failures:
+        alike.setdefault((error.problem, error.wanted), []).append(error)
+    notes: list[str] = []
+    for (problem, wanted), errors in alike.items():
+        others = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+        notes.append(
+            f"Not fitted: {errors[0].where}{others}: {problem}; wanted: {wanted}; got: {errors[0].got}"
+        )
+    return notes
+
+
+def _law_and_factors(
+    law: str | Law, factors: Sequence[str] | str | None, records: Records, by: Sequence[str]
+) -> tuple[Law, list[str | None]]:
+    """The law, and the factors that stand for its X one after the other (None: it has no X)."""
+    names = [factors] if isinstance(factors, str) else list(factors or ())
+    chosen = named(law, names or varying_factors(records.frame)) if law == "joint" else named(law)
+    missing = [name for name in names if name not in records.frame.columns]
+    if missing:
+        have = ", ".join(records.frame.columns)
+        raise UsageError(
+            f"no column `{missing[0]}`", got=f"columns {have}", remedy=f"--column {missing[0]}=THEIRS"
+        )
+    if names and not chosen.takes_factor:
+        raise UsageError(
+            f"the law `{chosen.name}` takes no factor",
+            wanted=f"values of its own variables, {', '.join(chosen.variables)}",
+            got=f"factor {', '.join(names)}",
+            remedy="leave --factor out, or call a variable of the law X",
+        )
+    if chosen.name == "joint":
+        return chosen, [None]
+    if "X" not in chosen.variables:
+        return chosen, list(names) or [None]
+    if not names:
+        names = [name for name in varying_factors(records.frame, by) if name not in by]
+        if not names:
+            raise DataError(
+                f"no factor varies, and the law `{chosen.name}` needs one",
+                remedy="fit --law power, or name the column: --factor NAME",
+                where=records.source,
+            )
+    return chosen, list(names)
+
+
+def _all_slices(
+    records: Records, law: Law, factors: Sequence[str | None], choice: Choice
+) -> tuple[list[Slice], list[str]]:
+    pieces: list[Slice] = []
+    notes: list[str] = []
+    for factor in factors:
+        more, said = slices(records, law, factor, choice)
+        pieces += more
+        notes += said
+    return pieces, notes
+
+
+def _bundles(pieces: Sequence[Slice], options: FitOptions) -> list[tuple[list[Slice], list[str]]]:
+    """Which slices are fitted together, with the suffixes of their own parameters."""
+    if not options.shared:
+        return [([piece], [piece.factor or ""]) for piece in pieces]
+    across = options.across
+    groups: dict[tuple[Any, ...], list[Slice]] = {}
+    for piece in pieces:
+        key = tuple((name, value) for name, value in piece.by.items() if name not in across)
+        groups.setdefault((*key, piece.factor if across else None), []).append(piece)
+    return [
+        (
+            group,
+            [
+                ".".join(str(piece.by.get(name)) for name in across) if across else piece.factor or ""
+                for piece in group
+            ],
+        )
+        for group in groups.values()
+    ]
