@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Array = np.ndarray[Any, Any]
-SCHEMA = 1
 FAR = 10.0
 """Predictions further than that factor outside the data are flagged."""
 
@@ -224,7 +223,7 @@ class FittedLaw:
 
     def to_dict(self) -> dict[str, Any]:
         """The fit as plain numbers and text at full precision (the Fit JSON, schema 1)."""
-        from finescale.laws.json import law_to_dict  # noqa: PLC0415 - it knows this class
+        from finescale.laws.json import law_to_dict  # noqa: PLC0415
 
         return law_to_dict(self)
 
@@ -237,11 +236,12 @@ class FittedLaw:
             laws: Laws of one's own that the fit may name.
 
         Raises:
-            UsageError: Another schema, a missing field, an unknown law.
+            UsageError: Another schema, a missing field, an unknown law, a law with another formula than the
+                one that the fit was made with.
         """
-        from finescale.laws.json import law_from_dict  # noqa: PLC0415
+        from finescale.laws.json import law_fields  # noqa: PLC0415 - pydantic only where something is read
 
-        return law_from_dict(data, laws)
+        return _made(law_fields(data, laws))
 
     @property
     def _formula(self) -> Law:
@@ -377,7 +377,9 @@ class Fits:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``finescale fit``."""
-        return {"schema": SCHEMA, "fits": [law.to_dict() for law in self.laws], "notes": list(self.notes)}
+        from finescale.laws.json import fits_to_dict  # noqa: PLC0415 - pydantic only where it is needed
+
+        return fits_to_dict(self.laws, self.notes)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], laws: Sequence[Law] = ()) -> Fits:
@@ -386,15 +388,16 @@ class Fits:
         Raises:
             UsageError: It is not that.
         """
-        if not isinstance(data, Mapping) or not isinstance(data.get("fits"), list):
-            raise UsageError(
-                "not a table of fits", wanted='what `finescale fit --json` wrote: {"fits": [...]}'
-            )
-        from finescale.laws.json import law_from_dict  # noqa: PLC0415 - it knows this class
+        from finescale.laws.json import fits_fields  # noqa: PLC0415
 
-        read = tuple(law_from_dict(item, laws, f"fits[{index}]") for index, item in enumerate(data["fits"]))
-        notes = data.get("notes", ())
-        return cls(read, tuple(map(str, notes)) if isinstance(notes, list | tuple) else ())
+        stored, notes = fits_fields(data, laws)
+        return cls(tuple(map(_made, stored)), notes)
+
+
+def _made(fields: dict[str, Any]) -> FittedLaw:
+    """A law from the fields that ``serial.law_fields`` has read."""
+    parameters = {name: Parameter(*ends) for name, ends in fields["parameters"].items()}
+    return FittedLaw(**{**fields, "parameters": parameters})
 
 
 __all__ = ["DATA_SIZE", "Fits", "FittedLaw", "Parameter", "Prediction"]

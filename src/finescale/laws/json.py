@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
@@ -17,17 +17,24 @@ from pydantic import (
 )
 
 from finescale.errors import UsageError, printable
-from finescale.laws.fitted import SCHEMA, FittedLaw, Parameter
-from finescale.laws.formulas import Law, named
+from finescale.laws.formulas import named
+from finescale.laws.law import Law
+
+if TYPE_CHECKING:
+    from finescale.laws.fitted import FittedLaw
+
+SCHEMA = 1
 
 
 def law_to_dict(law: FittedLaw) -> dict[str, Any]:
     """See ``FittedLaw.to_dict``."""
+    made = law.formula
     return {
         "schema": SCHEMA,
         "by": dict(law.by),
         "factors": list(law.factors),
         "law": law.law,
+        "formula": {"text": made.text, "probe": list(made.probe)} if made else None,
         "base": dict(law.base),
         "parameters": {
             name: {"value": p.value, "low": _null(p.low), "high": _null(p.high)}
@@ -51,6 +58,14 @@ def law_to_dict(law: FittedLaw) -> dict[str, Any]:
     }
 
 
+def fits_to_dict(laws: Sequence[FittedLaw], notes: Sequence[str]) -> dict[str, Any]:
+    """See ``Fits.to_dict``."""
+    return {"schema": SCHEMA, "fits": [law_to_dict(law) for law in laws], "notes": list(notes)}
+
+
+_GIVE_IT = "give the law that it was made with: --law MODULE:NAME, or from_dict(data, laws=[it])"
+
+
 class _Plain(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -61,12 +76,20 @@ class _Interval(_Plain):
     high: FiniteFloat | None
 
 
+class _Formula(_Plain):
+    """What tells formulas of one name apart: how it reads, and its values at fixed arguments."""
+
+    text: str
+    probe: list[FiniteFloat | None]
+
+
 class _Stored(_Plain):
     """What the Fit JSON of a law holds."""
 
     by: dict[str, Any]
     factors: list[str]
     law: str
+    formula: _Formula | None = None
     base: dict[str, Any]
     parameters: dict[str, _Interval]
     draws: dict[str, list[FiniteFloat]]
@@ -93,8 +116,14 @@ class _Stored(_Plain):
         return named
 
 
-def law_from_dict(data: Any, laws: Sequence[Law] = (), where: str = "") -> FittedLaw:
-    """See ``FittedLaw.from_dict``; ``where`` is the law's place in a file, for the error."""
+def law_fields(data: Any, laws: Sequence[Law] = (), where: str = "") -> dict[str, Any]:
+    """The fields of a ``FittedLaw``; ``where`` is the law's place in a file, for the error.
+
+    Parameters are (value, low, high). A fit of an older version, which does not say its formula, is read too.
+
+    Raises:
+        UsageError: See ``FittedLaw.from_dict``.
+    """
     prefix = f"{where}." if where else ""
     if isinstance(data, Mapping) and data.get("schema", SCHEMA) != SCHEMA:
         got = str(data.get("schema"))[:80]
@@ -112,33 +141,70 @@ def law_from_dict(data: Any, laws: Sequence[Law] = (), where: str = "") -> Fitte
         ) from None
     own = {law.name: law for law in laws}
     factors = tuple(stored.factors)
-    formula = own.get(stored.law) or named(stored.law, factors)
+    formula = own.get(stored.law) or _known(stored.law, factors, prefix)
+    _check_formula(stored, formula, prefix)
     _check_names(stored, formula, prefix)
-    return FittedLaw(
-        by=stored.by,
-        factors=factors,
-        law=stored.law,
-        base=stored.base,
-        parameters={
-            name: Parameter(p.value, _number(p.low), _number(p.high)) for name, p in stored.parameters.items()
+    return {
+        "by": stored.by,
+        "factors": factors,
+        "law": stored.law,
+        "base": stored.base,
+        "parameters": {
+            name: (p.value, _number(p.low), _number(p.high)) for name, p in stored.parameters.items()
         },
-        draws={name: np.array(draw, dtype=float) for name, draw in stored.draws.items()},
-        run_deviation=np.array(stored.run_deviation, dtype=float),
-        objective=_number(stored.objective),
-        n_fitted=stored.n_fitted,
-        n_held_out=stored.n_held_out,
-        delta_e=_number(stored.delta_e),
-        delta_h=_number(stored.delta_h),
-        status=tuple(stored.status),
-        columns=stored.columns,
-        ranges={name: (low, high) for name, (low, high) in stored.ranges.items()},
-        residual=stored.residual,
-        huber_delta=float(stored.huber_delta),
-        loss=stored.loss,
-        level=stored.level,
-        shared=tuple(stored.shared),
-        formula=formula,
-    )
+        "draws": {name: np.array(draw, dtype=float) for name, draw in stored.draws.items()},
+        "run_deviation": np.array(stored.run_deviation, dtype=float),
+        "objective": _number(stored.objective),
+        "n_fitted": stored.n_fitted,
+        "n_held_out": stored.n_held_out,
+        "delta_e": _number(stored.delta_e),
+        "delta_h": _number(stored.delta_h),
+        "status": tuple(stored.status),
+        "columns": stored.columns,
+        "ranges": {name: (low, high) for name, (low, high) in stored.ranges.items()},
+        "residual": stored.residual,
+        "huber_delta": float(stored.huber_delta),
+        "loss": stored.loss,
+        "level": stored.level,
+        "shared": tuple(stored.shared),
+        "formula": formula,
+    }
+
+
+def fits_fields(data: Any, laws: Sequence[Law] = ()) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """The fields of every law of ``Fits``, and the notes.
+
+    Raises:
+        UsageError: See ``Fits.from_dict``.
+    """
+    if not isinstance(data, Mapping) or not isinstance(data.get("fits"), list):
+        wanted = 'what `finescale fit --json` wrote: {"fits": [...]}'
+        raise UsageError("not a table of fits", wanted=wanted)
+    read = [law_fields(item, laws, f"fits[{index}]") for index, item in enumerate(data["fits"])]
+    notes = data.get("notes", ())
+    return read, tuple(map(str, notes)) if isinstance(notes, list | tuple) else ()
+
+
+def _known(name: str, factors: tuple[str, ...], prefix: str) -> Law:
+    """The law of this name; where there is none, the error says how a law of one's own is given."""
+    try:
+        return named(name, factors)
+    except UsageError as error:
+        remedy = "; ".join(filter(None, (error.remedy, _GIVE_IT)))
+        raise UsageError(error.problem, wanted=error.wanted, remedy=remedy, where=f"{prefix}law") from None
+
+
+def _check_formula(stored: _Stored, formula: Law, prefix: str) -> None:
+    """Refuses a formula other than the one that the fit was made with."""
+    made = stored.formula
+    if made is not None and not formula.is_same_formula(made.text, made.probe):
+        raise UsageError(
+            f"the fit was made with another formula called `{stored.law}`",
+            wanted=made.text or "the formula that it was made with",
+            got=formula.text or "a formula that gives other values",
+            remedy=f"fit again, or {_GIVE_IT}",
+            where=f"{prefix}formula",
+        )
 
 
 def _check_names(stored: _Stored, formula: Law, prefix: str) -> None:
