@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from synthetic import base_only, study_frame
 from typer.testing import CliRunner
 
+import finescale as fs
 from finescale.advice.options import Question
 from finescale.advice.recommend import advise
 from finescale.cli import app
@@ -212,6 +214,27 @@ def test_explorer_dragged_to_a_place_shows_what_the_command_advises_there(
         assert _ends(row["low"]) == pytest.approx((option["low"], option["high"]), **NEAR)
         assert row["probability"]["value"] == pytest.approx(option["probability"], **NEAR)
         assert row["money"]["value"] == pytest.approx(option["cost"]["money"], **NEAR)
+
+
+@fs.law(linear=("A", "E"), nonlinear={"alpha": (-1, 3), "beta": (-1, 3)})
+def from_the_outside(X, D, A, alpha, beta, E):
+    return A * np.exp(-alpha * np.log(X)) / np.sqrt(1 + D) ** (2 * beta) + np.maximum(E, 0)
+
+
+def test_explorer_evaluates_a_law_that_the_page_never_heard_of(
+    frame: pl.DataFrame, open_page: Open, tmp_path: Path
+) -> None:
+    made = gather(read_records(base_only(frame)), bootstrap=20, law=from_the_outside)
+    tab = open_page(write_report(made, Source("nano"), tmp_path))
+    found = decide(made.records, made.tasks[0].task, law=made.law, bootstrap=20, seed=made.seed)
+    assert isinstance(found, Decision)
+    assert found.found.law == "from_the_outside"
+    advice = advise(found.found, Question(_asked(tab)["data"], _asked(tab)["size"]), found.prices)
+    for option in advice.options:
+        row = _row(tab, option.name)
+        assert row["loss"]["value"] == pytest.approx(option.loss, **NEAR)
+        assert _ends(row["run_low"]) == pytest.approx((option.run_low, option.run_high), **NEAR)
+    assert tab.said == []
 
 
 def test_a_probability_counts_candidates_that_are_not_shown(

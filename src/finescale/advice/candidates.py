@@ -10,7 +10,7 @@ hidden to test them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,8 +22,9 @@ from finescale.errors import DataError, UsageError
 from finescale.forecasts.forecast import Forecast, Forecasts, forecast
 from finescale.laws.fit import fit
 from finescale.laws.fitted import Fits, FittedLaw
-from finescale.laws.formulas import named
-from finescale.laws.select import BASELINE, CURVES, SURFACES, Backtest, backtest
+from finescale.laws.formulas import BASELINE, contenders, named
+from finescale.laws.law import Law
+from finescale.laws.select import Backtest, backtest
 from finescale.laws.slices import ANY, check_base
 from finescale.records.outcomes import refuse_score
 from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
@@ -136,7 +137,7 @@ def candidates(
     records: Records,
     task: str | None = None,
     *,
-    law: str = FORECAST,
+    law: str | Law = FORECAST,
     base: Mapping[str, Any] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -148,7 +149,7 @@ def candidates(
         task: The task; may be left out where there is one.
         law: ``forecast``: every candidate is forecast from all members; a law over the data size: from that
             member only; ``auto``: no forecast but the one law that predicts hidden data sizes best; a law
-            over model size and data: that law.
+            over model size and data, of the zoo or one's own: that law.
         base: Values at which other factors stay; default: the most frequent.
         bootstrap: Number of joint draws, or of resamples.
         seed: Seed of the draws.
@@ -172,7 +173,7 @@ def candidates(
     mine = replace(records, frame=runs, notes=())
     sizes = sorted(runs[SIZE].drop_nulls().unique().to_list()) if SIZE in runs.columns else []
     options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "hold_out": False}
-    asked = None if law in ("auto", FORECAST) else named(law)
+    asked = None if law in ("auto", FORECAST) else _advisable(named(law))
     if law == FORECAST or (asked is not None and asked.per_curve):
         members = None if asked is None else (asked,)
         factor = SIZE if len(sizes) > 1 and _follows_size(mine, notes) else None
@@ -198,12 +199,13 @@ def candidates(
     factor = SIZE if len(sizes) > 1 and (asked is None or not asked.per_curve) else None
     if factor and asked is None and not _follows_size(mine, notes):
         factor = None
-    among = (law,) if asked else SURFACES if factor else CURVES
+    among = [asked] if asked else [named(one) for one in contenders("surface" if factor else "curve")]
     tried = _tested(mine, among, factor)
-    name = _best(tried, chosen, among) or among[0]
-    fits = fit(mine, name, factor, **options)
+    best = _best(tried, chosen, among)
+    name = best.name
+    fits = fit(mine, best, factor if best.takes_factor else None, **options)
     notes += [*fits.notes, *_beaten(tried, chosen, name)]
-    by_size = _size_misses(mine, name, max(sizes)) if factor else {}
+    by_size = _size_misses(mine, best, max(sizes)) if factor else {}
     members = _members(fits, tried, by_size, runs)
     doubts = records.reading.doubts
     return Candidates(chosen, name, factor, members, tuple(sizes), setting, runs, tuple(notes), doubts)
@@ -212,7 +214,7 @@ def candidates(
 def _follows_size(runs: Records, notes: list[str]) -> bool:
     """Whether the models' losses follow from their sizes; adds a note where they do not."""
     try:
-        share = _unexplained(fit(runs, SURFACES[0], SIZE, hold_out=False, bootstrap=0))
+        share = _unexplained(fit(runs, contenders("surface")[0], SIZE, hold_out=False, bootstrap=0))
     except DataError:
         return True
     if share > _MOST_UNEXPLAINED:
@@ -339,7 +341,20 @@ def _of_task(records: Records, task: str | None) -> pl.DataFrame:
     return frame.filter(pl.col("task") == (task or have[0]))
 
 
-def _tested(records: Records, laws: tuple[str, ...], factor: str | None) -> Backtest | None:
+def _advisable(law: Law) -> Law:
+    """Refuses a law of something that no question says."""
+    strange = [name for name in law.variables if name not in ("X", "D", SIZE, DATA_SIZE)]
+    if law.name == "joint" or strange:
+        raise UsageError(
+            f"advice cannot use the law `{law.name}`",
+            wanted="a law of the model size and the data size, or of the data size alone",
+            got="variables " + ", ".join(law.variables),
+            remedy="write it with X (the model size) and D (the data size)",
+        )
+    return law
+
+
+def _tested(records: Records, laws: Sequence[Law], factor: str | None) -> Backtest | None:
     """The backtest on hidden data sizes; None where there are too few to hide any."""
     try:
         return backtest(records, laws, factor, hide=_HIDE, hold_out=False)
@@ -347,12 +362,13 @@ def _tested(records: Records, laws: tuple[str, ...], factor: str | None) -> Back
         return None
 
 
-def _best(tried: Backtest | None, task: str, among: tuple[str, ...]) -> str | None:
-    """The law with the smallest error on hidden sizes; the straight line fits the last sizes only."""
+def _best(tried: Backtest | None, task: str, among: Sequence[Law]) -> Law:
+    """The law with the smallest error on hidden sizes, else the first; the line fits the last sizes only."""
+    by_name = {law.name: law for law in among}
     if tried is None:
-        return None
-    rows = tried.scores.filter((pl.col("task") == task) & pl.col("law").is_in(among))
-    return str(rows["law"][0]) if rows.height else None
+        return among[0]
+    rows = tried.scores.filter((pl.col("task") == task) & pl.col("law").is_in(list(by_name)))
+    return by_name[rows["law"][0]] if rows.height else among[0]
 
 
 def _beaten(tried: Backtest | None, task: str, law: str) -> list[str]:
@@ -368,10 +384,11 @@ def _beaten(tried: Backtest | None, task: str, law: str) -> list[str]:
     return []
 
 
-def _size_misses(records: Records, law: str, largest: float) -> dict[str, float]:
+def _size_misses(records: Records, law: Law, largest: float) -> dict[str, float]:
     """How far each method's law is off on the largest model when that is hidden, by method."""
     try:
-        fits = fit(records, law, SIZE, hold_out=f"{SIZE} >= {largest * (1 - 1e-9)!r}", bootstrap=0)
+        factor = SIZE if law.takes_factor else None
+        fits = fit(records, law, factor, hold_out=f"{SIZE} >= {largest * (1 - 1e-9)!r}", bootstrap=0)
     except DataError:
         return {}
     return {str(made.by.get("method")): made.delta_h for made in fits}

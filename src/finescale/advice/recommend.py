@@ -16,6 +16,7 @@ from finescale.advice.options import Advice, Gain, Needed, Option, Question
 from finescale.advice.verdict import judged
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import FAR
+from finescale.laws.law import Law
 from finescale.records.records import DATA_SIZE, Records, read_records
 from finescale.wording import count, listed, method_name, nats
 
@@ -45,7 +46,7 @@ def recommend(
     flops_per_second: float | None = None,
     tokens_per_example: float | None = None,
     method_cost: Mapping[str, str | float] | None = None,
-    law: str = FORECAST,
+    law: str | Law = FORECAST,
     base: Mapping[str, Any] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -65,8 +66,8 @@ def recommend(
         flops_per_second: The machine's rate; default: as measured in the records.
         tokens_per_example: Tokens processed for one example over all passes, where the records do not know.
         method_cost: For methods that are not known: ``full``, ``pet``, or FLOPs a parameter and token.
-        law: ``forecast``: all members; a law of the zoo: that one only; ``auto``: the one law that predicts
-            hidden data sizes best.
+        law: ``forecast``: all members; a law of the zoo or one's own: that one only; ``auto``: the one law
+            that predicts hidden data sizes best.
         base: Values at which other factors stay; default: the most frequent.
         bootstrap: Number of joint draws.
         seed: Their seed.

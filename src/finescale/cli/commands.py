@@ -27,7 +27,7 @@ app = typer.Typer(
 TableArgument = Annotated[
     str, typer.Argument(help="Table of runs: CSV, Parquet, JSON lines; or a study's folder.")
 ]
-Law = Annotated[str, typer.Option(help="Law of the zoo, or auto.")]
+Law = Annotated[str, typer.Option(help="Law: a name, auto, or your own: MODULE:NAME, FILE.py:NAME.")]
 Factor = Annotated[list[str] | None, typer.Option(help="Factor; repeat. (default: all that vary)")]
 By = Annotated[str, typer.Option(help="Columns that make groups.")]
 Residual = Annotated[str, typer.Option(help="raw (the paper) or log (Chinchilla).")]
@@ -235,7 +235,8 @@ def advise(
     ] = None,
     method_cost: MethodCost = None,
     law: Annotated[
-        str, typer.Option(help="One law only; auto: the best on hidden sizes; forecast: all members.")
+        str,
+        typer.Option(help="One law only (as in fit); auto: the best on hidden sizes; forecast: all members."),
     ] = "forecast",
     base: Base = None,
     bootstrap: Bootstrap = 1000,
@@ -247,6 +248,7 @@ def advise(
     from finescale.advice.options import Question
     from finescale.cli import advise as commands
     from finescale.cli.laws import base_values
+    from finescale.laws.own import law_of
 
     prices: dict[str, Any] = {"price_per_hour": amount(price_per_hour, "--price-per-hour")}
     prices |= {"flops_per_second": amount(flops_per_second, "--flops-per-second")}
@@ -264,7 +266,7 @@ def advise(
         crossing=crossovers,
         prices=prices,
         to=json,
-        law=law,
+        law=law_of(law),
         base=base_values(base or []),
         bootstrap=bootstrap,
         seed=seed,
@@ -340,6 +342,7 @@ def report(
         Path | None, typer.Option(help="Table of scores of these runs. (default: FOLDER/scores.parquet)")
     ] = None,
     hold_out: HoldOut = None,
+    law: Law = "auto",
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
     reading: ReadingOptions = AS_INFERRED,
@@ -353,6 +356,7 @@ def report(
         out=out,
         reading=reading,
         hold_out=hold_out,
+        law=law,
         bootstrap=bootstrap,
         seed=seed,
     )

@@ -16,6 +16,7 @@ from rich.console import Console
 from finescale.cli.reading import Table, pairs
 from finescale.errors import DataError, UsageError, printable
 from finescale.laws.fitted import Fits, FittedLaw, Prediction
+from finescale.laws.law import Law
 from finescale.laws.views import backtest_cells, comparison_cells, law_cells, prediction_cells
 from finescale.records.columns import WHOLE
 from finescale.records.json_tables import holds_fits
@@ -26,13 +27,14 @@ from finescale.records.values import number
 def fit_command(table: Table, *, law: str, joint: bool, to: str | None, **options: Any) -> None:
     """``finescale fit``: fits and shows one row a law."""
     from finescale.laws.fit import fit, joint_fit  # noqa: PLC0415 - numpy only where it is used
+    from finescale.laws.own import law_of  # noqa: PLC0415
 
-    records = table.read()
+    chosen, records = law_of(law), table.read()
     if joint:
         options.pop("factors")
-        fits = joint_fit(records, law, **options)
+        fits = joint_fit(records, chosen, **options)
     else:
-        fits = fit(records, law, **options)
+        fits = fit(records, chosen, **options)
     if to:
         write_json(fits.to_dict(), to)
     if to != "-":
@@ -44,16 +46,17 @@ def fit_command(table: Table, *, law: str, joint: bool, to: str | None, **option
 
 def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | None, **options: Any) -> None:
     """``finescale compare``: held-out deviations of several laws, or a backtest."""
+    from finescale.laws.own import law_of  # noqa: PLC0415
     from finescale.laws.select import backtest, compare  # noqa: PLC0415
 
-    records = table.read()
+    chosen, records = [law_of(law) for law in laws], table.read()
     console = terminal()
     if back:
-        tested = backtest(records, laws or None, **options)
+        tested = backtest(records, chosen or None, **options)
         rows = {"scores": tested.scores.to_dicts(), "best": dict(tested.best)}
         shown, notes = backtest_cells(tested.scores), [*tested.notes, *map(tested.verdict, tested.best)]
     else:
-        compared = compare(records, laws or ("multiplicative", "additive"), **options)
+        compared = compare(records, chosen or None, **options)
         rows = {"comparison": compared.table.to_dicts()}
         shown, notes = comparison_cells(compared.table), [*compared.notes]
     if to:
@@ -63,34 +66,25 @@ def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | 
         say(console, notes)
 
 
-def predict_command(table: Table, *, at: Sequence[str], to: str | None, **options: Any) -> None:
+def predict_command(
+    table: Table, *, at: Sequence[str], to: str | None, law: str = "multiplicative", **options: Any
+) -> None:
     """``finescale predict``: from a Fit JSON, or from records that are fitted first."""
     from finescale.laws.fit import fit  # noqa: PLC0415
+    from finescale.laws.own import law_of  # noqa: PLC0415
 
     questions = [numbers_of(question) for question in at]
-    path = Path(table.path)
-    fits = _read_fits(path) if holds_fits(path) else fit(table.read(), **options)
+    path, chosen = Path(table.path), law_of(law)
+    fits = _read_fits(path, chosen) if holds_fits(path) else fit(table.read(), chosen, **options)
     asked: list[tuple[FittedLaw, Prediction]] = []
     refused: list[str] = []
     for question in questions:
-        names = set(question)
-        for law in fits:
-            fits_question = [f for f in law.columns if names >= set(law.columns[f].values())]
-            if not fits_question:
-                refused.append(f"{law.label} ({', '.join(law.factors) or law.law}): needs {_needs(law)}")
-                continue
-            known = (
-                {n for columns in law.columns.values() for n in columns.values()}
-                | set(law.base)
-                | set(law.by)
-            )
-            extra = {n: v for n, v in question.items() if n not in known}
-            away = {n: v for n, v in question.items() if _differs(law, n, v)}
-            if extra or away:
-                shown = ", ".join(f"{n}={v:g}" for n, v in (extra | away).items())
-                refused.append(f"{law.label} ({', '.join(law.factors) or law.law}): says nothing on {shown}")
-                continue
-            asked.append((law, law.predict(question)))
+        for fitted in fits:
+            reason = _silent(fitted, question)
+            if reason:
+                refused.append(f"{fitted.label} ({', '.join(fitted.factors) or fitted.law}): {reason}")
+            else:
+                asked.append((fitted, fitted.predict(question)))
     if not asked:
         raise DataError(
             "no law answers this question",
@@ -99,14 +93,14 @@ def predict_command(table: Table, *, at: Sequence[str], to: str | None, **option
             remedy="e.g. --at model_params=7e9,finetune_examples=1e5",
         )
     if to:
-        rows = [_prediction_row(law, prediction) for law, prediction in asked]
+        rows = [_prediction_row(*pair) for pair in asked]
         write_json({"schema": 1, "predictions": rows, "notes": list(fits.notes)}, to)
     if to != "-":
         console = terminal()
-        cells = prediction_cells([law for law, _ in asked], [prediction for _, prediction in asked])
-        console.print(cells.within(console.width))
+        laws, predictions = [fitted for fitted, _ in asked], [prediction for _, prediction in asked]
+        console.print(prediction_cells(laws, predictions).within(console.width))
         say(console, [*fits.notes, *dict.fromkeys(refused)])
-        _say_status(console, [law for law, _ in asked], [prediction for _, prediction in asked])
+        _say_status(console, laws, predictions)
 
 
 def write_json(data: Mapping[str, Any], to: str) -> None:
@@ -152,7 +146,8 @@ def numbers_of(question: str) -> dict[str, float]:
     return {name: number(value, f"--at {name}", whole=name in WHOLE) for name, value in found.items()}
 
 
-def _read_fits(path: Path) -> Fits:
+def _read_fits(path: Path, law: str | Law) -> Fits:
+    """The fits of a file; ``law`` is the one of the user's that they may have been made with."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -165,11 +160,21 @@ def _read_fits(path: Path) -> Fits:
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError("cannot be read as JSON", got=str(error), where=str(path)) from None
     try:
-        return Fits.from_dict(data)
+        return Fits.from_dict(data, [] if isinstance(law, str) else [law])
     except UsageError as error:
         where = f"{path}, {error.where}" if error.where else str(path)
         words = {"wanted": error.wanted, "got": error.got, "remedy": error.remedy}
         raise UsageError(error.problem, **words, where=where) from None
+
+
+def _silent(law: FittedLaw, question: Mapping[str, float]) -> str:
+    """Why a law does not answer a question; empty where it does."""
+    if not any(set(question) >= set(columns.values()) for columns in law.columns.values()):
+        return f"needs {_needs(law)}"
+    columns = {name for columns in law.columns.values() for name in columns.values()}
+    known = columns | set(law.base) | set(law.by)
+    strange = {n: v for n, v in question.items() if n not in known or _differs(law, n, v)}
+    return f"says nothing on {', '.join(f'{n}={v:g}' for n, v in strange.items())}" if strange else ""
 
 
 def _needs(law: FittedLaw) -> str:

@@ -36,6 +36,7 @@ def report(
     out: Path | None = None,
     reading: ReadingOptions = AS_INFERRED,
     hold_out: str | None = None,
+    law: str = "auto",
     bootstrap: int = 1000,
     seed: int = 0,
     console: Console | None = None,
@@ -48,6 +49,7 @@ def report(
         out: The folder to write to [default: FOLDER/report, or TABLE-report beside a table].
         reading: How the table is to be read.
         hold_out: An expression, or ``largest``; default: the column ``held_out``.
+        law: The law of the advice, as ``--law`` has it.
         bootstrap: Number of resamples.
         seed: Seed of the bootstrap.
         console: Where to print.
@@ -60,7 +62,9 @@ def report(
         DataError: Records without a single run (nothing is written), or without a finished one (the page is
             written, and lists what failed).
     """
-    from finescale.report.content import Source  # noqa: PLC0415 - after the checks of the command line
+    from finescale.laws.formulas import named  # noqa: PLC0415 - after the checks of the command line
+    from finescale.laws.own import law_of  # noqa: PLC0415
+    from finescale.report.content import Source  # noqa: PLC0415
     from finescale.report.evidence import gather  # noqa: PLC0415
     from finescale.report.tables import paper_tables  # noqa: PLC0415
     from finescale.report.write import write_report  # noqa: PLC0415
@@ -71,7 +75,9 @@ def report(
         raise UsageError(f"--out {place.out}", wanted="a folder", got="a file", remedy="name another one")
     records = read_records(place.records, options=reading, need=(DATA_SIZE,))
     found = scores or place.scores
-    evidence = gather(records, hold_out=hold_out, bootstrap=bootstrap, seed=seed, scores=found)
+    chosen = law_of(law)
+    options = {"hold_out": hold_out, "bootstrap": bootstrap, "seed": seed, "scores": found}
+    evidence = gather(records, law=chosen if chosen == "auto" else named(chosen), **options)
     for sheet in paper_tables(evidence):
         console.print(sheet.terminal(console.width))
         for words in sheet.notes:
@@ -83,6 +89,7 @@ def report(
         out=out,
         reading=reading,
         hold_out=hold_out,
+        law=law,
         bootstrap=bootstrap,
         seed=seed,
     )
@@ -167,6 +174,7 @@ def _command(
     out: Path | None,
     reading: ReadingOptions,
     hold_out: str | None,
+    law: str,
     bootstrap: int,
     seed: int,
 ) -> str:
@@ -176,6 +184,7 @@ def _command(
     words += ["--out", str(out)] if out else []
     words += reading.flags()
     words += ["--hold-out", hold_out] if hold_out else []
+    words += ["--law", law] if law != "auto" else []
     words += ["--bootstrap", str(bootstrap)] if bootstrap != 1000 else []
     words += ["--seed", str(seed)] if seed else []
     return shlex.join(words)

@@ -7,7 +7,6 @@ from typing import Any, Unpack
 
 from finescale.laws.fit_law import check_finished, fit_law
 from finescale.laws.fitted import Fits
-from finescale.laws.formulas import Law
 from finescale.laws.joint import joint_fit
 from finescale.laws.law import Law
 from finescale.laws.options import FitKeywords, read_options

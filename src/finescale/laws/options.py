@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any, TypedDict
 
-from finescale.errors import UsageError
+from finescale.errors import UsageError, nearest
 from finescale.laws.slices import Choice
 from finescale.records.records import Records, as_records
 
@@ -106,9 +105,8 @@ def read_options(
     known = list(FitKeywords.__annotations__)
     for name in keywords:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            remedy = f"did you mean `{near[0]}`?" if near else ""
-            raise UsageError(f"no option `{name}`", wanted="some of " + ", ".join(known), remedy=remedy)
+            wanted = "some of " + ", ".join(known)
+            raise UsageError(f"no option `{name}`", wanted=wanted, remedy=nearest(name, known))
     loss = keywords.get("loss")
     table = as_records(records, loss)
     values = dict(keywords)

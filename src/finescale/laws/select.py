@@ -16,7 +16,7 @@ import polars as pl
 from finescale.errors import DataError, UsageError
 from finescale.laws.fit_law import check_finished, fit_law
 from finescale.laws.fitted import Fits, FittedLaw
-from finescale.laws.formulas import BASELINE, Law, contenders, named
+from finescale.laws.formulas import BASELINE, contenders, named
 from finescale.laws.law import Law
 from finescale.laws.options import FitKeywords, FitOptions, read_options
 from finescale.laws.slices import Choice, varying_factors

@@ -12,6 +12,7 @@ from finescale.advice.options import Advice, Question
 from finescale.advice.pairs import find_crossovers
 from finescale.advice.recommend import advise
 from finescale.errors import FinescaleError
+from finescale.laws.law import Law
 from finescale.records.records import Records
 from finescale.report.drawing.sheet import Row, Sheet, Shown, column, plain
 from finescale.wording import count, factor_name, method_name, number, slug
@@ -36,17 +37,20 @@ class Decision:
     pairs: tuple[Crossovers, ...]
 
 
-def decide(records: Records, task: str, *, bootstrap: int, seed: int) -> Decision | str:
+def decide(
+    records: Records, task: str, *, law: str | Law = "auto", bootstrap: int, seed: int
+) -> Decision | str:
     """Fits and answers; where that cannot be done, says why in a sentence.
 
     Args:
         records: The runs.
         task: The task.
+        law: The law; ``auto``: the one that predicts hidden data sizes best.
         bootstrap: Number of resamples.
         seed: Seed of the bootstrap.
     """
     try:
-        found = candidates(records, task, law="auto", bootstrap=bootstrap, seed=seed)
+        found = candidates(records, task, law=law, bootstrap=bootstrap, seed=seed)
         prices = costs(found.runs)
         advice = advise(found, Question(), prices)
         pairs = find_crossovers(found, advice) if len(found.members) > 1 else ()

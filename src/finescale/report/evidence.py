@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import polars as pl
 
 from finescale.errors import DataError, FinescaleError
 from finescale.laws.fit import fit, joint_fit
 from finescale.laws.fitted import Fits, FittedLaw
+from finescale.laws.formulas import BASELINE, contenders, named
+from finescale.laws.joint import SHARED
+from finescale.laws.law import RESERVED, Law
+from finescale.laws.options import FitKeywords
 from finescale.records.expression import matches
 from finescale.records.outcomes import refuse_score
 from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
@@ -20,7 +24,6 @@ from finescale.records.settings import at_base, base_setting, named_groups
 from finescale.report.noise import Noise, seed_noise
 
 METHOD_ORDER = ("full", "lora", "prompt")
-CURVE_LAWS = ("power", "rectified", "loglinear")
 _SETTING = ("method", "model", *FACTORS, DATA_SIZE)
 
 
@@ -36,8 +39,8 @@ class TaskEvidence:
         base: The base setting: the most frequent value of each factor; PET sizes as ``pet_size.METHOD``.
         methods: The methods, those of the paper first.
         noise: The noise between seeds, by method.
-        laws: Fits of the joint laws (the paper's two steps): ``multiplicative`` and ``additive``.
-        curves: Fits of single-variable laws, a curve for each setting of the other factors.
+        laws: By name, fits of the joint laws (the paper's two steps): ``multiplicative`` and its rivals.
+        curves: By name, fits of single-variable laws, a curve for each setting of the other factors.
         problems: What could not be fitted, in sentences.
     """
 
@@ -72,6 +75,7 @@ class Evidence:
         bootstrap: Number of resamples behind the intervals.
         seed: Seed of the bootstrap.
         scores: Scores of the runs, where there are any.
+        law: The law that the advice is made with; ``auto``: for each task the one that predicts best.
     """
 
     records: Records
@@ -79,6 +83,25 @@ class Evidence:
     bootstrap: int
     seed: int
     scores: Scores | None = None
+    law: str | Law = "auto"
+
+    @property
+    def joint_laws(self) -> tuple[Law, ...]:
+        """The laws over a factor and the data size, side by side: the contenders, and the advice's own."""
+        return _shown("surface", self.law)
+
+    @property
+    def curve_laws(self) -> tuple[Law, ...]:
+        """The laws of the data size alone, side by side, the baseline last."""
+        return (*(law for law in _shown("curve", self.law) if law.name != BASELINE), named(BASELINE))
+
+
+def _shown(kind: Literal["curve", "surface"], own: str | Law) -> tuple[Law, ...]:
+    """The contenders of a kind, and the law that was asked for, where it is of that kind."""
+    laws = {name: named(name) for name in contenders(kind)}
+    if own not in RESERVED and set(named(own).variables) == ({"D"} if kind == "curve" else {"X", "D"}):
+        laws[named(own).name] = named(own)
+    return tuple(laws.values())
 
 
 def gather(
@@ -88,6 +111,7 @@ def gather(
     bootstrap: int = 1000,
     seed: int = 0,
     scores: str | Path | Any | None = None,
+    law: str | Law = "auto",
 ) -> Evidence:
     """Fits what the report shows. What cannot be fitted becomes a sentence, never an end.
 
@@ -97,6 +121,7 @@ def gather(
         bootstrap: Number of resamples.
         seed: Seed of the bootstrap.
         scores: The table of scores, as ``read_scores`` takes it.
+        law: The law of the advice, by name or itself; it is shown beside the contenders too.
 
     Returns:
         The evidence, task by task.
@@ -111,11 +136,12 @@ def gather(
     records = _complete(records, hold_out)
     scored = None if scores is None else read_scores(scores, records)
     tuned = records.frame.filter(~untuned())
+    evidence = Evidence(records, (), bootstrap, seed, scored, law)
     tasks = []
     for task in tuned["task"].unique(maintain_order=True):
         mine = replace(records, frame=records.frame.filter(pl.col("task") == task), notes=())
-        tasks.append(_fitted(_described(task, mine), mine, bootstrap, seed))
-    return Evidence(records, tuple(tasks), bootstrap, seed, scored)
+        tasks.append(_fitted(_described(task, mine), mine, evidence))
+    return replace(evidence, tasks=tuple(tasks))
 
 
 def _complete(records: Records, hold_out: str | None) -> Records:
@@ -170,25 +196,26 @@ def settings_of(rows: pl.DataFrame, value: str) -> pl.DataFrame:
     )
 
 
-def _fitted(task: TaskEvidence, records: Records, bootstrap: int, seed: int) -> TaskEvidence:
+def _fitted(task: TaskEvidence, records: Records, plan: Evidence) -> TaskEvidence:
+    """The task with its laws; of the rivals only the deviations are shown, so they have no draws."""
     laws: dict[str, Fits] = {}
     curves: dict[str, Fits] = {}
     problems: list[str] = []
-    for name in ("multiplicative", "additive"):
+    for law in plan.joint_laws:
         try:
-            draws = bootstrap if name == "multiplicative" else 0  # of its rival only the deviations are shown
-            laws[name] = _joint(records, name, bootstrap=draws, seed=seed)
-            problems += laws[name].notes
+            draws = plan.bootstrap if law.name == "multiplicative" else 0
+            laws[law.name] = _joint(records, law, bootstrap=draws, seed=plan.seed)
+            problems += laws[law.name].notes
         except FinescaleError as error:
-            problems.append(f"The {name} law was not fitted: {_sentence(error)}")
+            problems.append(f"The {law.name} law was not fitted: {_sentence(error)}")
     single = _single_curves(task, records)
-    for name in CURVE_LAWS:
-        draws = bootstrap if name == "power" else 0
+    for law in plan.curve_laws:
+        draws = plan.bootstrap if law.name == "power" else 0
         try:
-            curves[name] = fit(single, name, bootstrap=draws, seed=seed)
-            problems += curves[name].notes if name == "power" else ()
+            curves[law.name] = fit(single, law, bootstrap=draws, seed=plan.seed)
+            problems += curves[law.name].notes if law.name == "power" else ()
         except FinescaleError as error:
-            problems.append(f"The law {name} was not fitted: {_sentence(error)}")
+            problems.append(f"The law {law.name} was not fitted: {_sentence(error)}")
     return replace(task, laws=laws, curves=curves, problems=tuple(dict.fromkeys(problems)))
 
 
@@ -210,9 +237,14 @@ def _single_curves(task: TaskEvidence, records: Records) -> Records:
     )
 
 
-def _joint(records: Records, law: str, **options: Any) -> Fits:
-    """The paper's two steps; where no factor of the joint step varies, each factor alone."""
+def _joint(records: Records, law: Law, **options: Unpack[FitKeywords]) -> Fits:
+    """The paper's two steps; where no factor of the joint step varies, each factor alone.
+
+    A law without the parameters that the steps share is fitted to each factor alone too.
+    """
     try:
+        if not set(SHARED) <= set(law.parameters):
+            return fit(records, law, **options)
         return joint_fit(records, law, **options)
     except DataError:
         if "pet_size" not in records.frame.columns or records.frame["pet_size"].drop_nulls().n_unique() < 2:

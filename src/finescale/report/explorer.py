@@ -1,7 +1,7 @@
 """The explorer: what the page's script needs to predict for any model size, data size and price.
 
 The script (``assets/explorer.js``) evaluates the laws themselves in every bootstrap draw, so it shows the
-numbers of ``finescale advise``; nothing is interpolated from a table.
+numbers of ``finescale advise``; nothing is interpolated from a table. It knows no law: each comes as data.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import numpy as np
 
 from finescale.advice.candidates import SIZE, Candidate
 from finescale.advice.verdict import SURE
-from finescale.laws.fitted import FAR
+from finescale.laws.fitted import FAR, FittedLaw
+from finescale.laws.trace import Expression
 from finescale.records.records import DATA_SIZE
 from finescale.report.decisions import Decision
 from finescale.report.drawing import palette
 from finescale.report.drawing.markup import Html, joined, tag
 from finescale.wording import method_name
 
-FORMULAS = ("multiplicative", "additive", "power", "rectified", "loglinear")
-"""The laws that the script knows."""
 STEPS = 240
 SHOWN = len(palette.SERIES)
 """At most so many candidates are shown at a time: the best ones at the chosen place."""
@@ -44,8 +43,8 @@ def script_hash() -> str:
 
 
 def explorable(decision: Decision) -> bool:
-    """Whether the script can evaluate the laws of this decision."""
-    return all(law.draws and law.law in FORMULAS for law in decision.found.laws)
+    """Whether the script can evaluate the laws of this decision: what they compute is plain arithmetic."""
+    return all(law.draws and _expression(law) is not None for law in decision.found.laws)
 
 
 def room(decision: Decision, tasks: int) -> int:
@@ -90,7 +89,7 @@ def _candidate(member: Candidate, decision: Decision, index: int) -> dict[str, A
         "name": member.name,
         "label": method_name(member.name),
         "series": index,
-        "law": law.law,
+        "formula": _expression(law),
         "log": law.residual == "log",
         "parameters": {name: parameter.value for name, parameter in law.parameters.items()},
         "draws": {name: _packed(draws) for name, draws in law.draws.items()},
@@ -103,6 +102,21 @@ def _candidate(member: Candidate, decision: Decision, index: int) -> dict[str, A
         "rate": decision.prices.rates.get(member.method),
         "hours": [[_null(float(s)) for s in timed[0]], [float(h) for h in timed[1]]],
     }
+
+
+def _expression(law: FittedLaw) -> Expression | None:
+    """What the script computes: the law's formula, with its variables as the places on the page."""
+    formula, columns = law.formula, next(iter(law.columns.values()))
+    places = {SIZE: ("size",), DATA_SIZE: ("data",)}
+    if formula is None or formula.expression is None or not set(columns.values()) <= set(places):
+        return None
+
+    def placed(node: Expression) -> Expression:
+        if isinstance(node, tuple):
+            return (node[0], *map(placed, node[1:]))
+        return places[columns[node]] if isinstance(node, str) and node in columns else node
+
+    return placed(formula.expression)
 
 
 def _reach(members: list[Candidate], column: str) -> tuple[float, float]:

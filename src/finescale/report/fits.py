@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from finescale.laws.fitted import FittedLaw
 from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
@@ -10,13 +11,14 @@ from finescale.report.evidence import Evidence
 from finescale.wording import count, factor_name, method_name, number
 
 FITS = "fits"
-_PARAMETERS = ("A", "B", "D_l", "alpha", "beta", "E")
 
 
 def fits_sheet(evidence: Evidence) -> Sheet:
     """Every fit behind the figures and tables: what it was fitted to and what came out, at full precision."""
     rows: list[Row] = []
+    names: dict[str, Sequence[str]] = {}
     for task, law in all_laws(evidence):
+        names[law.law] = law.formula.parameters if law.formula else [*law.parameters]
         row = {"task": task, "method": str(law.by.get("method", "")), "law": law.law}
         row |= {"factor": law.factors[0] if law.factors else None, "model_params": law.by.get("model_params")}
         row |= {"settings": law.n_fitted, "held_out": law.n_held_out, "objective": law.objective}
@@ -30,7 +32,7 @@ def fits_sheet(evidence: Evidence) -> Sheet:
         Shown("over, or model", _over, numeric=False),
         Shown("settings + held out", lambda row: f"{row['settings']} + {row['held_out']}"),
         column("Huber sum", "objective", lambda value: number(value, 6)),
-        Shown("parameters", _parameters, numeric=False),
+        Shown("parameters", lambda row: _parameters(row, names[row["law"]]), numeric=False),
     )
     notes = ("The CSV file has every parameter at full precision.",) if rows else ()
     return Sheet(FITS, "Every fit, to compare a repetition with", rows, shown, notes)
@@ -41,8 +43,7 @@ def _over(row: Row) -> str:
     return factor_name(row["factor"]) if row["factor"] else count(row["model_params"])
 
 
-def _parameters(row: Row) -> str:
-    names = [name for name in _PARAMETERS if row.get(name) is not None]
+def _parameters(row: Row, names: Sequence[str]) -> str:
     return ", ".join(f"{name} {number(row[name], 6)}" for name in names)
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import polars as pl
 
 from finescale.laws.fitted import FittedLaw
+from finescale.laws.formulas import BASELINE
+from finescale.laws.law import Law
 from finescale.records.records import DATA_SIZE
 from finescale.records.settings import PAPER_FACTORS
 from finescale.report.drawing.sheet import Row, Sheet, Shown, column, plain
-from finescale.report.evidence import CURVE_LAWS, TaskEvidence
+from finescale.report.evidence import TaskEvidence
 from finescale.wording import capital, count, factor_name, method_name, nats
 
 
@@ -128,23 +130,26 @@ def curve_laws(task: TaskEvidence) -> Sheet:
     shown: list[Shown] = [Shown("method", lambda row: method_name(row["method"]), numeric=False)]
     shown += [column("curves", "curves", str)]
     for kind, heading in (("held_out", "held out"), ("fitted", "fitted")):
-        for name in CURVE_LAWS:
+        for name in task.curves:
             if any(row.get(f"{name}_{kind}") is not None for row in rows):
                 shown.append(column(f"{heading}: {name}", f"{name}_{kind}", lambda value: nats(value, 4)))
     shown.append(plain("best on held out", "best"))
-    note = (
-        "power: A D^-beta + E; rectified: B / (D_l + D^beta) + E, which can bend; loglinear: a "
-        "straight line through "
-        "the last three sizes in log-log, without a floor."
-    )
+    formulas = [f"{name}: {_words(fits[0].formula)}" for name, fits in task.curves.items() if len(fits)]
+    note = "; ".join(formulas) + "."
     title = "Laws of one variable: mean absolute deviation, nats per target token"
     return Sheet("single-variable-laws", title, rows, shown, (note,))
 
 
+def _words(law: Law | None) -> str:
+    """A law's formula, as people write it; of the baseline what it is."""
+    if law is None or law.name == BASELINE:
+        return "a straight line through the last three sizes in log-log, without a floor"
+    return law.text.replace(" ** ", "^").replace(" * ", " ")
+
+
 def _compared(task: TaskEvidence, method: str) -> Row | None:
     curves: dict[str, dict[Any, tuple[float, float]]] = {}
-    for name in CURVE_LAWS:
-        fits = task.curves.get(name, ())
+    for name, fits in task.curves.items():
         mine = [law for law in fits if law.by.get("method", method) == method]
         curves[name] = {law.by.get("model_params"): (law.delta_h, law.delta_e) for law in mine}
     known = {name: table for name, table in curves.items() if table}

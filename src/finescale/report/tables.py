@@ -6,7 +6,7 @@ Where a task is one of the paper's, its own numbers stand beside.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finescale.laws.fitted import FittedLaw, Parameter
@@ -19,7 +19,6 @@ from finescale.wording import factor_name, method_name, nats, number
 
 SUFFIX = {"model_params": "m", "pretrain_tokens": "p", "pet_size": "t"}
 """The paper's subscripts: model, pretraining, tuning parameters."""
-_LAWS = ("multiplicative", "additive")
 
 
 def paper_tables(evidence: Evidence) -> list[Sheet]:
@@ -28,8 +27,9 @@ def paper_tables(evidence: Evidence) -> list[Sheet]:
 
 
 def table_2(evidence: Evidence) -> Sheet:
-    """Mean absolute deviation on held-out and fitted settings, multiplicative law against additive law."""
-    rows = [row for task in evidence.tasks for row in _deviations(task)]
+    """Mean absolute deviation on held-out and fitted settings: the multiplicative law against its rivals."""
+    laws = [law.name for law in evidence.joint_laws]
+    rows = [row for task in evidence.tasks for row in _deviations(task, laws)]
     notes = []
     if rows and not any(row["n_held_out"] for row in rows):
         notes.append("Nothing was held out: the deviations are on fitted settings only and flatter the laws.")
@@ -47,8 +47,8 @@ def table_2(evidence: Evidence) -> Sheet:
             *named_task(evidence),
             Shown("method", lambda row: method_name(row["method"]), numeric=False),
             Shown("factor", lambda row: factor_name(row["factor"]), numeric=False),
-            *[shown for law in _LAWS for shown in _held_out(law, rows)],
-            *[column(f"fitted: {law}", f"{law}_fitted", _deviation) for law in _LAWS],
+            *[shown for law in laws for shown in _held_out(law, rows)],
+            *[column(f"fitted: {law}", f"{law}_fitted", _deviation) for law in laws],
             Shown("settings: held out + fitted", lambda row: f"{row['n_held_out']} + {row['n_fitted']}"),
         ),
         tuple(notes),
@@ -62,11 +62,11 @@ def _held_out(law: str, rows: list[Row]) -> list[Shown]:
     return [mine, *([column("paper", f"paper_{law}", _deviation)] if beside else [])]
 
 
-def _deviations(task: TaskEvidence) -> list[Row]:
+def _deviations(task: TaskEvidence, names: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     for method in task.methods:
         for factor in PAPER_FACTORS:
-            laws = {name: task.law(name, method, factor) for name in _LAWS}
+            laws = {name: task.law(name, method, factor) for name in names}
             known = {name: law for name, law in laws.items() if law is not None}
             if not known:
                 continue
@@ -78,7 +78,7 @@ def _deviations(task: TaskEvidence) -> list[Row]:
                 row |= {} if printed is None else {f"paper_{name}": printed}
             first = next(iter(known.values()))
             held = {name: row[f"{name}_held_out"] for name in laws if row[f"{name}_held_out"] is not None}
-            better = min(held, key=lambda name: held[name]) if len(held) == 2 else None
+            better = min(held, key=lambda name: held[name]) if len(held) > 1 else None
             rows.append(
                 row | {"n_held_out": first.n_held_out, "n_fitted": first.n_fitted, "better_held_out": better}
             )

@@ -45,7 +45,13 @@ def write_report(evidence: Evidence, source: Source, out: Path) -> Path:
     """
     found = answers(evidence)
     decisions = {
-        task.task: decide(evidence.records, task.task, bootstrap=evidence.bootstrap, seed=evidence.seed)
+        task.task: decide(
+            evidence.records,
+            task.task,
+            law=evidence.law,
+            bootstrap=evidence.bootstrap,
+            seed=evidence.seed,
+        )
         for task in evidence.tasks
     }
     drawn = {task.task: _drawn(evidence, task, decisions[task.task]) for task in evidence.tasks}

@@ -1,13 +1,28 @@
 "use strict";
 // The explorer: evaluates each law in every bootstrap draw for the chosen model size, data size and price.
 (() => {
-  // every law as f(X) -> g(D): what depends on the model size alone is computed once
-  const laws = {
-    multiplicative: (p, X) => { const head = p.A * X ** -p.alpha; return (D) => head * D ** -p.beta + p.E; },
-    additive: (p, X) => { const tail = p.A * X ** -p.alpha + p.E; return (D) => p.B * D ** -p.beta + tail; },
-    power: (p) => (D) => p.A * D ** -p.beta + p.E,
-    rectified: (p) => (D) => p.B / (p.D_l + D ** p.beta) + p.E,
-    loglinear: (p) => (D) => p.A * D ** -p.beta,
+  const OPERATIONS = {
+    "+": (a, b) => a + b, "-": (a, b) => a - b, "*": (a, b) => a * b, "/": (a, b) => a / b, "**": (a, b) => a ** b,
+    neg: (a) => -a, abs: Math.abs, exp: Math.exp, expm1: Math.expm1, log: Math.log, log1p: Math.log1p,
+    log2: Math.log2, log10: Math.log10, sqrt: Math.sqrt, tanh: Math.tanh, max: Math.max, min: Math.min,
+  };
+  // a formula (a number, a parameter's name, or an operation and its operands) at given parameters and model size:
+  // a number, or a function of the data size where it depends on that; everything else is computed once
+  const compile = (node, p, X) => {
+    if (typeof node === "number") return node;
+    if (typeof node === "string") return p[node];
+    const [name, first, second] = node;
+    if (name === "size") return X;
+    if (name === "data") return (D) => D;
+    const f = OPERATIONS[name], a = compile(first, p, X);
+    if (second === undefined) return typeof a === "function" ? (D) => f(a(D)) : f(a);
+    const b = compile(second, p, X);
+    if (typeof a === "function") return typeof b === "function" ? (D) => f(a(D), b(D)) : (D) => f(a(D), b);
+    return typeof b === "function" ? (D) => f(a, b(D)) : f(a, b);
+  };
+  const lossOf = (node, p, X) => {
+    const found = compile(node, p, X);
+    return typeof found === "function" ? found : () => found;
   };
   const SVG = "http://www.w3.org/2000/svg";
   const DASHES = ["none", "7 3", "2 3", "10 3 2 3", "12 5"];
@@ -46,8 +61,7 @@
   // the fitted law and its draws at one model size, kept until the size changes
   const atSize = (c, X) => {
     if (c.kept?.X !== X) {
-      const law = laws[c.law];
-      c.kept = { X, fitted: law(c.parameters, X), draws: c.sets.map((p) => law(p, X)) };
+      c.kept = { X, fitted: lossOf(c.formula, c.parameters, X), draws: c.sets.map((p) => lossOf(c.formula, p, X)) };
     }
     return c.kept;
   };
