@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from finescale.laws.views import Cells, column_widths
+from finescale.cells import Cells, column_widths
 
 CELLS = Cells(
     "loss",

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from finescale.advice.options import Advice, Gain, Option
-from finescale.laws.views import Cells, bullets
+from finescale.cells import Cells, bullets
 from finescale.wording import capital, chance, count, hours, method_name, nats, number
 
 if TYPE_CHECKING:
@@ -16,8 +15,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from finescale.advice.crossovers import Crossovers
+    from finescale.advice.options import Advice, Gain, Option
 
-Columns = list[tuple[str, Callable[[Option], str]]]
+    Columns = list[tuple[str, Callable[[Option], str]]]
 
 
 def advice_table(advice: Advice, width: int | None = None) -> Table | Text:
@@ -132,9 +132,3 @@ def _needed(option: Option) -> str:
         return count(need.examples)
     high = count(need.high) if math.isfinite(need.high) else "no end"
     return f"{count(need.examples)} [{count(need.low)} to {high}]"
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape as plain  # noqa: PLC0415
-
-    return plain(text)

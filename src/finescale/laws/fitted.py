@@ -31,7 +31,7 @@ class Parameter:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """Predicted losses; every array has the shape of the question.
 
@@ -53,13 +53,29 @@ class Prediction:
     run_high: Array
     status: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """One line: a single prediction with its interval, or how many there are."""
+        value = np.ravel(self.value)
+        if value.size != 1:
+            ends = f": {value.min():.4g} to {value.max():.4g}" if value.size else ""
+            return f"Prediction({value.size} values{ends} nats)"
+        low, high = float(np.ravel(self.low)[0]), float(np.ravel(self.high)[0])
+        interval = f" [{low:.4g}, {high:.4g}]" if np.isfinite(low) else ""
+        return f"Prediction({value[0]:.4g}{interval} nats)"
+
+    def __str__(self) -> str:
+        """The table of predictions, and what to know of them."""
+        from finescale.laws.views import answer_cells, text  # noqa: PLC0415 - rich only where it is shown
+
+        return text(*answer_cells(self))
+
     def _repr_html_(self) -> str:
-        from finescale.laws.views import prediction_html  # noqa: PLC0415 - only in notebooks
+        from finescale.laws.views import answer_cells, html  # noqa: PLC0415 - only in notebooks
 
-        return prediction_html(self)
+        return html(*answer_cells(self))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FittedLaw:
     """A law fitted to one group of runs.
 
@@ -95,23 +111,23 @@ class FittedLaw:
     law: str
     base: Mapping[str, Any]
     parameters: Mapping[str, Parameter]
-    draws: Mapping[str, Array] = field(repr=False)
-    run_deviation: Array = field(repr=False)
+    draws: Mapping[str, Array]
+    run_deviation: Array
     objective: float
     n_fitted: int
     n_held_out: int
     delta_e: float
     delta_h: float
     status: tuple[str, ...]
-    columns: Mapping[str, Mapping[str, str]] = field(repr=False)
+    columns: Mapping[str, Mapping[str, str]]
     ranges: Mapping[str, tuple[float, float]]
     residual: str = "raw"
     huber_delta: float = 1e-3
     loss: str = "test_loss"
     level: float = 0.9
     shared: tuple[str, ...] = ()
-    formula: Law | None = field(default=None, repr=False, compare=False)
-    points: pl.DataFrame | None = field(default=None, repr=False, compare=False)
+    formula: Law | None = field(default=None, compare=False)
+    points: pl.DataFrame | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
@@ -216,10 +232,22 @@ class FittedLaw:
 
         return law_cells([self]).table()
 
-    def _repr_html_(self) -> str:
-        from finescale.laws.views import notebook  # noqa: PLC0415
+    def __repr__(self) -> str:
+        """One line: the law, its group and its parameters."""
+        over = f" over {', '.join(self.factors)}" if self.factors else ""
+        values = ", ".join(f"{name} {one.value:.3g}" for name, one in self.parameters.items())
+        return f"FittedLaw({self.law} of {self.label}{over}: {values}; {self.n_fitted} settings)"
 
-        return notebook([self])
+    def __str__(self) -> str:
+        """The table of ``summary`` and the soft troubles."""
+        from finescale.laws.views import law_cells, text, trouble_lines  # noqa: PLC0415
+
+        return text(law_cells([self]), trouble_lines([self]))
+
+    def _repr_html_(self) -> str:
+        from finescale.laws.views import html, law_cells, trouble_lines  # noqa: PLC0415 - only in notebooks
+
+        return html(law_cells([self]), trouble_lines([self]))
 
     def to_dict(self) -> dict[str, Any]:
         """The fit as plain numbers and text at full precision (the Fit JSON, schema 1)."""
@@ -312,7 +340,7 @@ class FittedLaw:
                 yield text + (f": more than {FAR:g}x, do not rely on it" if factor > FAR else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fits:
     """All laws of one call of ``fit``: a sequence of ``FittedLaw``.
 
@@ -370,10 +398,22 @@ class Fits:
 
         return law_cells(self.laws).table()
 
-    def _repr_html_(self) -> str:
-        from finescale.laws.views import notebook  # noqa: PLC0415
+    def __repr__(self) -> str:
+        """One line: how many laws of which formulas."""
+        laws = ", ".join(dict.fromkeys(law.law for law in self.laws)) or "none"
+        noun = "law" if len(self.laws) == 1 else "laws"
+        return f"Fits({len(self.laws)} {noun} from {self.source}: {laws})"
 
-        return notebook(self.laws, self.notes)
+    def __str__(self) -> str:
+        """The table of ``summary``, the soft troubles and the notes."""
+        from finescale.laws.views import law_cells, text, trouble_lines  # noqa: PLC0415
+
+        return text(law_cells(self.laws), trouble_lines(self.laws, self.notes))
+
+    def _repr_html_(self) -> str:
+        from finescale.laws.views import html, law_cells, trouble_lines  # noqa: PLC0415
+
+        return html(law_cells(self.laws), trouble_lines(self.laws, self.notes))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``finescale fit``."""

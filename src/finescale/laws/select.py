@@ -29,7 +29,7 @@ _WITHOUT = ("bootstrap", "level")
 _BECAUSE = "neither bootstrap nor level: deviations are compared, without intervals"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Laws side by side on held-out runs.
 
@@ -43,13 +43,24 @@ class Comparison:
     table: pl.DataFrame
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """One line: which laws were compared."""
+        laws = ", ".join(self.table["law"].unique(maintain_order=True))
+        return f"Comparison({laws}: {self.table.height} rows)"
+
+    def __str__(self) -> str:
+        """The table and the notes."""
+        from finescale.laws.views import comparison_cells, text  # noqa: PLC0415 - rich only where it is shown
+
+        return text(comparison_cells(self.table), [f"note: {note}" for note in self.notes])
+
     def _repr_html_(self) -> str:
-        from finescale.laws.views import bullets, comparison_cells  # noqa: PLC0415 - only in notebooks
+        from finescale.laws.views import comparison_cells, html  # noqa: PLC0415 - only in notebooks
 
-        return comparison_cells(self.table).html() + bullets(self.notes)
+        return html(comparison_cells(self.table), self.notes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Backtest:
     """How well laws predicted hidden, larger data sizes.
 
@@ -78,11 +89,24 @@ class Backtest:
         rival = f", the log-linear baseline by {line['error'][0]:.2g}" if line.height else ""
         return f"{best} predicts hidden sizes of {task} best: off by {row['error']:.2g} nats{rival}"
 
-    def _repr_html_(self) -> str:
-        from finescale.laws.views import backtest_cells, bullets  # noqa: PLC0415 - only in notebooks
+    def __repr__(self) -> str:
+        """One line: the best law of every task."""
+        best = ", ".join(f"{task}: {law}" for task, law in self.best.items())
+        return f"Backtest({best})"
 
-        said = [self.verdict(task) for task in self.best]
-        return backtest_cells(self.scores).html() + bullets([*said, *self.notes])
+    def __str__(self) -> str:
+        """The table of scores, the choice for every task and the notes."""
+        from finescale.laws.views import backtest_cells, text  # noqa: PLC0415 - rich only where it is shown
+
+        return text(backtest_cells(self.scores), self._lines())
+
+    def _repr_html_(self) -> str:
+        from finescale.laws.views import backtest_cells, html  # noqa: PLC0415 - only in notebooks
+
+        return html(backtest_cells(self.scores), self._lines())
+
+    def _lines(self) -> list[str]:
+        return [*map(self.verdict, self.best), *self.notes]
 
 
 def compare(

@@ -1,23 +1,19 @@
-"""Fitted laws and predictions as tables: for a terminal (rich) and for notebooks (HTML)."""
+"""Fitted laws, predictions and comparisons as tables: functions that read them."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape as plain
+from collections.abc import Sequence
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.cells import cell_len
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
-from finescale.laws.fitted import FittedLaw, Prediction
+from finescale.cells import Cells, as_text, bullets
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from finescale.laws.fitted import FittedLaw, Prediction
 
 _PREDICTED = "predicted loss, nats per target token"
 _MOST_ROWS = 30
@@ -34,121 +30,6 @@ def interval(value: float, low: float, high: float, digits: int = 3) -> str:
     if not np.isfinite(low):
         return number(value, digits)
     return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
-
-
-_WORD = 20
-"""A column of words is not made narrower than its longest word, or than this."""
-_JOINED = "\N{UNIT SEPARATOR}"
-"""Stands for a space where no line is broken."""
-
-
-def column_widths(cells: Sequence[Sequence[str]], width: int | None) -> list[int | None] | None:
-    """How wide a table's columns are when only headings and the first column are broken, at spaces.
-
-    Args:
-        cells: The headings, and the rows.
-        width: Characters that there are; None: any number.
-
-    Returns:
-        Characters, or None for a column that is as wide as it comes; nothing at all where they do not fit.
-    """
-    whole, narrow = [], []
-    for at, column in enumerate(zip(*cells, strict=True)):
-        breaking = column if at == 0 else column[:1]
-        rest = column[len(breaking) :]
-        words = [word for text in breaking for word in text.split()]
-        whole.append(max(map(cell_len, column)))
-        narrow.append(max(map(cell_len, (*words, *rest)), default=0))
-    borders = 3 * len(whole) + 1
-    if width is None or sum(whole) + borders <= width:
-        return [None for _ in whole]
-    return [None, *narrow[1:]] if sum(narrow) + borders <= width else None
-
-
-@dataclass(frozen=True)
-class Cells:
-    """What a table shows; columns of words are told in its title where they are the same in every row.
-
-    Attributes:
-        title: What the numbers are, with their unit.
-        words: Columns that say what a row is.
-        numbers: Columns of numbers.
-    """
-
-    title: str
-    words: Mapping[str, list[str]]
-    numbers: Mapping[str, list[str]]
-
-    def table(self) -> Table:
-        """The table for a terminal."""
-        first, shown = self._shared()
-        table = Table(title=escape(self._title(first)), title_justify="left", header_style="bold")
-        for name in (*shown, *self.numbers):
-            left = name not in self.numbers
-            longest = max(len(word) for text in (name, *shown.get(name, ())) for word in text.split() or [""])
-            least = min(longest, _WORD) if left else None
-            justify = "left" if left else "right"
-            table.add_column(escape(name), justify=justify, overflow="fold", min_width=least)
-        for row in self._rows(shown):
-            table.add_row(*map(escape, row))
-        return table
-
-    def widths(self, width: int) -> list[int | None] | None:
-        """How wide the table's columns are, as `column_widths` has them."""
-        _, shown = self._shared()
-        return column_widths([(*shown, *self.numbers), *self._rows(shown)], width)
-
-    def within(self, width: int) -> Table | Text:
-        """The table; lines of text instead where it would have to break numbers to be so narrow."""
-        fixed = self.widths(width)
-        if fixed is not None:
-            table = self.table()
-            for column, characters in zip(table.columns, fixed, strict=True):
-                column.width = characters
-            return table
-        first, shown = self._shared()
-        wrap = textwrap.TextWrapper(
-            width, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-        )
-        lines = [Text(self._title(first), style="italic")]
-        for row in self._rows(shown):
-            words = [f"{name} {cell}" for name, cell in zip(shown, row, strict=False) if cell]
-            lines.append(Text(", ".join(words), style="bold"))
-            told = [
-                _unbroken(name, cell, width - 2)
-                for name, cell in zip(self.numbers, row[len(shown) :], strict=True)
-                if cell
-            ]
-            lines += [Text(line.replace(_JOINED, " ")) for line in wrap.wrap("  ".join(told))]
-        return Text("\n").join(lines)
-
-    def _title(self, first: str) -> str:
-        return f"{first}\n{self.title}" if first else self.title
-
-    def html(self) -> str:
-        """The table for a notebook; every text is escaped."""
-        first, shown = self._shared()
-        head = "".join(f"<th>{plain(name)}</th>" for name in (*shown, *self.numbers))
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{plain(cell)}</td>" for cell in row) + "</tr>" for row in self._rows(shown)
-        )
-        caption = "<br>".join(plain(line) for line in (first, self.title) if line)
-        return f"<p>{caption}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-    def _shared(self) -> tuple[str, dict[str, list[str]]]:
-        """What all rows share, in words; and the columns that differ."""
-        same = {n: cells[0] for n, cells in self.words.items() if len(cells) > 1 and len(set(cells)) == 1}
-        shown = {name: cells for name, cells in self.words.items() if name not in same}
-        return ", ".join(f"{name} {cell}" for name, cell in same.items() if cell != "-"), shown
-
-    def _rows(self, shown: Mapping[str, list[str]]) -> Iterator[tuple[str, ...]]:
-        return zip(*shown.values(), *self.numbers.values(), strict=True)
-
-
-def _unbroken(name: str, cell: str, width: int) -> str:
-    """A heading and its cell as one word; where that is longer than a line, the cell alone as one."""
-    whole = f"{name} {cell}".replace(" ", _JOINED)
-    return whole if len(whole) <= width else f"{name} {cell.replace(' ', _JOINED)}"
 
 
 def law_cells(laws: Sequence[FittedLaw]) -> Cells:
@@ -221,8 +102,8 @@ def _cell(value: object) -> str:
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def prediction_html(found: Prediction) -> str:
-    """Predictions for a notebook, the first of them where there are many; every text is escaped."""
+def answer_cells(found: Prediction) -> tuple[Cells, list[str]]:
+    """One row a prediction, the first of them where there are many; and what to know."""
     columns = [np.ravel(np.asarray(values, dtype=float)) for values in found.at.values()]
     words = {
         name: [number(value, 6) for value in values[:_MOST_ROWS]]
@@ -240,17 +121,21 @@ def prediction_html(found: Prediction) -> str:
             numbers[name] = [_range(a, b) for a, b in pairs]
     lines = [f"look: {status}" for status in found.status]
     lines += [f"{value.size - _MOST_ROWS:,} more predictions"] if value.size > _MOST_ROWS else []
-    return Cells(_PREDICTED, words, numbers).html() + bullets(lines)
+    return Cells(_PREDICTED, words, numbers), lines
 
 
-def bullets(lines: Sequence[str]) -> str:
-    """An HTML list; nothing without lines."""
-    items = "".join(f"<li>{plain(line)}</li>" for line in lines)
-    return f"<ul>{items}</ul>" if items else ""
+def html(cells: Cells, lines: Sequence[str]) -> str:
+    """A table and sentences for a notebook; every text is escaped."""
+    return cells.html() + bullets(lines)
 
 
-def notebook(laws: Sequence[FittedLaw], notes: Sequence[str] = ()) -> str:
-    """Laws with their troubles and notes, as HTML."""
+def text(cells: Cells, lines: Sequence[str]) -> str:
+    """A table and sentences as ``print`` writes them."""
+    width = get_terminal_size().columns
+    return as_text(cells.within(width), *lines, width=width)
+
+
+def trouble_lines(laws: Sequence[FittedLaw], notes: Sequence[str] = ()) -> list[str]:
+    """The laws' troubles, each once, and notes."""
     found = dict.fromkeys(status for law in laws for status in law.status)
-    lines = [f"look: {status}" for status in found] + [f"note: {note}" for note in notes]
-    return law_cells(laws).html() + bullets(lines)
+    return [f"look: {status}" for status in found] + [f"note: {note}" for note in notes]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
-from finescale.laws.views import Cells, bullets
-from finescale.planning.outlook import Plan
+from finescale.cells import Cells, bullets
 from finescale.wording import capital, chance, count, method_name, nats, number
+
+if TYPE_CHECKING:
+    from finescale.planning.outlook import Plan
 
 
 def headline(plan: Plan) -> str:

@@ -76,7 +76,7 @@ class Sheet:
 
     def terminal(self, width: int) -> Table | Text:
         """The table for a terminal of so many characters."""
-        from finescale.laws.views import Cells  # noqa: PLC0415 - rich only where something is shown
+        from finescale.cells import Cells  # noqa: PLC0415 - rich only where something is shown
 
         columns = [(shown, [shown.cell(row) for row in self.rows]) for shown in self.shown]
         words = {shown.heading: cells for shown, cells in columns if not shown.numeric}
