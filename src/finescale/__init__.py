@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 __version__ = "0.1.0"
 
-_WHERE = {
-    "read_records": "finescale.records.records",
-    "Records": "finescale.records.records",
-    "fit": "finescale.laws.fit",
-    "joint_fit": "finescale.laws.fit",
-    "law": "finescale.laws.formulas",
-    "Law": "finescale.laws.formulas",
-    "Range": "finescale.laws.formulas",
-    "FittedLaw": "finescale.laws.fitted",
-    "Fits": "finescale.laws.fitted",
-    "compare": "finescale.laws.select",
-    "backtest": "finescale.laws.select",
-    "forecast": "finescale.forecasts.forecast",
-    "Forecast": "finescale.forecasts.forecast",
-    "Forecasts": "finescale.forecasts.forecast",
-    "published": "finescale.laws.published",
-    "recommend": "finescale.advice.recommend",
-    "crossovers": "finescale.advice.crossovers",
-    "Advice": "finescale.advice.options",
-    "plan": "finescale.planning.plan",
+_STUB = Path(__file__).with_name("__init__.pyi").read_text(encoding="utf-8")
+_PUBLIC = {
+    name: (module, original)
+    for module, original, name in re.findall(r"^from (\S+) import (\w+) as (\w+)$", _STUB, re.MULTILINE)
 }
-__all__ = ["__version__", *sorted(_WHERE)]  # noqa: PLE0604 - names that __getattr__ finds
+"""Where each public name is defined. The stub is the one list of them: for editors and for `__getattr__`."""
+__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 - names that __getattr__ finds
 
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used: `import finescale` loads nothing heavy."""
-    if name not in _WHERE:
+    if name not in _PUBLIC:
         raise AttributeError(f"module 'finescale' has no attribute '{name}'")
-    return getattr(import_module(_WHERE[name]), name)
+    module, original = _PUBLIC[name]
+    return getattr(import_module(module), original)
 
 
 def __dir__() -> list[str]:

@@ -32,6 +32,13 @@ class FinescaleError(Exception):
     Attributes:
         problem, wanted, got, remedy, where: The parts of the message, as given.
         exit_code: The process's exit code where the command line reports the error.
+
+    Example:
+        >>> try:
+        ...     fs.fit(records, "multiplicativ")
+        ... except fs.FinescaleError as error:
+        ...     print(error.problem, "-", error.remedy)
+        no law is called `multiplicativ` - did you mean `multiplicative`?
     """
 
     exit_code = 1
@@ -64,13 +71,29 @@ class FinescaleError(Exception):
 
 
 class UsageError(FinescaleError, ValueError):
-    """Wrong input: a file, a field, a flag (exit code 2)."""
+    """Wrong input: a file, a field, a flag (exit code 2).
+
+    Example:
+        >>> try:
+        ...     fs.fit(records, by=["metod"])
+        ... except fs.UsageError as error:
+        ...     print(error.remedy)
+        did you mean 'method'?
+    """
 
     exit_code = 2
 
 
 class DataError(FinescaleError, ValueError):
-    """Valid input that does not allow the answer: too few runs, nothing left to fit (exit code 1)."""
+    """Valid input that does not allow the answer: too few runs, nothing left to fit (exit code 1).
+
+    Example:
+        >>> try:
+        ...     fs.fit(records, "power", hold_out="finetune_examples > 128")
+        ... except fs.DataError as error:
+        ...     print(error.wanted)
+        at least 4 (3 parameters and one to check them)
+    """
 
     exit_code = 1
 

@@ -42,6 +42,10 @@ class Cost:
         hours: Hours of the machine; of all its devices together where the records have GPU hours or devices.
         money: Their price.
         memory: Peak memory in bytes.
+
+    Example:
+        >>> advice.best.cost.flops < 1e13
+        True
     """
 
     flops: float

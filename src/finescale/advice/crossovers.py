@@ -38,6 +38,11 @@ class Crossing:
         below: The method with the lower loss on less data.
         above: The method with the lower loss on more data.
         outside: How many times outside the data of either law it lies (1: inside).
+
+    Example:
+        >>> crossing = pairs[0].points[0].crossings[0]
+        >>> crossing.below, crossing.above, crossing.low < crossing.examples < crossing.high
+        ('lora', 'full', True)
     """
 
     examples: float
@@ -63,6 +68,11 @@ class CriticalPoint:
         probability: Share of the draws with a crossing in the range of interest; NaN without draws.
         better: The method with the lower loss throughout, where the laws do not cross; else empty.
         equal_reducible: H X^gamma, in examples: not the crossover; NaN unless both laws are multiplicative.
+
+    Example:
+        >>> point = pairs[0].points[0]
+        >>> point.at, len(point.crossings)
+        (111840.0, 1)
     """
 
     at: float | None
@@ -108,6 +118,10 @@ class Crossovers:
         points: One entry a value of the factor.
         H: Coefficient of Eq. 3 (equal reducible loss); NaN for laws other than the multiplicative one.
         gamma: Exponent of Eq. 3.
+
+    Example:
+        >>> pairs[0].first, pairs[0].second, pairs[0].factor
+        ('full', 'lora', 'model_params')
     """
 
     by: Mapping[str, Any]
@@ -204,6 +218,11 @@ def crossovers(
     Raises:
         DataError: Fewer than two methods.
         UsageError: Laws of different tasks or factors, a range or value that is none.
+
+    Example:
+        >>> found = fs.crossovers(fits.laws)
+        >>> [(pair.first, pair.second) for pair in found]
+        [('full', 'lora'), ('full', 'prompt'), ('lora', 'prompt')]
     """
     laws = tuple(laws)
     factor = _common_factor(laws)

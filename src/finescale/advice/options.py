@@ -27,6 +27,10 @@ class Question:
         model_params: Parameters of the model; None: not said.
         budget: FLOPs that may be spent on one run; None: no limit.
         target_loss: The loss to reach, in nats per target token; None: none.
+
+    Example:
+        >>> advice.question
+        Question(examples=2000, model_params=None, budget=None, target_loss=None)
     """
 
     examples: float | None = None
@@ -37,7 +41,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Gain:
-    """What a doubling buys: nats with their interval, and the FLOPs that it adds (NaN: unknown)."""
+    """What a doubling buys: nats with their interval, and the FLOPs that it adds (NaN: unknown).
+
+    Example:
+        >>> gain = advice.best.double_examples
+        >>> 0 < gain.low < gain.nats < gain.high
+        True
+    """
 
     nats: float
     low: float
@@ -59,6 +69,11 @@ class Needed:
         low: Lower end of the interval; NaN without draws.
         high: Upper end; infinite where some draws never reach the target.
         floor: The loss that no amount of data goes below, by the fitted law.
+
+    Example:
+        >>> asked = fs.recommend(records, target_loss=3.3, bootstrap=50)
+        >>> asked.best.name, 1_000 < asked.best.needed.examples < 2_000
+        ('full', True)
     """
 
     examples: float
@@ -89,6 +104,12 @@ class Option:
         double_model: What twice the model buys; None for laws of one model.
         needed: What the target needs; None without a target.
         status: Soft trouble of its law.
+
+    Example:
+        >>> [option.name for option in advice.options]
+        ['full', 'lora', 'prompt']
+        >>> advice.options[0].probability
+        1.0
     """
 
     name: str
@@ -131,6 +152,11 @@ class ProposedRun:
         examples: Finetuning examples.
         runs: How many: seeds, or learning rates.
         flops: What all of them cost; NaN: unknown.
+
+    Example:
+        >>> run = fs.ProposedRun("study", "lora", 4e8, 2000, 3, 1.2e15)
+        >>> run.words
+        'LoRA on 2,000 examples, about 400M parameters, 3 seeds (1.2e+15 FLOPs in all)'
     """
 
     purpose: str
@@ -162,6 +188,10 @@ class Advice:
         settle: The runs that would settle it.
         notes: What else to know, in sentences.
         law: The law's name.
+
+    Example:
+        >>> advice.best.name, advice.law, advice.reasons
+        ('full', 'additive', ())
     """
 
     task: str

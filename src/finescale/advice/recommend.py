@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from finescale.laws.fitted import FAR
 from finescale.laws.law import Law
 from finescale.records.records import DATA_SIZE, Records, read_records
 from finescale.wording import count, listed, method_name, nats
+
+if TYPE_CHECKING:
+    from finescale.records.tables import TableLike
 
 Array = np.ndarray[Any, Any]
 _SAME_SIZE = 0.05
@@ -35,7 +38,7 @@ class _Place:
 
 
 def recommend(
-    records: Records | Any,
+    records: Records | TableLike,
     *,
     examples: float | None = None,
     model_params: float | None = None,
@@ -79,6 +82,10 @@ def recommend(
         UsageError: A question that makes no sense; several tasks and none named.
         DataError: Nothing to fit; a budget that buys no run; a target below every floor; a model that these
             records say nothing about.
+
+    Example:
+        >>> fs.recommend(records, examples=2000, bootstrap=50).best.name
+        'full'
     """
     question = Question(examples, model_params, budget, target_loss)
     check(question)

@@ -23,6 +23,23 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from finescale import __version__
+
+        typer.echo(f"finescale {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def shared(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Finetuning scaling studies: run them, fit laws, learn which method, model size and data to use."""
+
+
 # options that several commands share
 TableArgument = Annotated[
     str, typer.Argument(help="Table of runs: CSV, Parquet, JSON lines; or a study's folder.")

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finescale.cells import Cells
 from finescale.cli.laws import numbers_of, say, terminal, write_json
 from finescale.cli.reading import Table
 from finescale.errors import DataError, UsageError
 from finescale.forecasts.forecast import Forecast, Forecasts, forecast
 from finescale.forecasts.question import Predicted
-from finescale.laws.views import Cells
 from finescale.wording import number
 
 CHANGED = (

@@ -24,7 +24,13 @@ FAR = 10.0
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter's value and its interval; the interval is NaN where there are no draws."""
+    """A parameter's value and its interval; the interval is NaN where there are no draws.
+
+    Example:
+        >>> beta = lora.parameters["beta"]
+        >>> beta.low < beta.value < beta.high
+        True
+    """
 
     value: float
     low: float
@@ -43,6 +49,13 @@ class Prediction:
         run_low: Lower end of the interval for one new run.
         run_high: Upper end of the interval for one new run.
         status: What to know, e.g. extrapolation.
+
+    Example:
+        >>> predicted = lora.predict(model_params=4e5, finetune_examples=[1e3, 4e3])
+        >>> predicted
+        Prediction(2 values: 3.461 to 3.596 nats)
+        >>> bool((predicted.low < predicted.value).all() and (predicted.value < predicted.high).all())
+        True
     """
 
     at: Mapping[str, Array]
@@ -57,8 +70,8 @@ class Prediction:
         """One line: a single prediction with its interval, or how many there are."""
         value = np.ravel(self.value)
         if value.size != 1:
-            ends = f": {value.min():.4g} to {value.max():.4g}" if value.size else ""
-            return f"Prediction({value.size} values{ends} nats)"
+            ends = f": {value.min():.4g} to {value.max():.4g} nats" if value.size else ""
+            return f"Prediction({value.size} values{ends})"
         low, high = float(np.ravel(self.low)[0]), float(np.ravel(self.high)[0])
         interval = f" [{low:.4g}, {high:.4g}]" if np.isfinite(low) else ""
         return f"Prediction({value[0]:.4g}{interval} nats)"
@@ -104,6 +117,14 @@ class FittedLaw:
         formula: The law itself.
         points: Settings with their predictions (columns as in ``Slice.points`` and ``predicted``,
             ``factor``); None after reading from JSON.
+
+    Example:
+        >>> lora
+        FittedLaw(multiplicative of mini-en-de, lora over model_params: A 16.6, E 0, ...; 15 settings)
+        >>> lora.formula.text
+        'A * X ** -alpha * D ** -beta + E'
+        >>> lora.status[0]
+        'E at 0: no floor is visible'
     """
 
     by: Mapping[str, Any]
@@ -334,6 +355,8 @@ class FittedLaw:
             if name not in asked:
                 continue
             value = np.asarray(asked[name], dtype=float)
+            if not value.size:
+                continue
             factor = max(float(np.max(value)) / high, low / float(np.min(value)))
             if factor > 1.0 + 1e-9:
                 text = f"{name} lies {factor:.3g}x outside the fitted data"
@@ -348,6 +371,14 @@ class Fits:
         laws: The fitted laws.
         notes: What was left out, in sentences.
         source: Where the records came from.
+
+    Example:
+        >>> fits
+        Fits(3 laws from nano_full.parquet: multiplicative)
+        >>> [law.by["method"] for law in fits]
+        ['full', 'lora', 'prompt']
+        >>> fs.Fits.from_dict(fits.to_dict()).only(method="full").n_fitted
+        15
     """
 
     laws: tuple[FittedLaw, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from finescale.errors import DataError, UsageError
 from finescale.laws.estimate import estimate
@@ -17,12 +17,15 @@ from finescale.laws.slices import Choice, slices, varying_factors
 from finescale.laws.solver.assembly import assemble
 from finescale.records.records import Records
 
+if TYPE_CHECKING:
+    from finescale.records.tables import TableLike
+
 SHARED = ("beta", "E")
 """What the paper's first step finds for all factors."""
 
 
 def joint_fit(
-    records: Records | Any,
+    records: Records | TableLike,
     law: str | Law = "multiplicative",
     *,
     joint: Sequence[str] = ("model_params", "pretrain_tokens"),

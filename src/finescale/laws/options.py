@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from finescale.errors import UsageError, nearest
 from finescale.laws.slices import Choice
 from finescale.records.records import Records, as_records
+
+if TYPE_CHECKING:
+    from finescale.records.tables import TableLike
 
 
 class FitKeywords(TypedDict, total=False):
@@ -33,6 +36,11 @@ class FitKeywords(TypedDict, total=False):
         across: Columns of ``by`` over whose values the parameters in ``shared`` are shared instead, e.g.
             ``("method",)``.
         fixed: Parameters that keep a given value.
+
+    Example:
+        >>> options: fs.FitKeywords = {"residual": "log", "bootstrap": 0, "by": ("method",)}
+        >>> fs.fit(records, factors="model_params", **options)[0].residual
+        'log'
     """
 
     by: Sequence[str]
@@ -85,7 +93,11 @@ class FitOptions:
 
 
 def read_options(
-    records: Records | Any, keywords: Mapping[str, Any], *, without: Sequence[str] = (), because: str = ""
+    records: Records | TableLike,
+    keywords: Mapping[str, Any],
+    *,
+    without: Sequence[str] = (),
+    because: str = "",
 ) -> tuple[Records, Choice, FitOptions]:
     """The table, which of its runs are fitted, and how.
 

@@ -68,6 +68,11 @@ def published(task: str, method: str, *, factor: str = "model_params") -> Fitted
 
     Raises:
         UsageError: The paper has no such law.
+
+    Example:
+        >>> paper = fs.published("wmt14-en-de", "lora", factor="model_params")
+        >>> round(float(paper.predict(model_params=8e9, finetune_examples=5e4).value), 2)
+        0.86
     """
     if (task, method, factor) not in published_names():
         have = "; ".join(sorted({f"{name}, {how}" for name, how, _ in published_names()}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import polars as pl
 
@@ -21,6 +21,9 @@ from finescale.laws.law import Law
 from finescale.laws.options import FitKeywords, FitOptions, read_options
 from finescale.laws.slices import Choice, varying_factors
 from finescale.records.records import DATA_SIZE, FACTORS, Records
+
+if TYPE_CHECKING:
+    from finescale.records.tables import TableLike
 
 _FEWEST = 3
 """Fewest training sizes of a backtest step."""
@@ -38,6 +41,10 @@ class Comparison:
             (mean absolute deviations, nats), and ``delta_h_common`` on the ``n_common`` held-out settings
             that every law predicts.
         notes: What was left out.
+
+    Example:
+        >>> fs.compare(records, factors="model_params")
+        Comparison(multiplicative, additive: 6 rows)
     """
 
     table: pl.DataFrame
@@ -71,6 +78,13 @@ class Backtest:
             ``loss``, ``predicted``.
         best: The best law of each task (the baseline, if none beats it).
         notes: What was left out.
+
+    Example:
+        >>> tested = fs.backtest(records, ["power"], hide=[1])
+        >>> tested
+        Backtest(mini-en-de: loglinear)
+        >>> tested.scores["law"].to_list()
+        ['loglinear', 'power']
     """
 
     scores: pl.DataFrame
@@ -110,7 +124,7 @@ class Backtest:
 
 
 def compare(
-    records: Records | Any,
+    records: Records | TableLike,
     laws: Sequence[str | Law] | None = None,
     factors: Sequence[str] | str | None = None,
     **options: Unpack[FitKeywords],
@@ -163,7 +177,7 @@ def compare(
 
 
 def backtest(
-    records: Records | Any,
+    records: Records | TableLike,
     laws: Sequence[str | Law] | None = None,
     factors: Sequence[str] | str | None = None,
     *,

@@ -18,6 +18,10 @@ class Planned:
         seeds: Seeds that this setting has not had yet, one a run.
         cost: FLOPs of one run.
         check: Whether it lies among the settings nearest to the target.
+
+    Example:
+        >>> next_runs.runs[0].method, set(next_runs.runs[0].sizes)
+        ('lora', {...})
     """
 
     method: str
@@ -40,6 +44,11 @@ class Outlook:
         after: Half the width of the interval that is expected after the planned runs.
         best: Probability that the method is the best of them at the target.
         settings: Settings that were measured so far.
+
+    Example:
+        >>> known = next_runs.outlooks[0]
+        >>> known.low < known.loss < known.high
+        True
     """
 
     method: str
@@ -63,6 +72,10 @@ class Plan:
         outlooks: What is known of each method, and what is expected after the runs.
         notes: What to know, in sentences.
         basis: How costs are known, in words.
+
+    Example:
+        >>> next_runs.target["finetune_examples"], len(next_runs.runs) > 0
+        (20000, True)
     """
 
     task: str

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,9 @@ from finescale.records.records import DATA_SIZE, RECORDS, Records, read_records
 from finescale.spec.file import load_study
 from finescale.spec.study import StudySpec
 
+if TYPE_CHECKING:
+    from finescale.records.tables import TableLike
+
 RESULTS = Path("results")
 STUDY_FILES = (".yaml", ".yml")
 
@@ -36,7 +39,7 @@ class Source:
 
 
 def plan(
-    source: Source | StudySpec | Records | Any,
+    source: Source | StudySpec | Records | TableLike,
     target: Mapping[str, float],
     budget: float,
     *,
@@ -77,6 +80,12 @@ def plan(
     Raises:
         UsageError: A source, target, budget or option that makes no sense.
         DataError: No run can be paid for, its cost is not known, or the target is known already.
+
+    Example:
+        >>> target = {"model_params": 5e6, "finetune_examples": 20_000}
+        >>> next_runs = fs.plan(records, target, budget=1e14, methods=["lora"])
+        >>> next_runs.cost <= next_runs.budget
+        True
     """
     factor = check_question(target, budget, bend, check_share, seeds, noise)
     source = source if isinstance(source, Source) else opened(source)

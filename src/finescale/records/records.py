@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -21,6 +21,9 @@ from finescale.records.outcomes import TEST_LOSS, Outcome, named_score
 from finescale.records.read import read
 from finescale.records.reading import Reading
 from finescale.records.sources import RECORDS, open_source, table_in
+
+if TYPE_CHECKING:
+    from finescale.records.tables import TableLike
 
 __all__ = [
     "BY_NAME", "COLUMNS", "DATA_SIZE", "FACTORS", "NUMERIC", "RECORDS", "Column", "Kind", "Reading",
@@ -42,6 +45,12 @@ class Records:
         loss: The column that is analysed; fits use it by default.
         outcome: What that column means: a loss or a score, its direction, bounds and unit.
         reading: What reading made of the source: roles, rows left out, notes, doubts.
+
+    Example:
+        >>> records.frame.height, records.loss, records.source
+        (227, 'test_loss', 'nano_full.parquet')
+        >>> records.left_out
+        {'purpose sweep': 18}
     """
 
     frame: pl.DataFrame
@@ -65,7 +74,7 @@ class Records:
 
 
 def read_records(
-    source: str | Path | Any,
+    source: TableLike,
     *,
     columns: Mapping[str, str] | None = None,
     loss: str | None = None,
@@ -117,7 +126,7 @@ def read_records(
     Example:
         >>> import polars as pl
         >>> runs = pl.DataFrame({"# Samples": ["1k", "2k"], "Eval Loss": ["1.5", "1.4"]})
-        >>> read_records(runs).frame["finetune_examples"].to_list()
+        >>> fs.read_records(runs).frame["finetune_examples"].to_list()
         [1000.0, 2000.0]
     """
     asked = ReadingOptions(
@@ -133,7 +142,7 @@ def read_records(
     )  # fmt: skip
 
 
-def as_records(source: Any, loss: str | None = None) -> Records:
+def as_records(source: Records | TableLike, loss: str | None = None) -> Records:
     """Records as they are, by the column that is named; anything else is read.
 
     Args:

@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -21,13 +21,19 @@ from finescale.records.defused import as_meant
 from finescale.records.json_tables import read_json
 from finescale.spec.paths import exists
 
+if TYPE_CHECKING:
+    from narwhals.typing import IntoFrame
+
+    TableLike = str | Path | IntoFrame
+    """A file, or a frame of any library that narwhals knows (polars, pandas, pyarrow ...)."""
+
 MAX_BYTES = 1_000_000_000
 MAX_CELLS = 200_000_000
 """A million runs with every column are a quarter of it; a small Parquet file may unfold to any number."""
 SEPARATORS = (",", "\t", ";", "|")
 
 
-def read_table(source: str | Path | Any) -> tuple[pl.DataFrame, str, int]:
+def read_table(source: TableLike) -> tuple[pl.DataFrame, str, int]:
     """Reads a table as it is; cells of text files stay text. Control characters in texts are replaced.
 
     Args:

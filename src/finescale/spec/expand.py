@@ -17,7 +17,13 @@ from finescale.spec.study import StudySpec
 
 
 class PlannedRun(Strict):
-    """A run with its place in the study: what it is for and whether it is held out."""
+    """A run with its place in the study: what it is for and whether it is held out.
+
+    Example:
+        >>> run = fs.RunSpec.model_construct(task="mini-en-de", finetune_examples=128)
+        >>> fs.PlannedRun.model_construct(run=run, purpose="study", lr_tuned=True).run.task
+        'mini-en-de'
+    """
 
     run: RunSpec
     purpose: Literal["sweep", "study"]
@@ -63,6 +69,16 @@ def expand(study: StudySpec, choices: Mapping[str, Choice], resolve: Resolve) ->
 
     Returns:
         Planned runs in the order of the stars; the untuned models (0 examples) come first.
+
+    Example:
+        >>> study = fs.load_study("studies/nano.yaml")
+        >>> choices = {method: study.candidates(method)[0] for method in study.methods()}
+        >>> def resolve(task, model, tokens):  # stands in for the models and data of a machine
+        ...     trained = 1000 if tokens == "last" else tokens
+        ...     spec = fs.ModelSpec(name=model, pretrain_tokens=trained, revision="r")
+        ...     return spec, {"weights": model, "data": task}
+        >>> len(fs.expand(study, choices, resolve))
+        85
     """
     makers: dict[str, Callable[[Setting], PlannedRun]] = {}
     for method in study.methods():

@@ -57,6 +57,10 @@ def load_study(path: str | Path) -> StudySpec | PretrainSpec:
 
     Raises:
         UsageError: The file is missing or not a valid study; the message names file, line and field.
+
+    Example:
+        >>> fs.load_study("studies/nano.yaml").seeds
+        (0,)
     """
     path = Path(path)
     study = parse_study(_text(path), path.name)

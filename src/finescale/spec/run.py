@@ -144,7 +144,12 @@ class ResumeSpec(Strict):
 
 
 class ModelSpec(Strict):
-    """A base model and which checkpoint of it; of these only `pretrain_tokens` enters the fingerprint."""
+    """A base model and which checkpoint of it; of these only `pretrain_tokens` enters the fingerprint.
+
+    Example:
+        >>> fs.ModelSpec(name="nano-0.3m", pretrain_tokens=6_800_000, revision="bundled").folder is None
+        True
+    """
 
     name: str
     pretrain_tokens: Count
@@ -298,7 +303,12 @@ class EvaluationSpec(Hashed):
 
 
 class RunSpec(Strict):
-    """One finetuning run: (base model, method, PET size, data subset, seed), fully resolved."""
+    """One finetuning run: (base model, method, PET size, data subset, seed), fully resolved.
+
+    Example:
+        >>> fs.RunSpec.model_fields["seed"].annotation
+        <class 'int'>
+    """
 
     task: str
     data: TaskSpec | None = None

@@ -52,7 +52,16 @@ MAX_RUNS = 1_000_000
 
 
 class StudySpec(Strict):
-    """A finetuning study (`kind: finetune`)."""
+    """A finetuning study (`kind: finetune`).
+
+    Example:
+        >>> study = fs.load_study("studies/nano.yaml")
+        >>> study.methods(), study.task_name
+        (('full', 'lora', 'prompt'), 'mini-en-de')
+        >>> shorter = fs.Study(**{**study.model_dump(by_alias=True), "name": "shorter", "seeds": (0,)})
+        >>> shorter.name
+        'shorter'
+    """
 
     model_config = ConfigDict(serialize_by_alias=True)
 
@@ -254,7 +263,13 @@ class TokenizerSpec(Strict):
 
 
 class PretrainSpec(Strict):
-    """A pretraining study (`kind: pretrain`): it makes a ladder of base models."""
+    """A pretraining study (`kind: pretrain`): it makes a ladder of base models.
+
+    Example:
+        >>> ladder = fs.load_study("studies/nano_ladder.yaml")
+        >>> isinstance(ladder, fs.PretrainStudy), ladder.kind
+        (True, 'pretrain')
+    """
 
     kind: Literal["pretrain"]
     version: Version = FINGERPRINT_VERSION
