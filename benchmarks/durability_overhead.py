@@ -14,7 +14,7 @@ import torch
 from finescale.runs.finetune import execute, probe
 from finescale.spec.expand import PlannedRun, expand
 from finescale.spec.file import parse_study
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 from finescale.study.resolve import resolver
 from finescale.training.checkpoints import Checkpoints
 
@@ -36,7 +36,7 @@ PROBED = 20
 def planned(method: str, steps: int) -> PlannedRun:
     """The run, so many steps long."""
     study = parse_study(STUDY.format(method=method, steps=steps))
-    assert isinstance(study, StudySpec)
+    assert isinstance(study, Study)
     return expand(study, {}, resolver(study))[-1]
 
 

@@ -46,7 +46,7 @@ from finescale.executors.local import LocalExecutor
 from finescale.executors.ray import RayExecutor
 from finescale.spec.file import parse_study
 from finescale.spec.resources import Resources
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 from finescale.study.ledger import Ledger
 from finescale.study.plan import FinetunePlan
 from finescale.study.resolve import resolver
@@ -286,7 +286,7 @@ def kill(wanted: int) -> dict[str, float]:
 def overhead() -> dict[str, float]:
     """What 200 runs without work take for each."""
     study = parse_study(NOTHING)
-    assert isinstance(study, StudySpec)
+    assert isinstance(study, Study)
     figures = {}
     nodes = cluster()
     try:

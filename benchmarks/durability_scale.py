@@ -36,14 +36,14 @@ def study(runs: int) -> str:
 def expand(folder: Path, runs: int) -> dict[str, float]:
     """From the study file to its runs with names, costs and columns; then into the ledger."""
     from finescale.spec.file import load_study  # noqa: PLC0415
-    from finescale.spec.study import StudySpec  # noqa: PLC0415
+    from finescale.spec.study import Study  # noqa: PLC0415
     from finescale.study.ledger import Ledger  # noqa: PLC0415
     from finescale.study.plan import FinetunePlan  # noqa: PLC0415
     from finescale.study.resolve import resolver  # noqa: PLC0415
 
     (folder / "large.yaml").write_text(study(runs), encoding="utf-8")
     spec = load_study(folder / "large.yaml")
-    assert isinstance(spec, StudySpec)
+    assert isinstance(spec, Study)
     resolve = resolver(spec)  # reads the corpus: the same for a study of one run
     began = time.perf_counter()
     tasks = FinetunePlan(spec, resolve, folder).tasks()

@@ -21,7 +21,7 @@ from finescale.models.bundled import DATA
 from finescale.models.decoder import open_model
 from finescale.runs.measure import ROW_TOKENS, causal_rows
 from finescale.spec.file import load_study
-from finescale.spec.study import PretrainSpec
+from finescale.spec.study import PretrainStudy
 from finescale.tasks.pretraining import read_sample
 from finescale.tuning.full import wrap_full
 
@@ -31,7 +31,7 @@ ORIGINS = ("debian-reference", "mo:wesnoth-1.16-", "mo:freeciv-data", "mo:gramps
 """Sources whose Debian copyright file says GPL-2+."""
 
 
-def held_out(study: PretrainSpec, ladder: Path, text: Path) -> list[dict[str, str]]:
+def held_out(study: PretrainStudy, ladder: Path, text: Path) -> list[dict[str, str]]:
     """The documents that lie wholly in a ladder's held-out part, in its order.
 
     Args:
@@ -56,7 +56,7 @@ def held_out(study: PretrainSpec, ladder: Path, text: Path) -> list[dict[str, st
 def bundle(ladder: Path, text: Path, sample: Path) -> int:
     """Writes a ladder's sample, one JSON object a line; returns how many documents it has."""
     study = load_study(Path(__file__).parent.parent / "studies" / STUDIES[ladder.name])
-    assert isinstance(study, PretrainSpec)
+    assert isinstance(study, PretrainStudy)
     chosen = [row for row in held_out(study, ladder, text) if row["origin"].startswith(ORIGINS)]
     lines = [json.dumps(row, ensure_ascii=False) for row in chosen]
     sample.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ import polars as pl
 
 from finescale.spec.expand import expand, sweep_runs, untuned_runs
 from finescale.spec.file import load_study
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 from finescale.study.resolve import resolver
 
 ROOT = Path(__file__).parent.parent
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_nano_study_names_exactly_the_runs_whose_records_are_published():
     study = load_study(ROOT / "studies" / "nano_full.yaml")
-    assert isinstance(study, StudySpec)
+    assert isinstance(study, Study)
     resolve = resolver(study)
     records = pl.read_parquet(ROOT / "examples" / "nano_full.parquet")
     losses = dict(records.select("run", "dev_loss").iter_rows())

@@ -13,7 +13,7 @@ from finescale.cli import app
 from finescale.cli import run as commands
 from finescale.spec.expand import expand
 from finescale.spec.file import load_study
-from finescale.spec.study import PretrainSpec, StudySpec
+from finescale.spec.study import PretrainStudy, Study
 from finescale.study.plan import FinetunePlan
 from finescale.study.resolve import resolver
 
@@ -94,9 +94,9 @@ def test_all_but_the_pinned_nano_studies_say_version_2(name: str) -> None:
     assert load_study(STUDIES / name).version == (1 if name.startswith("nano") else 2)
 
 
-def paper(name: str) -> tuple[StudySpec, FinetunePlan]:
+def paper(name: str) -> tuple[Study, FinetunePlan]:
     study = load_study(STUDIES / "paper" / name)
-    assert isinstance(study, StudySpec)
+    assert isinstance(study, Study)
     return study, FinetunePlan(study, resolver(study, contents=False), Path())
 
 
@@ -138,7 +138,7 @@ def test_the_paper_trains_each_method_as_it_says() -> None:
 def test_the_ladder_files_are_the_ones_that_the_studies_read() -> None:
     for pair, studies in {"en_de": ("wmt14_en_de", "mlsum"), "en_zh": ("wmt19_en_zh",)}.items():
         ladder = load_study(STUDIES / "paper" / f"ladder_{pair}.yaml")
-        assert isinstance(ladder, PretrainSpec)
+        assert isinstance(ladder, PretrainStudy)
         assert ladder.expected_tokens is not None
         for name in studies:
             study, _ = paper(f"{name}.yaml")

@@ -10,7 +10,7 @@ from finescale.errors import UsageError
 from finescale.spec.file import MAX_BYTES, load_study, parse_study
 from finescale.spec.parts import Choice, PerMethod
 from finescale.spec.run import OptimizerSpec, TaskSpec
-from finescale.spec.study import PretrainSpec, StudySpec
+from finescale.spec.study import PretrainStudy, Study
 
 STUDY = """\
 name: nano
@@ -40,9 +40,9 @@ train: {optimizer: {full: {parameter_scaling: true}, lora: adamw, prompt: adamw}
 """
 
 
-def study(text: str = STUDY) -> StudySpec:
+def study(text: str = STUDY) -> Study:
     spec = parse_study(text)
-    assert isinstance(spec, StudySpec)
+    assert isinstance(spec, Study)
     return spec
 
 
@@ -114,7 +114,7 @@ def test_a_study_brings_its_own_methods() -> None:
     assert spec.base_size("ia3") is None
     assert spec.method("ia3", None).settings == {"feedforward_modules": ["up", "down"]}
     assert spec.method("lora", 4).lora_alpha == 8
-    assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
+    assert Study.model_validate_json(spec.model_dump_json()) == spec
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_files_and_folders_are_relative_to_the_study_file(tmp_path: Path) -> Non
     (tmp_path / "s.yaml").write_text(OWN.replace("task: mini-en-de", task))
     (tmp_path / "folder").mkdir()
     spec = load_study(tmp_path / "s.yaml")
-    assert isinstance(spec, StudySpec)
+    assert isinstance(spec, Study)
     assert isinstance(spec.task, TaskSpec)
     assert (spec.task.train, spec.task.test) == (str(tmp_path / "data" / "train.jsonl"), "/there/test.csv")
     assert spec.task_name == "mine"
@@ -171,13 +171,13 @@ def test_a_pretraining_study_is_read() -> None:
     text = "kind: pretrain\nname: ladder\nlanguages: [en, no]\nmodels: [nano-1m]\n"
     text += "checkpoints: {nano-1m: [0.5]}\n"
     spec = parse_study(text)
-    assert isinstance(spec, PretrainSpec)
+    assert isinstance(spec, PretrainStudy)
     assert spec.languages == ("en", "no")
     assert spec.checkpoints == {"nano-1m": (0.5,)}
 
 
 def test_a_study_survives_json() -> None:
-    assert StudySpec.model_validate_json(study().model_dump_json()) == study()
+    assert Study.model_validate_json(study().model_dump_json()) == study()
 
 
 def test_answers_of_chats_want_version_2() -> None:

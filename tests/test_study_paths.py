@@ -12,7 +12,7 @@ from finescale.errors import UsageError
 from finescale.spec.file import load_study, parse_study
 from finescale.spec.paths import exists, is_inside, rooted
 from finescale.spec.run import ResumeSpec
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 
 STUDY = """\
 name: {name}
@@ -72,7 +72,7 @@ def test_the_user_s_own_files_are_read_by_any_path(tmp_path: Path) -> None:
     for stated in (str(elsewhere / "t.jsonl"), "../elsewhere/t.jsonl"):
         (tmp_path / "here" / "s.yaml").write_text(study(task=f"{{name: mine, train: {stated}}}"))
         spec = load_study(tmp_path / "here" / "s.yaml")
-        assert isinstance(spec, StudySpec)
+        assert isinstance(spec, Study)
         assert spec.task.train == str(elsewhere / "t.jsonl")  # pyright: ignore[reportAttributeAccessIssue]
 
 

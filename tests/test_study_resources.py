@@ -8,7 +8,7 @@ import pytest
 from finescale.errors import UsageError
 from finescale.spec.file import parse_study
 from finescale.spec.resources import Resources
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 
 sys.path.insert(0, str(Path(__file__).parent / "study"))
 
@@ -51,7 +51,7 @@ def test_resources_enter_no_fingerprint_and_reach_the_jobs(tmp_path: Path) -> No
 
 def test_one_kind_of_resources_is_for_every_method() -> None:
     study = parse_study(TEXT + "resources: {cpus: 2, workers: 2}\n")
-    assert isinstance(study, StudySpec)
+    assert isinstance(study, Study)
     assert study.resources == Resources(cpus=2, workers=2)
     assert Resources(cpus=2, gpus=0.5, workers=2).words() == "2 workers with 2 CPUs + 0.5 GPUs each"
 

@@ -44,5 +44,7 @@ from finescale.spec.expand import expand as expand
 from finescale.spec.file import load_study as load_study
 from finescale.spec.run import ModelSpec as ModelSpec
 from finescale.spec.run import RunSpec as RunSpec
+from finescale.spec.study import PretrainStudy as PretrainStudy
+from finescale.spec.study import Study as Study
 
 __version__: str

@@ -20,7 +20,7 @@ from killing import MEASURED
 
 from finescale.executors.local import LocalExecutor
 from finescale.spec.file import parse_study
-from finescale.spec.study import PretrainSpec, StudySpec
+from finescale.spec.study import PretrainStudy, Study
 from finescale.study.ledger import Ledger
 from finescale.study.plan import FinetunePlan, PretrainPlan
 from finescale.study.resolve import pretrain_runs, resolver
@@ -101,7 +101,7 @@ def make(
         workers: Worker processes.
     """
     study = parse_study(text)
-    assert isinstance(study, StudySpec)
+    assert isinstance(study, Study)
     folder.mkdir(parents=True, exist_ok=True)
     if orders is not None:
         (folder / "interference.json").write_text(json.dumps(orders))
@@ -119,7 +119,7 @@ def pretrain(folder: Path, text: Path, orders: Mapping[str, tuple[str, float]] |
         orders: Run to (kind, number): how it is interfered with.
     """
     study = parse_study(LADDER)
-    assert isinstance(study, PretrainSpec)
+    assert isinstance(study, PretrainStudy)
     folder.mkdir(parents=True, exist_ok=True)
     if orders is not None:
         (folder / "interference.json").write_text(json.dumps(orders))

@@ -56,7 +56,7 @@ def fingerprints() -> dict[str, dict[str, Any]]:
     from finescale.spec.expand import expand, sweep_runs, untuned_runs
     from finescale.spec.file import load_study
     from finescale.spec.run import ModelSpec
-    from finescale.spec.study import StudySpec
+    from finescale.spec.study import Study
     from finescale.study.resolve import pretrain_runs
 
     def resolve(task: str, model: str, tokens: int | str) -> tuple[ModelSpec, dict[str, str]]:
@@ -66,7 +66,7 @@ def fingerprints() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for file in sorted(ROOT.glob("studies/**/*.yaml")):
         study = load_study(file)
-        if isinstance(study, StudySpec):
+        if isinstance(study, Study):
             choices = {method: study.candidates(method)[0] for method in study.methods()}
             names = {item.run.fingerprint() for item in untuned_runs(study, resolve)}
             names |= {item.run.fingerprint() for item in expand(study, choices, resolve)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from functions import resolve
 
 from finescale.spec.file import parse_study
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 from finescale.study.plan import FinetunePlan
 
 TEXT = """\
@@ -28,9 +28,9 @@ train: {epochs: {full: 1, lora: 2}}
 RUNS = 16
 
 
-def study(text: str = TEXT) -> StudySpec:
+def study(text: str = TEXT) -> Study:
     spec = parse_study(text)
-    assert isinstance(spec, StudySpec)
+    assert isinstance(spec, Study)
     return spec
 
 

@@ -19,7 +19,7 @@ from finescale.runs.examples import look
 from finescale.runs.finetune import execute
 from finescale.runs.prepare import encoded_split, open_base
 from finescale.spec.expand import PlannedRun, expand
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 from finescale.study.example_check import look_at_examples, told_at_the_end, worth_a_look
 from finescale.study.resolve import resolver
 
@@ -55,7 +55,7 @@ def run_of(folder: Path, rows: list[dict[str, Any]], *, version: int = 2, **task
     file.write_text(text)
     if not (folder / "model").exists():
         save_model(folder / "model")
-    study = StudySpec.model_validate_json(
+    study = Study.model_validate_json(
         json.dumps(
             {
                 "version": version,
@@ -149,7 +149,7 @@ def test_a_chat_that_the_template_refuses_is_told_before_anything_runs_and_each_
 def test_a_study_of_bundled_data_and_models_needs_no_look() -> None:
     text = {"name": "s", "task": "mini-en-de", "test_examples": 5, "base": {"model": "nano-0.1m"}}
     grid = {"vary": "model", "values": ["nano-0.1m"], "finetune_examples": {"full": [16]}}
-    study = StudySpec.model_validate_json(json.dumps({**text, "grids": [grid], "learning_rates": RATE}))
+    study = Study.model_validate_json(json.dumps({**text, "grids": [grid], "learning_rates": RATE}))
     assert not worth_a_look(study)
 
 

@@ -21,7 +21,7 @@ from finescale.models.sizes import sizes_of
 from finescale.runs.finetune import execute
 from finescale.runs.prepare import encoded_split, open_base
 from finescale.spec.expand import PlannedRun, expand, untuned_runs
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 from finescale.study.resolve import resolver
 from finescale.tuning.full import wrap_full
 
@@ -56,7 +56,7 @@ def pretrained(folder: Path, architecture: str) -> Path:
     return folder
 
 
-def study(folder: Path, model: Path, **changes: Any) -> StudySpec:
+def study(folder: Path, model: Path, **changes: Any) -> Study:
     text: dict[str, Any] = {
         "name": "own",
         "task": {"name": "words", "train": str(write_task(folder)), "template": "{source} :"},
@@ -78,10 +78,10 @@ def study(folder: Path, model: Path, **changes: Any) -> StudySpec:
         "learning_rates": RATES,
         "train": {"optimizer": "adamw", "epochs": 3, "evaluations": 6, "dev_examples": 8, "batch_size": 8},
     }
-    return StudySpec.model_validate_json(json.dumps(text | changes))
+    return Study.model_validate_json(json.dumps(text | changes))
 
 
-def planned(spec: StudySpec) -> dict[str, PlannedRun]:
+def planned(spec: Study) -> dict[str, PlannedRun]:
     resolve = resolver(spec)
     runs = {item.run.method.name: item for item in expand(spec, {}, resolve)}
     return {"none": untuned_runs(spec, resolve)[0], **runs}

@@ -18,7 +18,7 @@ from finescale.spec.run import (
     RunSpec,
     TrainSpec,
 )
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 from finescale.study.resolve import resolver
 
 
@@ -156,13 +156,13 @@ STUDY = {
 def test_a_study_that_asks_for_too_much_is_refused_before_anything_runs():
     grids = ({**STUDY["grids"][0], "finetune_examples": {"full": (128, 40_000)}},)
     with pytest.raises(UsageError, match=r"grids\[0\]\.finetune_examples\.full"):
-        resolver(StudySpec(**STUDY | {"grids": grids}))
+        resolver(Study(**STUDY | {"grids": grids}))
     with pytest.raises(UsageError, match="unknown task"):
-        resolver(StudySpec(**STUDY | {"task": "wmt"}))
+        resolver(Study(**STUDY | {"task": "wmt"}))
 
 
 def test_content_hashes_name_weights_tokenizer_and_data():
-    model, content = resolver(StudySpec(**STUDY))("mini-en-de", "nano-0.3m", 3_532_800)
+    model, content = resolver(Study(**STUDY))("mini-en-de", "nano-0.3m", 3_532_800)
     assert (model.pretrain_tokens, model.revision) == (3_532_800, "tokens-3532800")
     assert set(content) == {"weights", "tokenizer", "data"}
     assert all(len(value) == 64 for value in content.values())

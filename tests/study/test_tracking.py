@@ -16,7 +16,7 @@ from example import RUNS, TEXT, plan, study
 from finescale.errors import UsageError
 from finescale.executors.local import LocalExecutor
 from finescale.spec.file import parse_study
-from finescale.spec.study import PretrainSpec
+from finescale.spec.study import PretrainStudy
 from finescale.study import tracking
 from finescale.study.ledger import Entry, Ledger
 from finescale.study.progress import Silent
@@ -201,7 +201,7 @@ def test_tracking_is_a_name_or_a_list_and_changes_no_fingerprint(tmp_path: Path)
         assert study(stated).tracking == names
         assert {task.entry.run for task in plan(tmp_path, "instant", stated).tasks()} == plain
     spec = parse_study("kind: pretrain\nname: p\nlanguages: [en]\nmodels: [nano-1m]\ntracking: wandb\n")
-    assert isinstance(spec, PretrainSpec)
+    assert isinstance(spec, PretrainStudy)
     assert spec.tracking == ("wandb",)
     with pytest.raises(UsageError, match="tracking"):
         parse_study(f"{TEXT}tracking: [mlflow, mlflow]\n")

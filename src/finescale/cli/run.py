@@ -20,7 +20,7 @@ from finescale.executors.attempt_log import LEVELS
 from finescale.executors.backends import check, open_executor
 from finescale.executors.local import LocalExecutor, usable_cores
 from finescale.spec.file import load_study, located
-from finescale.spec.study import PretrainSpec, StudySpec
+from finescale.spec.study import PretrainStudy, Study
 from finescale.study.dry_run import GPU_FLOPS, shown
 from finescale.study.example_check import look_at_examples, told_at_the_end, worth_a_look
 from finescale.study.export import records_frame
@@ -110,7 +110,7 @@ def run(
     from finescale.study.runner import run_study  # noqa: PLC0415 - after the checks
 
     _make_folder(folder, spec.name, study_file)
-    if isinstance(plan, FinetunePlan) and isinstance(spec, StudySpec) and execute == EXECUTE:
+    if isinstance(plan, FinetunePlan) and isinstance(spec, Study) and execute == EXECUTE:
         _look(spec, plan, folder, study_file, meanwhile)
     if retry_failed:
         with Ledger(folder / "ledger.sqlite") as ledger:
@@ -130,14 +130,14 @@ def run(
 
 
 def _show_end(
-    console: Console, spec: StudySpec | PretrainSpec, folder: Path, summary: Summary, *, quiet: bool
+    console: Console, spec: Study | PretrainStudy, folder: Path, summary: Summary, *, quiet: bool
 ) -> None:
     """How many runs ended how, what was cut of their examples, and last what went wrong."""
     if quiet and not summary.exit_code:
         return
     words = ", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items()))
     _say(console, f"{spec.name}: {words} ({summary.made} made now). Records: {folder / 'records.parquet'}")
-    if isinstance(spec, StudySpec):
+    if isinstance(spec, Study):
         with Ledger(folder / "ledger.sqlite") as ledger:
             for sentence in told_at_the_end(records_frame(ledger), spec.version):
                 _say(console, sentence)
@@ -151,7 +151,7 @@ def _show_end(
         _say(console, line, style=None if line.startswith(" ") else "red")
 
 
-def _look(spec: StudySpec, plan: FinetunePlan, folder: Path, study_file: Path, console: Console) -> None:
+def _look(spec: Study, plan: FinetunePlan, folder: Path, study_file: Path, console: Console) -> None:
     """Tells what the examples of a study's own data and models are like, where runs are still to be made."""
     with Ledger(folder / "ledger.sqlite") as ledger:
         finished = ledger.statuses().keys()
@@ -163,7 +163,7 @@ def _look(spec: StudySpec, plan: FinetunePlan, folder: Path, study_file: Path, c
             raise located(error, study_file) from None
 
 
-def _progress(spec: StudySpec | PretrainSpec, folder: Path, console: Console, workers: int) -> Progress:
+def _progress(spec: Study | PretrainStudy, folder: Path, console: Console, workers: int) -> Progress:
     """What shows the progress, and tells the study's trackers."""
     shown = Shown(console, workers)
     if not spec.tracking:
@@ -248,9 +248,9 @@ def _folder_of(target: Path) -> Path:
     return RESULTS / load_study(target).name
 
 
-def _notes(spec: StudySpec | PretrainSpec, *, contents: bool) -> tuple[str, ...]:
+def _notes(spec: Study | PretrainStudy, *, contents: bool) -> tuple[str, ...]:
     """What to know about a study's data; what is on the hub is not opened to be shown."""
-    if isinstance(spec, PretrainSpec):
+    if isinstance(spec, PretrainStudy):
         return ()
     from finescale.tasks.catalog import open_task  # noqa: PLC0415
     from finescale.tasks.published import on_hub  # noqa: PLC0415
@@ -262,9 +262,9 @@ def _notes(spec: StudySpec | PretrainSpec, *, contents: bool) -> tuple[str, ...]
 
 
 def _plan(
-    spec: StudySpec | PretrainSpec, folder: Path, text: Path | None, execute: str, *, contents: bool = True
+    spec: Study | PretrainStudy, folder: Path, text: Path | None, execute: str, *, contents: bool = True
 ) -> Plan:
-    if isinstance(spec, StudySpec):
+    if isinstance(spec, Study):
         if text is not None:
             raise UsageError(
                 "--text is for pretraining studies", wanted="kind: pretrain", got="kind: finetune"

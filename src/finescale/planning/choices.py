@@ -13,7 +13,7 @@ from finescale.errors import DataError, UsageError
 from finescale.ladder import LADDER
 from finescale.records.records import DATA_SIZE
 from finescale.spec.parts import ModelStar, PetStar, PretrainStar
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 
 STEP = 2.0
 """Data sizes between the smallest and the largest are offered at this ratio."""
@@ -98,7 +98,7 @@ def of_runs(
 
 
 def of_study(
-    study: StudySpec,
+    study: Study,
     factor: str,
     *,
     methods: Sequence[str] = (),
@@ -145,12 +145,12 @@ def _sorted(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted({float(value) for value in values}))
 
 
-def _models(study: StudySpec) -> list[str]:
+def _models(study: Study) -> list[str]:
     stars = [star.values for star in study.grids if isinstance(star, ModelStar)]
     return list(dict.fromkeys([study.base.model, *(name for values in stars for name in values)]))
 
 
-def _params(study: StudySpec, name: str, factor: str) -> float | None:
+def _params(study: Study, name: str, factor: str) -> float | None:
     """Parameters of a model of the study, as far as they are stated."""
     bare = factor == "model_params_nonembedding"
     if name in study.models:
@@ -161,7 +161,7 @@ def _params(study: StudySpec, name: str, factor: str) -> float | None:
     return None if shape is None else float(shape.nonembedding_params if bare else shape.params)
 
 
-def _values(study: StudySpec, factor: str, method: str) -> tuple[float, ...]:
+def _values(study: Study, factor: str, method: str) -> tuple[float, ...]:
     """Pretraining tokens or PET sizes in the study's grids; ``last`` has no number here."""
     found: list[float] = []
     for star in study.grids:

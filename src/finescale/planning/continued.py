@@ -13,7 +13,7 @@ from finescale.errors import UsageError
 from finescale.planning.outlook import Plan, Planned
 from finescale.records.records import DATA_SIZE
 from finescale.spec.file import parse_study
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 
 _VARY = {
     "model_params": "model",
@@ -23,7 +23,7 @@ _VARY = {
 }
 
 
-def continued(study: StudySpec, plan: Plan, command: str) -> str:
+def continued(study: Study, plan: Plan, command: str) -> str:
     """The study's file with the planned runs added; runs that are finished are not made again.
 
     Args:

@@ -21,7 +21,7 @@ from finescale.records.options import AS_INFERRED, ReadingOptions
 from finescale.records.outcomes import refuse_score
 from finescale.records.records import DATA_SIZE, RECORDS, Records, read_records
 from finescale.spec.file import load_study
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 
 if TYPE_CHECKING:
     from finescale.records.tables import TableLike
@@ -34,12 +34,12 @@ STUDY_FILES = (".yaml", ".yml")
 class Source:
     """What a plan starts from: a study that has not run has no records, a table of runs has no study."""
 
-    study: StudySpec | None
+    study: Study | None
     records: Records | None
 
 
 def plan(
-    source: Source | StudySpec | Records | TableLike,
+    source: Source | Study | Records | TableLike,
     target: Mapping[str, float],
     budget: float,
     *,
@@ -127,7 +127,7 @@ def opened(source: Any, options: ReadingOptions = AS_INFERRED) -> Source:
     """
     if isinstance(source, Records):
         return Source(None, source)
-    if isinstance(source, StudySpec):
+    if isinstance(source, Study):
         return Source(source, None)
 
     def read(table: Any) -> Records:
@@ -153,9 +153,9 @@ def opened(source: Any, options: ReadingOptions = AS_INFERRED) -> Source:
     return Source(study, read(records) if records.exists() else None)
 
 
-def _finetuning(path: Path) -> StudySpec:
+def _finetuning(path: Path) -> Study:
     study = load_study(path)
-    if not isinstance(study, StudySpec):
+    if not isinstance(study, Study):
         raise UsageError(
             "a pretraining study has no finetuning runs to plan", wanted="kind: finetune", where=str(path)
         )

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from finescale.spec.parts import Choice, PetStar
 from finescale.spec.run import EVALUATION_CONTENT, EvaluationSpec, ModelSpec, ResumeSpec, RunSpec, Strict
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 
 
 class PlannedRun(Strict):
@@ -36,7 +36,7 @@ Resolve = Callable[[str, str, int | str], tuple[ModelSpec, dict[str, str]]]
 """(task, model name, pretrain tokens or "last") -> model, content hashes of weights, tokenizer and data."""
 
 
-def sweep_runs(study: StudySpec, resolve: Resolve) -> dict[str, list[tuple[Choice, PlannedRun]]]:
+def sweep_runs(study: Study, resolve: Resolve) -> dict[str, list[tuple[Choice, PlannedRun]]]:
     """The runs of the sweep of rates and batch sizes, by method; empty for a method with one candidate."""
     found: dict[str, list[tuple[Choice, PlannedRun]]] = {}
     for method in study.methods():
@@ -58,7 +58,7 @@ def sweep_runs(study: StudySpec, resolve: Resolve) -> dict[str, list[tuple[Choic
     return found
 
 
-def expand(study: StudySpec, choices: Mapping[str, Choice], resolve: Resolve) -> list[PlannedRun]:
+def expand(study: Study, choices: Mapping[str, Choice], resolve: Resolve) -> list[PlannedRun]:
     """The study's runs, sweep apart; equal runs of different stars merge by fingerprint.
 
     Args:
@@ -96,7 +96,7 @@ def expand(study: StudySpec, choices: Mapping[str, Choice], resolve: Resolve) ->
     return list(planned.values())
 
 
-def untuned_runs(study: StudySpec, resolve: Resolve) -> list[PlannedRun]:
+def untuned_runs(study: Study, resolve: Resolve) -> list[PlannedRun]:
     """One evaluation of each untuned base model that the study uses (0 examples)."""
     planned: dict[str, PlannedRun] = {}
     make = _maker(study, study.candidates(study.methods()[0])[0], "study", False, resolve)
@@ -109,7 +109,7 @@ def untuned_runs(study: StudySpec, resolve: Resolve) -> list[PlannedRun]:
 Setting = tuple[str, "int | str", str, "int | None", int, int]
 
 
-def _settings(study: StudySpec) -> Iterable[Setting]:
+def _settings(study: Study) -> Iterable[Setting]:
     """(model, pretrain tokens, method, PET size, examples, seed) for every point of every star."""
     base = study.base
     for star in study.grids:
@@ -129,7 +129,7 @@ def _settings(study: StudySpec) -> Iterable[Setting]:
 
 
 def _maker(
-    study: StudySpec, choice: Choice, purpose: Literal["sweep", "study"], tuned: bool, resolve: Resolve
+    study: Study, choice: Choice, purpose: Literal["sweep", "study"], tuned: bool, resolve: Resolve
 ) -> Callable[[Setting], PlannedRun]:
     """Makes a method's runs from their settings; what the runs share is made once."""
     method_of = cache(study.method)

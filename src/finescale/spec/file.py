@@ -1,4 +1,4 @@
-"""Reads a study file: YAML -> `StudySpec` or `PretrainSpec`; every error names file, line and field."""
+"""Reads a study file: YAML -> `Study` or `PretrainStudy`; every error names file, line and field."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pydantic import BaseModel, ValidationError
 from finescale.errors import Problems, UsageError, nearest
 from finescale.spec.own import FieldError, UnknownKey
 from finescale.spec.run import Strict
-from finescale.spec.study import PretrainSpec, StudySpec
+from finescale.spec.study import PretrainStudy, Study
 from finescale.spec.yaml import Node, read_yaml
 
 MAX_BYTES = 1_000_000
-KINDS: dict[str, type[Strict]] = {"finetune": StudySpec, "pretrain": PretrainSpec}
+KINDS: dict[str, type[Strict]] = {"finetune": Study, "pretrain": PretrainStudy}
 SHOWN_PROBLEMS = 5
 
 _WANTED = {
@@ -46,7 +46,7 @@ _WANTED = {
 }
 
 
-def load_study(path: str | Path) -> StudySpec | PretrainSpec:
+def load_study(path: str | Path) -> Study | PretrainStudy:
     """Reads a study file.
 
     Args:
@@ -64,7 +64,7 @@ def load_study(path: str | Path) -> StudySpec | PretrainSpec:
     """
     path = Path(path)
     study = parse_study(_text(path), path.name)
-    if not isinstance(study, StudySpec):
+    if not isinstance(study, Study):
         return study
     try:
         return study.rooted(path.parent)
@@ -72,7 +72,7 @@ def load_study(path: str | Path) -> StudySpec | PretrainSpec:
         raise located(error, path) from None
 
 
-def parse_study(text: str, name: str = "study.yaml") -> StudySpec | PretrainSpec:
+def parse_study(text: str, name: str = "study.yaml") -> Study | PretrainStudy:
     """Like `load_study`, from the file's text.
 
     Args:

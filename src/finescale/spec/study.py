@@ -1,4 +1,4 @@
-"""What a study file may say: `StudySpec` (`kind: finetune`) and `PretrainSpec` (`kind: pretrain`)."""
+"""What a study file may say: `Study` (`kind: finetune`) and `PretrainStudy` (`kind: pretrain`)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MAX_RUNS = 1_000_000
 """A few lists in a small file may ask for any number; the ledger was tried with a tenth of this."""
 
 
-class StudySpec(Strict):
+class Study(Strict):
     """A finetuning study (`kind: finetune`).
 
     Example:
@@ -100,7 +100,7 @@ class StudySpec(Strict):
         """The task's name in the records."""
         return self.task if isinstance(self.task, str) else self.task.name
 
-    def rooted(self, folder: Path) -> StudySpec:
+    def rooted(self, folder: Path) -> Study:
         """The study with files and folders relative to `folder` made absolute."""
         changes: dict[str, Any] = {}
         if isinstance(self.task, TaskSpec):
@@ -148,7 +148,7 @@ class StudySpec(Strict):
         return [item.model_copy(update={"batch_size": size}) for item in choices for size in sizes]
 
     @model_validator(mode="after")
-    def _methods_are_known(self) -> StudySpec:
+    def _methods_are_known(self) -> Study:
         for name, own in self.own_methods.items():
             try:
                 own.check(name)
@@ -185,7 +185,7 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
-    def _task_has_data(self) -> StudySpec:
+    def _task_has_data(self) -> Study:
         if isinstance(self.task, TaskSpec) and not (
             self.task.train or self.task.dataset or self.task.data_dir
         ):
@@ -194,7 +194,7 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
-    def _answers_have_a_meaning(self) -> StudySpec:
+    def _answers_have_a_meaning(self) -> Study:
         if self.version == 1 and isinstance(self.task, TaskSpec) and "answers" in self.task.model_fields_set:
             raise FieldError(
                 "with it `version: 2`: before it the last answer alone is learned", "task", "answers"
@@ -202,7 +202,7 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
-    def _something_to_run(self) -> StudySpec:
+    def _something_to_run(self) -> Study:
         if not self.methods():
             raise FieldError("data sizes for at least one method in grids[].finetune_examples", "grids")
         asked = sum(self._asked(star, method) for star in self.grids for method in self.methods())
@@ -231,7 +231,7 @@ class StudySpec(Strict):
         return len(values) * len(star.finetune_examples.of(method) or ()) * len(seeds)
 
     @model_validator(mode="after")
-    def _evaluation_has_metrics(self) -> StudySpec:
+    def _evaluation_has_metrics(self) -> Study:
         stated = {
             name
             for name, field in EvaluationSpec.model_fields.items()
@@ -262,7 +262,7 @@ class TokenizerSpec(Strict):
     vocabulary: int = Field(default=2048, ge=512, le=1_000_000)
 
 
-class PretrainSpec(Strict):
+class PretrainStudy(Strict):
     """A pretraining study (`kind: pretrain`): it makes a ladder of base models.
 
     Example:

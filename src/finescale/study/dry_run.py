@@ -11,7 +11,7 @@ from rich.table import Table
 from finescale.ladder import LADDER, train_flops
 from finescale.runs.expected import estimated_evaluation, estimated_flops
 from finescale.spec.expand import PlannedRun
-from finescale.spec.study import PretrainSpec, StudySpec
+from finescale.spec.study import PretrainStudy, Study
 from finescale.study.ledger import ENDED_WELL, Ledger
 from finescale.study.plan import FinetunePlan, Plan, PretrainPlan
 from finescale.study.progress import duration
@@ -24,7 +24,7 @@ WORTH_A_GPU = 0.1
 
 
 def shown(
-    spec: StudySpec | PretrainSpec, plan: Plan, folder: Path, gpu_flops: float = GPU_FLOPS
+    spec: Study | PretrainStudy, plan: Plan, folder: Path, gpu_flops: float = GPU_FLOPS
 ) -> Iterator[Table | str]:
     """A plan as a table and sentences.
 
@@ -34,7 +34,7 @@ def shown(
         folder: The folder that it would run in; what is finished there is counted.
         gpu_flops: FLOP/s that one GPU sustains.
     """
-    if isinstance(spec, PretrainSpec):
+    if isinstance(spec, PretrainStudy):
         assert isinstance(plan, PretrainPlan)
         yield from _pretraining(spec, plan, gpu_flops)
         yield from _standing(_statuses(spec, plan, folder), [task.entry.run for task in plan.tasks()], folder)
@@ -58,7 +58,7 @@ def gpu_hours(flops: float, gpu_flops: float) -> str:
     return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
 
 
-def _pretraining(spec: PretrainSpec, plan: PretrainPlan, gpu_flops: float) -> Iterator[Table | str]:
+def _pretraining(spec: PretrainStudy, plan: PretrainPlan, gpu_flops: float) -> Iterator[Table | str]:
     rows = table("model", "parameters", "checkpoints", "training FLOPs")
     total = 0.0
     for task in plan.tasks():
@@ -79,7 +79,7 @@ def _pretraining(spec: PretrainSpec, plan: PretrainPlan, gpu_flops: float) -> It
         )
 
 
-def _finetuning(spec: StudySpec, plan: FinetunePlan, folder: Path, gpu_flops: float) -> Iterator[Table | str]:
+def _finetuning(spec: Study, plan: FinetunePlan, folder: Path, gpu_flops: float) -> Iterator[Table | str]:
     statuses = _statuses(spec, plan, folder)  # first: choices of the sweep make runs known
     known = {task.entry.run: task.entry for task in plan.tasks()}
     runs = plan.runs()
@@ -122,7 +122,7 @@ def _finetuning(spec: StudySpec, plan: FinetunePlan, folder: Path, gpu_flops: fl
     yield from prospects(spec, runs, held)
 
 
-def _statuses(spec: StudySpec | PretrainSpec, plan: Plan, folder: Path) -> dict[str, str]:
+def _statuses(spec: Study | PretrainStudy, plan: Plan, folder: Path) -> dict[str, str]:
     """How the runs that are finished in the folder ended; the plan takes over what its sweep chose there."""
     ledger_file = folder / "ledger.sqlite"
     if not ledger_file.exists():

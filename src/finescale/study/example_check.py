@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from finescale.errors import UsageError
 from finescale.executors.local import Job, LocalExecutor
 from finescale.spec.expand import PlannedRun
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 
 if TYPE_CHECKING:
     import polars as pl
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LOOK = "finescale.runs.examples:look"
 
 
-def worth_a_look(study: StudySpec) -> bool:
+def worth_a_look(study: Study) -> bool:
     """Whether a study brings data or models of its own: the bundled ones are known."""
     return bool(study.models) or not isinstance(study.task, str)
 

@@ -20,7 +20,7 @@ from finescale.spec.expand import PlannedRun, Resolve, expand, sweep_runs, untun
 from finescale.spec.parts import Choice, for_method
 from finescale.spec.resources import Resources, Retries
 from finescale.spec.run import PretrainRunSpec
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 from finescale.study.ledger import Entry, Ledger
 
 EXECUTE = "finescale.runs.finetune:execute"
@@ -76,7 +76,7 @@ class Plan(Protocol):
 class FinetunePlan:
     """The sweep, then the untuned models and the stars with the chosen learning rates."""
 
-    def __init__(self, study: StudySpec, resolve: Resolve, folder: Path, execute: str = EXECUTE) -> None:
+    def __init__(self, study: Study, resolve: Resolve, folder: Path, execute: str = EXECUTE) -> None:
         """Expands the study.
 
         Args:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from finescale.spec.expand import PlannedRun
 from finescale.spec.run import RunSpec
-from finescale.spec.study import StudySpec
+from finescale.spec.study import Study
 
 Fitted = Mapping[str, Sequence[RunSpec]]
 LAW_SETTINGS = 4
@@ -19,7 +19,7 @@ MOST_HELD_OUT = 0.5
 """Where more of the study is held out, the laws rest on little; 0.2 to 0.4 is usual."""
 
 
-def prospects(spec: StudySpec, runs: Sequence[PlannedRun], held: Sequence[bool]) -> Iterator[str]:
+def prospects(spec: Study, runs: Sequence[PlannedRun], held: Sequence[bool]) -> Iterator[str]:
     """What can be answered afterwards, and what not, in sentences.
 
     Args:
@@ -81,7 +81,7 @@ def _models(fitted: Fitted) -> str:
     return f"a law over the model size ({many} models)"
 
 
-def _comparison(spec: StudySpec, methods: Sequence[str]) -> Iterator[str]:
+def _comparison(spec: Study, methods: Sequence[str]) -> Iterator[str]:
     """Whether methods can be compared, and how surely."""
     if len(methods) == 1:
         yield "no comparison (one method)"

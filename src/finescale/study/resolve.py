@@ -20,14 +20,14 @@ from finescale.spec.own import OwnModel
 from finescale.spec.parts import ModelStar, PretrainStar
 from finescale.spec.paths import exists
 from finescale.spec.run import ModelSpec, PretrainRunSpec
-from finescale.spec.study import PretrainSpec, StudySpec
+from finescale.spec.study import PretrainStudy, Study
 from finescale.tasks.catalog import open_task
 from finescale.tasks.pretraining import read_sample, read_texts, sample_hash
 from finescale.tasks.published import known_sizes, on_hub
 from finescale.tasks.task import check_sizes
 
 
-def resolver(study: StudySpec, contents: bool = True) -> Resolve:
+def resolver(study: Study, contents: bool = True) -> Resolve:
     """Finds models and content hashes for a study, and refuses what does not exist.
 
     Args:
@@ -71,7 +71,7 @@ def _sample_hash(file: Path) -> str:
     return sample_hash(read_sample(file))
 
 
-def _evaluation_content(study: StudySpec, contents: bool) -> dict[str, str]:
+def _evaluation_content(study: Study, contents: bool) -> dict[str, str]:
     """Hashes of what the evaluation reads besides; refuses what it cannot measure, before anything runs."""
     evaluation, found = study.evaluation, {}
     if evaluation.zero_shot and (contents or not on_hub(study.task)):
@@ -108,7 +108,7 @@ def _evaluation_content(study: StudySpec, contents: bool) -> dict[str, str]:
     return found
 
 
-def _check_task(study: StudySpec, contents: bool) -> str:
+def _check_task(study: Study, contents: bool) -> str:
     """Refuses data sizes that the task does not have.
 
     Returns:
@@ -135,7 +135,7 @@ def _check_task(study: StudySpec, contents: bool) -> str:
     return data
 
 
-def _check_models(study: StudySpec) -> None:
+def _check_models(study: Study) -> None:
     """Refuses models and checkpoints that do not exist, by the field that names them."""
     for name in study.models:
         if name in checkpoints():
@@ -155,7 +155,7 @@ def _check_models(study: StudySpec) -> None:
                 _check_model(study, study.base.model, tokens, where)
 
 
-def _check_own_models(study: StudySpec, contents: bool) -> None:
+def _check_own_models(study: Study, contents: bool) -> None:
     """Refuses models of one's own that are not what they say: every problem of all of them together."""
     base = study.base
     used = [(base.model, base.pretrain_tokens)]
@@ -182,7 +182,7 @@ def _check_own_models(study: StudySpec, contents: bool) -> None:
         raise together(f"{len(wrong)} of {len(names)} base models cannot be used", found)
 
 
-def _check_model(study: StudySpec, name: str, pretrain_tokens: int | str, where: str) -> None:
+def _check_model(study: Study, name: str, pretrain_tokens: int | str, where: str) -> None:
     if name in study.models:
         _tokens(name, study.models[name], pretrain_tokens, where)
     elif name not in checkpoints() and ("/" in name or exists(name)):
@@ -216,7 +216,7 @@ def _tokens(name: str, model: OwnModel, pretrain_tokens: int | str, where: str) 
     )
 
 
-def _check_methods(study: StudySpec) -> None:
+def _check_methods(study: Study) -> None:
     """Refuses settings of methods that PEFT does not know, and 4-bit weights without bitsandbytes."""
     for name in study.methods():
         method = study.method(name, study.base_size(name))
@@ -234,7 +234,7 @@ def _check_methods(study: StudySpec) -> None:
             configuration(method)
 
 
-def pretrain_runs(spec: PretrainSpec, text: Path | None) -> list[PretrainRunSpec]:
+def pretrain_runs(spec: PretrainStudy, text: Path | None) -> list[PretrainRunSpec]:
     """The runs of a pretraining study, one a size.
 
     Args:
