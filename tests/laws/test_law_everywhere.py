@@ -55,6 +55,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.fixture(autouse=True)
+def laws_as_they_were() -> Iterator[None]:
+    before = dict(LAWS)
+    yield
+    LAWS.clear()
+    LAWS.update(before)
+
+
 @pytest.fixture(scope="module")
 def toy(folder: Path) -> Iterator[fs.Law]:
     names: dict[str, fs.Law] = {}
@@ -118,7 +126,6 @@ def test_the_commands_take_a_law_of_a_file(folder: Path, command: list[str]) -> 
     done = CliRunner().invoke(app, [*line, "--json", "-"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert '"toy"' in done.stdout
-    LAWS.pop("toy", None)
 
 
 def test_a_stored_fit_of_a_law_of_ones_own_is_read_with_it(
