@@ -1,6 +1,7 @@
 """What is believed about a law before and after some runs: draws of its parameters.
 
-The law is the paper's, written around a centre of the settings so that its parameters are well scaled:
+The law is the paper's (``laws.formulas.multiplicative``, evaluated as the fits do), with sizes relative to a
+centre of the settings and the log of its coefficient, so that its parameters are well scaled:
 
     L = exp(a - alpha x - beta d) + E,    x = ln(X / X_centre), d = ln(D_f / D_centre)
 
@@ -12,15 +13,21 @@ milliseconds. Shapes: `...` studies side by side (none, or one axis), K draws, N
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from finescale.laws.formulas import multiplicative
+from finescale.laws.solver.models import MonomialModel
 
 Array = np.ndarray[Any, Any]
 PARAMETERS = ("a", "alpha", "beta", "E")
 """Order of the last axis: log of the reducible loss at the centre, exponents of X and D_f, floor."""
 _STARTS = 8
+_WITHIN = (math.exp(-50), math.exp(50))
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,20 @@ class Settings:
         """From sizes [N] and the centre (X, D_f)."""
         return cls(np.log(factor / centre[0]), np.log(examples / centre[1]))
 
+    @cached_property
+    def _powers(self) -> MonomialModel:
+        """What the law's coefficient is multiplied with, for its exponents."""
+        logs = {"X": self.x, "D": self.d}
+        exponents = (multiplicative.monomials or {})["A"]
+        return MonomialModel(
+            np.stack([[logs[name] for name in exponents.values()]]), np.ones((1, self.x.size))
+        )
+
+    @np.errstate(over="ignore")
     def reducible(self, theta: Array) -> Array:
-        """exp(a - alpha x - beta d), [..., N], at theta [..., P]."""
-        exponent = theta[..., :1] - theta[..., 1:2] * self.x - theta[..., 2:3] * self.d
-        return np.exp(np.clip(exponent, -50.0, 50.0))
+        """exp(a - alpha x - beta d), [..., N], at theta [..., P]; between e^-50 and e^50."""
+        phi = self._powers.basis(theta[..., 1:3].reshape(-1, 2))[:, 0]
+        return np.clip(np.exp(theta[..., :1]) * phi.reshape(*theta.shape[:-1], -1), *_WITHIN)
 
     def loss(self, theta: Array) -> Array:
         """The law's mean loss, [..., N], at theta [..., P]."""
