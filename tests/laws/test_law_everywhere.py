@@ -82,7 +82,7 @@ def test_the_toy_law_is_found_by_everything_that_shows_laws(
     tested = fs.backtest(records)
     assert tested.best == {"t": "toy"}
     assert {law.law for law in fs.fit(records, "auto", "model_params", bootstrap=0)} == {"toy"}
-    assert fs.recommend(records, bootstrap=5).law == "toy"
+    assert fs.recommend(records, law="auto", bootstrap=5).law == "toy"
     page = write_report(gather(records, bootstrap=5), Source("toy"), tmp_path).read_text()
     tables = {file.name: pl.read_csv(file) for file in (tmp_path / "tables").glob("*.csv")}
     assert "toy_held_out" in tables["table-2-deviations.csv"].columns

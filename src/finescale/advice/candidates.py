@@ -138,6 +138,7 @@ def candidates(
     task: str | None = None,
     *,
     law: str | Law = FORECAST,
+    fitted: bool = False,
     base: Mapping[str, Any] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -150,6 +151,7 @@ def candidates(
         law: ``forecast``: every candidate is forecast from all members; a law over the data size: from that
             member only; ``auto``: no forecast but the one law that predicts hidden data sizes best; a law
             over model size and data, of the zoo or one's own: that law.
+        fitted: A law over the data size is fitted to each curve instead of being a forecast's member.
         base: Values at which other factors stay; default: the most frequent.
         bootstrap: Number of joint draws, or of resamples.
         seed: Seed of the draws.
@@ -174,7 +176,7 @@ def candidates(
     sizes = sorted(runs[SIZE].drop_nulls().unique().to_list()) if SIZE in runs.columns else []
     options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "hold_out": False}
     asked = None if law in ("auto", FORECAST) else _advisable(named(law))
-    if law == FORECAST or (asked is not None and asked.per_curve):
+    if law == FORECAST or (asked is not None and asked.per_curve and not fitted):
         members = None if asked is None else (asked,)
         factor = SIZE if len(sizes) > 1 and _follows_size(mine, notes) else None
         frame = pl.concat([runs, _untuned_of(records.frame, chosen)], how="diagonal_relaxed")

@@ -18,7 +18,7 @@ from finescale.forecasts.priors import ACROSS, ALONG, prior_of
 from finescale.forecasts.question import Predicted, answered, asked_for, half_widths
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.surfaces import Learned, Slice, across, alone, learned, slices_of
-from finescale.laws.formulas import Law
+from finescale.laws.law import Law
 from finescale.laws.slices import check_base, check_groups
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import Records, read_records

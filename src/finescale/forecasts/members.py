@@ -16,13 +16,12 @@ import numpy as np
 from finescale.errors import UsageError, nearest
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.trend import Paths, Smoother, Wander
-from finescale.laws.formulas import LAWS, Law
+from finescale.laws.formulas import LAWS, contenders
+from finescale.laws.law import Law
 
 Array = np.ndarray[Any, Any]
 SIMPLE = ("no change", "line", "trend")
 """The members that are no laws: nothing changes; a straight line; the pooled local trend."""
-BUILT_IN = ("power", "rectified")
-"""The laws of the zoo that are members unless others are asked for."""
 _ZOO = frozenset(LAWS)
 _PER_AXIS = {1: 41, 2: 16, 3: 8, 4: 5}
 _REACH = 8.0
@@ -59,7 +58,8 @@ def members_of(names: Sequence[str | Law] | None) -> dict[str, Increment]:
         UsageError: A name that is no member.
     """
     own = [name for name, law in LAWS.items() if name not in _ZOO and _is_curve(law)]
-    chosen = [*SIMPLE, *BUILT_IN, *own] if names is None else list(names)
+    laws = dict.fromkeys((*contenders("curve"), *own))
+    chosen = [*SIMPLE, *laws] if names is None else list(names)
     found: dict[str, Increment] = {}
     for item in chosen:
         name = item.name if isinstance(item, Law) else item

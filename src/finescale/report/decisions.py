@@ -50,7 +50,7 @@ def decide(
         seed: Seed of the bootstrap.
     """
     try:
-        found = candidates(records, task, law=law, bootstrap=bootstrap, seed=seed)
+        found = candidates(records, task, law=law, fitted=True, bootstrap=bootstrap, seed=seed)
         prices = costs(found.runs)
         advice = advise(found, Question(), prices)
         pairs = find_crossovers(found, advice) if len(found.members) > 1 else ()

@@ -44,7 +44,8 @@ def script_hash() -> str:
 
 def explorable(decision: Decision) -> bool:
     """Whether the script can evaluate the laws of this decision: what they compute is plain arithmetic."""
-    return all(law.draws and _expression(law) is not None for law in decision.found.laws)
+    laws = decision.found.laws
+    return all(isinstance(law, FittedLaw) and law.draws and _expression(law) is not None for law in laws)
 
 
 def room(decision: Decision, tasks: int) -> int:

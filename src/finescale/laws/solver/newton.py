@@ -207,9 +207,13 @@ def _blocked(problem: Problem, z: Array, gradient: Array) -> Array:
 
 
 def _scales(hessian: Array) -> Array:
-    """The length of each parameter over which the objective bends by about 1, [g, M]."""
+    """The length of each parameter over which the objective bends by about 1, [g, M].
+
+    Where every residual is beyond Huber's delta the diagonal may be 0 and what lies beside it not.
+    """
     diagonal = np.abs(np.einsum("gii->gi", hessian))
-    return 1.0 / np.sqrt(np.maximum(diagonal, 1e-12 * diagonal.max(axis=1, keepdims=True) + _TINY))
+    largest = np.abs(hessian).max(axis=(1, 2))[:, None]
+    return 1.0 / np.sqrt(np.maximum(diagonal, 1e-12 * largest + _TINY))
 
 
 def _free_part(at: _Iterates) -> tuple[Array, Array, Array]:
