@@ -18,6 +18,7 @@ from finescale.errors import UsageError as UsageError
 from finescale.forecasts.forecast import Forecast as Forecast
 from finescale.forecasts.forecast import Forecasts as Forecasts
 from finescale.forecasts.forecast import forecast as forecast
+from finescale.forecasts.question import Predicted as Predicted
 from finescale.laws.fit import fit as fit
 from finescale.laws.fitted import Fits as Fits
 from finescale.laws.fitted import FittedLaw as FittedLaw

@@ -191,7 +191,7 @@ class Advice:
 
     Example:
         >>> advice.best.name, advice.law, advice.reasons
-        ('full', 'additive', ())
+        ('full', 'forecast', ())
     """
 
     task: str

@@ -61,6 +61,11 @@ class Forecast:
         variates: [2, draws]: noise, discrepancy; joint with the other groups of the task.
         level: Coverage that the intervals aim at.
         status: What to know.
+
+    Example:
+        >>> group = forecasts[0]
+        >>> group.by["method"], group.outcome.name
+        ('full', 'test loss')
     """
 
     by: Mapping[str, Any]
@@ -148,6 +153,10 @@ class Forecasts:
         groups: One forecast a group.
         notes: What to know, in sentences.
         source: Where the records came from.
+
+    Example:
+        >>> [group.by["method"] for group in forecasts]
+        ['full', 'lora', 'prompt']
     """
 
     groups: tuple[Forecast, ...]
@@ -269,8 +278,10 @@ def forecast(
         DataError: No run of a tuned model.
 
     Example:
-        >>> found = fs.forecast("runs.csv")
-        >>> found.only(task="en-de", method="lora").predict(finetune_examples=1e5).value
+        >>> found = fs.forecast(records, draws=100)
+        >>> told = found.only(method="lora").predict(finetune_examples=1e5)
+        >>> bool(told.low < told.value < told.high)
+        True
     """
     if not isinstance(records, Records):
         records = read_records(records)

@@ -38,6 +38,11 @@ class Predicted:
         runs: How many runs that are.
         members: The members' weights and errors.
         status: What to know, e.g. how far outside the data.
+
+    Example:
+        >>> told = forecasts[0].predict(finetune_examples=2048)
+        >>> bool(told.low < told.value < told.high)
+        True
     """
 
     by: Mapping[str, Any]
