@@ -55,14 +55,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture(autouse=True)
-def laws_as_they_were() -> Iterator[None]:
-    before = dict(LAWS)
-    yield
-    LAWS.clear()
-    LAWS.update(before)
-
-
 @pytest.fixture(scope="module")
 def toy(folder: Path) -> Iterator[fs.Law]:
     names: dict[str, fs.Law] = {}

@@ -169,6 +169,8 @@ class LawMember:
         if law.starts is not None:
             reach = np.array([sizes[0], _REACH * sizes[1]])  # a break may lie beyond the data
             return law.starts({law.variables[0]: reach}).reshape(-1, len(law.nonlinear))
+        if not law.nonlinear:
+            return np.zeros((1, 0))
         steps = _PER_AXIS.get(len(law.nonlinear), 3)
         axes = [
             np.geomspace(r.low, r.high, steps) if r.log else np.linspace(r.low, r.high, steps)
