@@ -100,3 +100,13 @@ def test_rows_that_look_like_evaluations_at_several_steps_are_asked_about() -> N
     assert losses(frame, roles={"steps": "progress"}) == [2.2, 2.3] * 2
     assert not read_records(frame, roles={"steps": "label"}).reading.doubts
     assert not read_records(frame.unique(["finetune_examples", "seed"])).reading.doubts
+
+
+def test_what_changes_with_the_steps_of_named_runs_tells_no_runs_apart() -> None:
+    frame = table(
+        trial_id=["a", "a", "b", "b"], training_iteration=[1, 2, 1, 2], done=[False, True] * 2,
+        phase=["warm", "cold"] * 2, test_loss=[3.0, 2.0, 3.1, 2.1],
+    )  # fmt: skip
+    records = read_records(frame)
+    assert records.frame["test_loss"].to_list() == [2.0, 2.1]
+    assert not records.reading.doubts

@@ -58,7 +58,10 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Re
     roles = infer_roles(frame, outcome.column, stated, (SOURCE_ROW, *matched.copies, *taken.copies))
     step: Which = "best" if options.step == "best" else "last"
     steps = one_row_a_run(frame, roles, outcome=outcome.column, lower=outcome.lower, which=step)
-    roles |= dict.fromkeys(steps.logged, "progress")
+    if steps.progress:  # what varied with the steps alone does not vary any more
+        copies = (SOURCE_ROW, *matched.copies, *taken.copies)
+        roles = infer_roles(frame.filter(steps.keep), outcome.column, stated, copies)
+        roles |= dict.fromkeys((name for name in steps.logged if name in roles), "progress")
     left_out = finished.left_out | _count(~steps.keep, f"another {steps.progress} of their run")
     unread = None if finished.unread is None else finished.unread.filter(steps.keep)
     frame = with_outcome(frame.filter(steps.keep), outcome, left_out, unread, raw.origin)

@@ -69,7 +69,7 @@ RUN_NAMES = RUN_IDS | _names("run_name name trial_name experiment_tag job_name")
 """Columns that name one run, and so tell which rows are evaluations of the same run."""
 LABELS = _names(
     """
-    study purpose error id uuid job_id jobid
+    done is_best should_checkpoint converged study purpose error id uuid job_id jobid
     held_out state status user username host hostname node nodelist gpu gpu_type
     gpu_name gpus num_gpus n_gpus device devices accelerator cpu machine partition commit git_commit git_sha
     version created created_at updated updated_at started start_time end_time started_at finished_at date

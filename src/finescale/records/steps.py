@@ -103,7 +103,7 @@ def run_identity(
             counts = frame.group_by(name).agg(pl.col(column).n_unique() for column in columns)
             logged = [
                 column for column in columns
-                if roles[column] == "hyperparameter" and (counts[column] > 1).any()
+                if roles[column] in ("hyperparameter", "unknown") and (counts[column] > 1).any()
             ]  # fmt: skip
             return [name, *(column for column in columns if column not in logged)], True, tuple(logged)
         return [name, *columns], True, ()
