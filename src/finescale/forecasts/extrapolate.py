@@ -63,7 +63,7 @@ class Axis:
         weights: The members' weights.
         discrepancy: How wrong the forecast may be.
         misses: Each member's mean absolute error in the backtest, in the outcome's unit, [members].
-        noise: Variance of one run where no setting was repeated: half of a setting's own deviation.
+        noise: Variance of one run where no setting was repeated: a quarter of a setting's own deviation.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ def _backward(paths: Paths, u: Array) -> Array:
 
 
 def _noise_apart(paths: Paths) -> tuple[Paths, Wander, float]:
-    """The pooled variances; where no setting was repeated, half of a setting's own deviation is called noise.
+    """The pooled variances; where no setting was repeated, a quarter of a setting's own deviation is noise.
 
     Returns:
         The paths with their noise, the variances, and the noise's variance where it was found so (else 0).
@@ -157,6 +157,6 @@ def _noise_apart(paths: Paths) -> tuple[Paths, Wander, float]:
     found = wander(thinned(paths))
     if np.max(paths.noise[paths.there]) > 0:
         return paths, found, 0.0
-    half = found.nugget / 2
-    noisy = Paths(paths.u, paths.z, np.where(paths.there, half, np.nan))
-    return noisy, replace(found, nugget=half), half
+    noise = found.nugget / 4
+    noisy = Paths(paths.u, paths.z, np.where(paths.there, noise, np.nan))
+    return noisy, replace(found, nugget=found.nugget - noise), noise

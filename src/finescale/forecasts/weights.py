@@ -2,8 +2,7 @@
 
 The forecast's centre is the weighted mean of the members on the outcome's scale (a quantile pool: the mean of
 logs, or of log odds). The weights minimise the mean square of the pooled errors per doubling, plus a pull
-towards equal weights that is worth ``PULL`` paths: few paths, nearly equal weights. Linear pools (mixtures)
-were tried and are no better here, and wider; see docs/log.md.
+towards equal weights that is worth ``PULL`` paths: few paths, nearly equal weights.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from finescale.forecasts.backtest import Origins
 
 Array = np.ndarray[Any, Any]
 PULL = 1.0
-"""The pull towards equal weights, in paths; by cross-validation over tables (benchmarks/forecasts.py)."""
+"""The pull towards equal weights, in paths: chosen on the tables of benchmarks/forecasts.py."""
 OWN_SPREAD, ALIKE_CELLS = 0.5, 4.0
 """What two methods differ by at the last size is believed until the backtest shows that a method's own
 movement can be told: the share of it that is believed has a normal prior around 0 with this standard
