@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from random_problems import random_problem
 from random_tables import ZOO, excess, random_table
 
 import finescale as fs
-from finescale.laws.solver.newton import polish
-from finescale.laws.solver.problem import derivatives
+from finescale.laws.solver.newton import exchange, polish
+from finescale.laws.solver.problem import derivatives, objective
 
 CASES = sorted((Path(__file__).parent / "cases").glob("wrong_minimum_*.csv"))
 
@@ -90,3 +91,16 @@ def test_an_estimate_outside_its_own_interval_is_told():
         told = [line for law in laws for line in law.status if line.startswith("outside its own interval")]
         assert bool(told) == expected
         assert all(" to " in line for line in told)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_resample_in_a_worse_minimum_takes_over_the_optimum_of_another(log):
+    assembly, _ = random_problem(31)
+    problem = assembly.problem(log=log, delta=1e-3)
+    rng = np.random.default_rng(0)
+    many = replace(problem, weights=rng.exponential(size=(40, problem.y.size)))
+    best = polish(many, np.repeat(polish(problem, np.array([[0.5, 0.5, 0.2, 0.2]])).z, 40, axis=0))
+    z = best.z.copy()
+    z[::4] = [1.0, 0.5, 0.9, 0.9]  # stuck far away
+    mended = exchange(many, z, objective(many, z), steps=100, tolerance=1e-12)
+    assert np.allclose(objective(many, mended), best.objective, rtol=1e-6)

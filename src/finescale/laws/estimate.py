@@ -24,7 +24,7 @@ from finescale.laws.fitted import FittedLaw, Parameter
 from finescale.laws.options import FitOptions
 from finescale.laws.shifts import joined
 from finescale.laws.solver.assembly import Assembly
-from finescale.laws.solver.newton import one_step, refit
+from finescale.laws.solver.newton import exchange, one_step, refit
 from finescale.laws.solver.problem import Problem, Solution, residual
 from finescale.laws.solver.profile import distinct, solve, solve_curves
 from finescale.laws.trouble import soft_trouble
@@ -176,6 +176,7 @@ def _draws(
             better = again.objective < value
             z = np.where(better[:, None], again.z, z)
             value = np.where(better, again.objective, value)
+        z = exchange(resampled, z, value, steps=steps, tolerance=_TOLERANCE)
     residuals = residual(problem, solution.z[:1])[0]
     first = effects[0] if len(effects) == 1 else max(effects, key=lambda effect: effect.run_freedom)
     runs = float(np.mean(np.concatenate([points["runs"].to_numpy() for points in put.points])))

@@ -38,6 +38,12 @@ class Model(abc.ABC):
     def basis(self, theta: Array) -> Array:
         """The basis phi [G, P, N] at theta [G, K]."""
 
+    @np.errstate(all="ignore")
+    def predictions(self, z: Array) -> Array:
+        """The predicted losses at z [G, P + K]: [G, N]."""
+        P = self.n_linear
+        return np.matmul(z[:, None, :P], self.basis(z[:, P:]))[:, 0]
+
     @abc.abstractmethod
     def jacobian(self, theta: Array, c: Array) -> Array:
         """The basis (slopes df / dc), and below it the slopes df / dtheta: [G, P + K, N]."""

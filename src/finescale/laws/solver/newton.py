@@ -37,12 +37,14 @@ from finescale.laws.solver.problem import (
     Problem,
     Solution,
     derivatives,
+    deviation,
     linearised,
     majoriser,
     objective,
     projected,
     residual,
     scores,
+    total,
 )
 
 Array = np.ndarray[Any, Any]
@@ -59,6 +61,8 @@ _MOST_DAMPING = 1e9
 _SADDLE = 1e-9
 """Curvatures that are negative by less, where the largest is about 1, are rounding."""
 _LENGTHS = np.array([1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4])
+_TRIED, _LOOKED_AT = 8, 32
+"""Optima of resamples, far from one another at so many points, that are tried for all resamples."""
 _SHARES = np.array([0.3, 0.08, 0.02])[:, None, None]
 """Fractions of a Newton step that are tried where the whole step fails."""
 
@@ -396,6 +400,38 @@ def refit(problem: Problem, z: Array, *, steps: int, tolerance: float) -> Soluti
         for name in Solution.__dataclass_fields__:
             getattr(found, name)[astray] = getattr(again, name)
     return found
+
+
+def exchange(problem: Problem, z: Array, value: Array, *, steps: int, tolerance: float) -> Array:
+    """Refits the resamples that the optimum of another serves better than their own, a worse minimum.
+
+    Args:
+        problem: The resamples: y or weights of shape [G, N].
+        z: What they were fitted with, [G, P + K].
+        value: Their objectives, [G].
+        steps: As for ``polish``.
+        tolerance: As for ``polish``.
+
+    Returns:
+        Their z, [G, P + K].
+    """
+    if not problem.free.all():
+        return z
+    rows = np.linspace(0, problem.model.n_points - 1, _LOOKED_AT).astype(int)
+    looked = problem.some(np.unique(rows)).model.predictions(z)
+    tried, distance = [0], np.abs(looked - looked[0]).max(axis=1)
+    while len(tried) < min(_TRIED, len(z)) and distance.max() > 0:
+        tried.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.abs(looked - looked[tried[-1]]).max(axis=1))
+    values = [total(problem, deviation(problem, f[None])) for f in problem.model.predictions(z[tried])]
+    worse = np.flatnonzero(np.min(values, axis=0) < value * (1 - 1e-6))
+    if worse.size:
+        starts = z[np.array(tried)[np.argmin(values, axis=0)[worse]]]
+        again = polish(problem.part(worse), starts, steps=steps, tolerance=tolerance)
+        better = again.objective < value[worse]
+        z = z.copy()
+        z[worse[better]] = again.z[better]
+    return z
 
 
 def one_step(problem: Problem, solution: Solution, z: Array, blocks: Array, shifts: Shifts | None) -> Array:
