@@ -69,6 +69,7 @@ def run(
         str | None, typer.Option(help="HOST:PORT of a Ray cluster. (default: this machine's, or a new one)")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and its cost.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check models, methods and examples.")] = False,
     probe: Annotated[bool, typer.Option("--probe", help="The time too, from 20 steps of each kind.")] = False,
     text: Annotated[Path | None, typer.Option(help="Folder with the text of a pretraining study.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
@@ -93,6 +94,7 @@ def run(
             out=out,
             workers=workers,
             dry_run=dry_run,
+            look=check,
             probe=probe,
             text=text,
             retry_failed=retry_failed,

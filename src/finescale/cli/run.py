@@ -27,6 +27,7 @@ from finescale.study.export import records_frame
 from finescale.study.failures import failure_lines
 from finescale.study.filesystem import REMEDIES
 from finescale.study.ledger import Ledger
+from finescale.study.model_check import check_models
 from finescale.study.plan import EXECUTE, FinetunePlan, Plan, PretrainPlan
 from finescale.study.progress import Progress, Shown
 from finescale.study.tracking import Tracking, check_trackers
@@ -49,6 +50,7 @@ def run(
     out: Path | None = None,
     workers: int | None = None,
     dry_run: bool = False,
+    look: bool = False,
     probe: bool = False,
     text: Path | None = None,
     retry_failed: bool = False,
@@ -67,6 +69,7 @@ def run(
         out: The study's folder (default: results/NAME).
         workers: Runs at a time at most (default: one a core, or what the cluster holds).
         dry_run: Only show what would run.
+        look: Only look at base models, methods and examples: whether they are what they say.
         probe: Only show what would run and how long, measured on 20 steps of each kind of run.
         text: Folder with the pretraining text (`kind: pretrain`).
         retry_failed: Run failed runs again.
@@ -103,6 +106,8 @@ def run(
         raise located(error, study_file) from None
     for note in _notes(spec, contents=probe or not dry_run):
         _say(meanwhile, note)
+    if look:
+        return _look_only(spec, plan, folder, study_file, console)
     if dry_run or probe:
         for part in shown(spec, plan, folder, gpu_flops):
             console.print(part) if isinstance(part, Table) else _say(console, part)
@@ -158,6 +163,7 @@ def _look(spec: Study, plan: FinetunePlan, folder: Path, study_file: Path, conso
     left = [item for item in plan.runs() if item.run.fingerprint() not in finished]
     if left and worth_a_look(spec):
         try:
+            check_models(left, folder, partial(_say, console))
             look_at_examples(left, partial(_say, console))
         except UsageError as error:
             raise located(error, study_file) from None
@@ -169,6 +175,20 @@ def _progress(spec: Study | PretrainStudy, folder: Path, console: Console, worke
     if not spec.tracking:
         return shown
     return Tracking(shown, spec.tracking, spec.name, folder, partial(_say, console))
+
+
+def _look_only(
+    spec: StudySpec | PretrainSpec, plan: Plan, folder: Path, study_file: Path, console: Console
+) -> int:
+    """Looks at the models, methods and examples of all runs, and runs none."""
+    if isinstance(spec, StudySpec) and isinstance(plan, FinetunePlan) and worth_a_look(spec):
+        try:
+            check_models(plan.runs(), folder if folder.is_dir() else None, partial(_say, console))
+            look_at_examples(plan.runs(), partial(_say, console))
+        except UsageError as error:
+            raise located(error, study_file) from None
+    _say(console, f"{spec.name}: models, methods and examples are what they say. Nothing was run.")
+    return 0
 
 
 def _probe(console: Console, plan: Plan, workers: int) -> int:

@@ -16,8 +16,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from finescale.errors import UsageError
+from finescale.errors import UsageError, together
 from finescale.ladder import Shape
+from finescale.models.architecture import loading_problems
 
 CAUSAL = ("ForCausalLM", "LMHeadModel")
 """How the architectures of causal language models end."""
@@ -96,6 +97,9 @@ def open_model(folder: Path, quantize: str | None = None) -> PreTrainedModel:
     Args:
         folder: Configuration and weights.
         quantize: `nf4` or `int8`: the weights in 4 or 8 bits (bitsandbytes), for adapters on top.
+
+    Raises:
+        UsageError: Weights are missing, of another shape, or of another architecture.
     """
     settings: dict[str, object] = {"dtype": torch.float32}
     if quantize is not None:
@@ -107,7 +111,16 @@ def open_model(folder: Path, quantize: str | None = None) -> PreTrainedModel:
                 bnb_4bit_compute_dtype=torch.bfloat16,
             )
         }
-    model = AutoModelForCausalLM.from_pretrained(
-        str(folder), config=read_config(folder), use_safetensors=True, trust_remote_code=False, **settings
+    model, info = AutoModelForCausalLM.from_pretrained(
+        str(folder),
+        config=read_config(folder),
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused with all else, with their names
+        use_safetensors=True,
+        trust_remote_code=False,
+        **settings,
     )
+    problems = loading_problems(folder, info)
+    if problems:
+        raise together(f"{folder}: {len(problems)} problems", problems)
     return prepare_model_for_kbit_training(model) if quantize else model

@@ -72,7 +72,16 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     Raises:
         UsageError: No end-of-sequence token, or a tokenizer that gives no offsets.
     """
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except Exception as error:  # the Rust library's errors have no class of their own
+        raise UsageError(
+            "the tokenizer cannot be opened",
+            wanted="a fast tokenizer (tokenizer.json), as tokenizer.save_pretrained writes it",
+            got=" ".join(str(error).split())[:200],
+            remedy="save it again there, or copy it again from where the model is from",
+            where=str(folder),
+        ) from None
     if tokenizer.eos_token_id is None and (folder / "config.json").is_file():
         stated = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("eos_token_id")
         first = stated[0] if isinstance(stated, list) and stated else stated

@@ -177,7 +177,7 @@ def wrap(spec: RunSpec, base: Base) -> Tuned:
     if method.peft is not None:
         return wrap_configured(base.model, method, spec.seed)
     if method.name == "lora" and size:
-        return wrap_lora(base.model, size, spec.seed, method.lora_alpha)
+        return wrap_lora(base.model, size, spec.seed, method.lora_alpha, method.settings)
     if method.name == "prompt" and size:
         pool = encoded_split(spec, base, "train", POOL_FOR_FREQUENCIES).examples
         return wrap_prompt(base.model, size, spec.seed, frequent_tokens(pool, base.tokenizer.all_special_ids))

@@ -14,6 +14,10 @@ PROMPTS = ("PrefixTuningConfig", "PromptEncoderConfig", "PromptTuningConfig")
 """PEFT configurations whose PET size is `num_virtual_tokens`; that of the others is `r`."""
 
 
+REACHED = ("target_modules", "target_parameters")
+"""Arguments of PEFT's LoRA that say what gets an adapter: modules, and tensors that are none (experts)."""
+
+
 class FieldError(ValueError):
     """What a field should have been, found out from other fields."""
 
@@ -120,7 +124,7 @@ class OwnMethod(Strict):
     """Any PEFT method by its configuration: `{peft: LoraConfig, use_dora: true, r: 8}`.
 
     Every key besides `peft`, `size` and `quantize` is an argument of the configuration. An entry called
-    `lora` changes the built-in one: it may state `lora_alpha` and `quantize`.
+    `lora` changes the built-in one: it may state `lora_alpha`, `quantize`, and what it reaches (`REACHED`).
     """
 
     model_config = ConfigDict(extra="allow")
@@ -162,6 +166,7 @@ class OwnMethod(Strict):
                 name=name,
                 pet_size=pet_size,
                 alpha=None if alpha in (None, pet_size) else float(alpha),
+                settings={key: self.settings[key] for key in REACHED if key in self.settings},
                 quantize=self.quantize,
             )
         settings = self.settings
@@ -186,8 +191,12 @@ class OwnMethod(Strict):
         if name != "lora":
             raise FieldError(f"another name: {name} is built in", name)
         for key in [key for key in ("peft", "size") if getattr(self, key) is not None] + list(self.settings):
-            if key != "lora_alpha":
-                raise UnknownKey(("lora_alpha", "quantize"), name, key)
+            if key not in ("lora_alpha", *REACHED):
+                raise UnknownKey(("lora_alpha", *REACHED, "quantize"), name, key)
+        for key in REACHED:
+            value = self.settings.get(key, ["..."])
+            if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+                raise FieldError("a list with the ends of names, e.g. [q_proj, v_proj]", name, key)
         alpha = self.settings.get("lora_alpha", 1)
         if not isinstance(alpha, int | float) or isinstance(alpha, bool) or alpha <= 0:
             raise FieldError("a number above 0", name, "lora_alpha")

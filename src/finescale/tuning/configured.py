@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 import peft
-import torch
-from peft import PeftConfig, get_peft_model
+from peft import PeftConfig
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from transformers import PreTrainedModel
 
 from finescale.errors import UsageError, unknown
 from finescale.spec.run import MethodSpec
+from finescale.tuning.adapting import adapt
 from finescale.tuning.tuned import Tuned
 
 NEEDS_MORE = {
@@ -123,20 +123,7 @@ def wrap_configured(model: PreTrainedModel, method: MethodSpec, seed: int) -> Tu
         UsageError: The method does not fit the model.
     """
     settings = configuration(method)
-    state = torch.get_rng_state()
-    torch.manual_seed(seed)
-    try:
-        adapted = get_peft_model(model, settings)
-    except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
-        raise UsageError(
-            f"PEFT cannot add {method.name!r} ({method.peft}) to this model",
-            wanted="a method that fits its architecture",
-            got=str(error),
-            remedy="state its `target_modules`, or take another method",
-            where=f"methods.{method.name}",
-        ) from None
-    finally:
-        torch.set_rng_state(state)
+    adapted = adapt(model, settings, seed, method.name)
     trainable = {name: p for name, p in adapted.named_parameters() if p.requires_grad}
 
     def save(folder: Path) -> None:

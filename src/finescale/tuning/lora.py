@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from transformers import PreTrainedModel
 
+from finescale.tuning.adapting import adapt
 from finescale.tuning.low_rank import fuse
 from finescale.tuning.tuned import Tuned
 
 
-def wrap_lora(model: PreTrainedModel, rank: int, seed: int, alpha: float | None = None) -> Tuned:
+def wrap_lora(
+    model: PreTrainedModel,
+    rank: int,
+    seed: int,
+    alpha: float | None = None,
+    reached: Mapping[str, Any] | None = None,
+) -> Tuned:
     """Adds adapters of a rank to all linear weights of the blocks (in place); the output head has none.
 
     Args:
@@ -21,21 +28,22 @@ def wrap_lora(model: PreTrainedModel, rank: int, seed: int, alpha: float | None 
         rank: LoRA rank.
         seed: Draws A; B starts at zero.
         alpha: The update is scaled by alpha / rank (default: 1).
+        reached: `target_modules` instead of all linear ones, `target_parameters` besides (experts).
 
     Returns:
         The tuned model; only the adapters are trained.
+
+    Raises:
+        UsageError: PEFT cannot adapt some of these weights.
     """
     settings = LoraConfig(
         r=rank,
         lora_alpha=rank if alpha is None else alpha,  # pyright: ignore[reportArgumentType]
-        target_modules="all-linear",
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
+        **{"target_modules": "all-linear", **(reached or {})},
     )
-    state = torch.get_rng_state()
-    torch.manual_seed(seed)
-    adapted = get_peft_model(model, settings)
-    torch.set_rng_state(state)
+    adapted = adapt(model, settings, seed, "lora")
     fuse(model)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
