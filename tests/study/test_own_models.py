@@ -63,3 +63,32 @@ def test_every_problem_of_every_model_is_told_at_once_with_its_line(folder, opti
         assert f"study.yaml, line {line}, models.{name}.from: {problem}" in told
     assert told.count("remedy: ") == 3
     assert not (folder / "results").exists()
+
+
+def test_a_check_tells_what_only_the_architecture_knows_and_what_a_method_cannot_adapt(
+    folder, capsys, monkeypatch
+):
+    """Headers alone are whole here; the study's folder is not made, and nothing runs."""
+    save_model(folder / "packed", "mamba")
+    shutil.rmtree(folder / "short")
+    short = Path(shutil.copytree(folder / "good", folder / "short"))
+    tensors = load_file(short / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, short / "model.safetensors", {"format": "pt"})
+    text = STUDY.replace(" [good, short, cut, packed]", " [good, short, packed]")
+    text = text.replace("{full: [8]}", "{full: [8], lora: [8]}").replace(
+        "{full: 0.001}", "{full: 0.001, lora: 0.01}"
+    )
+    (folder / "study.yaml").write_text(text)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", ["finescale", "run", "study.yaml", "--check"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "2 of 3 base models cannot be used as the study asks:" in told
+    assert "study.yaml, line 7, models.short.from: tensors that the model has are not in its weights" in told
+    assert "no model.layers.1.mlp.up_proj.weight" in told
+    assert "methods.lora: 'lora' cannot adapt out_proj of this architecture (mamba)" in told
+    assert "methods: {lora: {target_modules: [in_proj, x_proj]}}" in told
+    assert not (folder / "results").exists()
