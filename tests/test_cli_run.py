@@ -237,6 +237,7 @@ def test_the_flags_of_run_and_status() -> None:
         "--gpu-flops",
         "--text",
         "--retry-failed",
+        "--retry-diverged",
         "--executor",
         "--address",
         "--log-level",

@@ -246,7 +246,7 @@ def test_a_run_whose_disk_is_full_goes_on_without_checkpoints_or_fails_with_the_
         assert {trouble["run"] for trouble in troubles} >= set(runs.values())
         assert all("No space left on device" in trouble["error"] for trouble in troubles)
         assert all("free some disk space" in trouble["remedy"] for trouble in troubles)
-        ledger.retry_failed()
+        ledger.retry("failed")
     disk.fill(400_000)
     cutting.make(study, {}, text, workers=1)  # a second run would find the disk full in turns
     for run in runs.values():

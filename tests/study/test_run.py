@@ -77,8 +77,35 @@ def test_the_same_run_gives_the_same_loss_and_another_seed_another(tmp_path):
 def test_a_run_that_diverges_says_at_which_step(tmp_path):
     record = execute(planned(learning_rate=10.0), tmp_path)
     assert record["status"] == "diverged"
-    assert "above a uniform guess (7.6 nats) at step" in record["error"]
+    assert re.search(
+        r"dev loss was \d\.\d+ nats before the first step and never lower after it: .* at step \d",
+        record["error"],
+    )
+    assert "(a uniform guess has 7.62)" in record["error"]
     assert "test_loss" not in record
+
+
+@pytest.mark.parametrize(
+    ("rate", "status"), [(1e-4, "done"), (3e-3, "done"), (10.0, "diverged")], ids=["slow", "well", "too fast"]
+)
+def test_a_run_that_improves_a_base_model_above_a_uniform_guess_is_done(tmp_path, rate, status):
+    from architectures import save_model, tiny
+
+    folder = save_model(tmp_path / "sure")
+    model = tiny("llama")
+    with torch.no_grad():
+        model.lm_head.weight.mul_(300.0)  # sure of wrong tokens: far above ln 300 = 5.7 nats
+    model.save_pretrained(folder)
+    base = ModelSpec(name="sure", pretrain_tokens=1, revision="main", folder=str(folder))
+    item = planned(learning_rate=rate, examples=16)
+    item = item.model_copy(update={"run": item.run.model_copy(update={"model": base})})
+    untuned = item.run.model_copy(update={"finetune_examples": 0})
+    start = execute(item.model_copy(update={"run": untuned}), tmp_path)["dev_loss"]
+    record = execute(item, tmp_path / "run")
+    assert start > math.log(300)
+    assert record["status"] == status
+    if status == "done":
+        assert math.log(300) < record["dev_loss"] < start
 
 
 def test_a_run_that_needs_too_much_memory_says_how_much_it_took_and_what_to_lower(tmp_path, monkeypatch):

@@ -254,7 +254,7 @@ def test_a_run_that_keeps_breaking_fails_with_its_reason(tmp_path: Path) -> None
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         trouble = ledger.troubles()[0]
         assert "in broken" in trouble["traceback"]
-        assert ledger.retry_failed() == 8
+        assert ledger.retry("failed") == 8
     assert run(tmp_path, "instant").counts == {"done": RUNS}
 
 

@@ -127,6 +127,15 @@ def test_every_failure_has_its_reason_and_remedy(ledger: Ledger, tmp_path: Path)
     assert "`finescale run` tries it again" in said
 
 
+def test_runs_that_an_older_version_called_diverged_are_named_with_their_remedy(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    end(ledger, "a", "diverged", "best dev loss 16.1 is above a uniform guess (7.6 nats) at step 40")
+    said = told(ledger, tmp_path)
+    assert "diverged: a (full, nano, 128 examples, seed 0): best dev loss 16.1" in said
+    assert "`finescale run --retry-diverged` makes it again" in said
+
+
 @pytest.mark.parametrize("outcome", ["diverged", "failed", "broken"])
 def test_an_unknown_reason_has_a_remedy_too(outcome: str) -> None:
     assert remedy(outcome, "whatever", FIELDS)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -164,14 +165,18 @@ def test_broken_attempts_keep_their_traceback_and_environment(ledger: Ledger) ->
     assert ledger.claim("a", ME) is not None
 
 
-def test_retry_failed_frees_failed_runs_and_leaves_diverged_ones(ledger: Ledger) -> None:
-    for run, status in (("a", "failed"), ("b", "diverged")):
+@pytest.mark.parametrize(("again", "freed", "left"), [("failed", "a", "b"), ("diverged", "b", "a")])
+def test_retry_frees_the_runs_of_one_status_and_leaves_the_others(
+    ledger: Ledger, again: Literal["failed", "diverged"], freed: str, left: str
+) -> None:
+    statuses = {"a": "failed", "b": "diverged"}
+    for run, status in statuses.items():
         attempt = ledger.claim(run, ME)
         assert attempt is not None
         ledger.commit(run, attempt, {run: {"status": status, "error": "why"}})
-    assert ledger.retry_failed() == 1
-    assert ledger.statuses() == {"b": "diverged"}
-    assert ledger.claim("a", ME) is not None
+    assert ledger.retry(again) == 1
+    assert ledger.statuses() == {left: statuses[left]}
+    assert ledger.claim(freed, ME) is not None
 
 
 def test_releasing_ends_attempts_without_counting_them(ledger: Ledger) -> None:

@@ -73,6 +73,9 @@ def run(
     probe: Annotated[bool, typer.Option("--probe", help="The time too, from 20 steps of each kind.")] = False,
     text: Annotated[Path | None, typer.Option(help="Folder with the text of a pretraining study.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
+    retry_diverged: Annotated[
+        bool, typer.Option("--retry-diverged", help="Run diverged runs again.")
+    ] = False,
     gpu_flops: Annotated[
         float, typer.Option(help="FLOP/s that a GPU sustains, for --dry-run (default: 40% of an A100).")
     ] = 1.25e14,
@@ -98,6 +101,7 @@ def run(
             probe=probe,
             text=text,
             retry_failed=retry_failed,
+            retry_diverged=retry_diverged,
             executor=executor,
             address=address,
             gpu_flops=gpu_flops,

@@ -54,6 +54,7 @@ def run(
     probe: bool = False,
     text: Path | None = None,
     retry_failed: bool = False,
+    retry_diverged: bool = False,
     executor: str = "local",
     address: str | None = None,
     gpu_flops: float = GPU_FLOPS,
@@ -73,6 +74,7 @@ def run(
         probe: Only show what would run and how long, measured on 20 steps of each kind of run.
         text: Folder with the pretraining text (`kind: pretrain`).
         retry_failed: Run failed runs again.
+        retry_diverged: Run diverged runs again.
         executor: Where runs are executed: `local`, `ray` or `slurm`.
         address: The Ray cluster's address (default: this machine's, or a new one).
         gpu_flops: FLOP/s that one GPU sustains, for the dry run's GPU-hours.
@@ -117,9 +119,10 @@ def run(
     _make_folder(folder, spec.name, study_file)
     if isinstance(plan, FinetunePlan) and isinstance(spec, Study) and execute == EXECUTE:
         _look(spec, plan, folder, study_file, meanwhile)
-    if retry_failed:
-        with Ledger(folder / "ledger.sqlite") as ledger:
-            _say(meanwhile, f"{ledger.retry_failed()} failed runs will be tried again")
+    for status, again in (("failed", retry_failed), ("diverged", retry_diverged)):
+        if again:
+            with Ledger(folder / "ledger.sqlite") as ledger:
+                _say(meanwhile, f"{ledger.retry(status)} {status} runs will be tried again")
     try:
         with _sigterm_like_ctrl_c():
             where, size, notes = open_executor(executor, plan, folder, address=address, workers=workers)

@@ -32,8 +32,10 @@ from finescale.runs.prepare import (
 from finescale.spec.expand import PlannedRun
 from finescale.spec.run import RunSpec
 from finescale.training.checkpoints import Checkpoints
+from finescale.training.encoding import EncodedSet
 from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps, train
 from finescale.training.sharding import ranks
+from finescale.training.state import Progress
 from finescale.tuning.full import wrap_full
 
 _log = logging.getLogger(__name__)
@@ -171,10 +173,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
         bf16=settings.precision == "bf16",
         checkpoints=checkpoints,
     )
-    uniform = math.log(tuned.model.config.vocab_size)
-    if progress.best_loss > uniform:
-        what = f"best dev loss {progress.best_loss:.1f} is above a uniform guess ({uniform:.1f} nats)"
-        raise Diverged(progress.best_step, what)
+    _check_diverged(spec, progress, dev, tuned.model.config.get_text_config().vocab_size)
     measured = measure(spec, base, tuned, folder, packed, before)
     seconds = {"steps": progress.seconds, "evaluations": progress.evaluation_seconds, **measured.seconds}
     write_curve(
@@ -213,6 +212,34 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
         **dev.shares_cut("dev"),
         **measured.fields(),
     }
+
+
+def _check_diverged(spec: RunSpec, progress: Progress, dev: EncodedSet, vocabulary: int) -> None:
+    """Refuses a run whose dev loss was never below that of its start, and not always below a uniform guess.
+
+    A small or foreign base model may begin above the uniform guess: what counts is whether its loss fell. The
+    start is the method before its first step (the untuned model, with a fresh prompt or adapter); it is made
+    again only for the few runs that need it.
+
+    Raises:
+        Diverged: With the losses.
+    """
+    uniform = math.log(vocabulary)
+    last = progress.dev_curve[-1][1]
+    if max(progress.best_loss, last) <= uniform:
+        return
+    base = open_base(spec)
+    _to_device(base.model)
+    fresh = shared_out(spec, wrap(spec, base))
+    length = fresh.prompt_length
+    packed = packing_agrees(fresh, dev.examples[:CHECKED], base.pad)
+    start = evaluate(fresh, evaluation_batches(dev.examples, base.pad, length, packed)).mean
+    if progress.best_loss >= start:
+        raise Diverged(
+            progress.best_step,
+            f"dev loss was {start:.2f} nats before the first step and never lower after it: {last:.2f} at the"
+            f" end (a uniform guess has {uniform:.2f}), lowest {progress.best_loss:.2f}",
+        )
 
 
 def _to_device(model: PreTrainedModel) -> None:

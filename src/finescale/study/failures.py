@@ -99,6 +99,11 @@ _DIVERGED = Kind(
     "most likely a learning rate that is too high",
     "lower learning_rates.{method} (a smaller rate is a new run), or set retries.diverged",
 )
+_JUDGED_BY_GUESS = Kind(
+    "an earlier version compared it with a uniform guess alone, not with its own start",
+    "`finescale run --retry-diverged` makes it again",
+    ("above a uniform guess",),
+)
 _FRAME = re.compile(r'File "[^"]*?(?:site-packages|dist-packages)/([^"]+?)(?:/__init__)?\.py"')
 _BELOW = ("torch/", "numpy/", "accelerate/")
 """Libraries that others call: what happened inside them was their caller's doing."""
@@ -134,7 +139,7 @@ def kind_of(outcome: str, error: str, traceback: str = "") -> Kind:
         traceback: Its traceback, where there is one.
     """
     if outcome == "diverged":
-        return _DIVERGED
+        return _JUDGED_BY_GUESS if _JUDGED_BY_GUESS.words[0] in error else _DIVERGED
     own = re.search(r"^  remedy: (.*)$", error, re.MULTILINE)
     if own is not None:  # finescale's own words
         return Kind(error.splitlines()[0], own[1])

@@ -266,7 +266,7 @@ class Ledger(Database):
             return self.ended(run, outcome)
 
     def ended(self, run: str, outcome: str) -> int:
-        """How many attempts of a run have ended with an outcome, since `retry_failed`."""
+        """How many attempts of a run have ended with an outcome, since `retry`."""
         query = "SELECT count(*) FROM attempts WHERE run = ? AND outcome = ? AND counts"
         return self.read(query, (run, outcome))[0][0]
 
@@ -276,16 +276,16 @@ class Ledger(Database):
             for lease in self.read("SELECT * FROM leases WHERE owner = ?", (owner,)):
                 self._end(lease["attempt"], "interrupted", time.time(), error="stopped by the user")
 
-    def retry_failed(self) -> int:
-        """Makes failed runs of the present plan pending again; diverged ones stay.
+    def retry(self, status: Literal["failed", "diverged"]) -> int:
+        """Makes runs that ended with a status pending again; the others stay.
 
         Returns:
             How many runs.
         """
         with self.transaction():
-            failed = "SELECT run FROM records WHERE status = 'failed'"
-            self.connection.execute(f"UPDATE attempts SET counts = 0 WHERE run IN ({failed})")
-            return self.connection.execute(f"DELETE FROM records WHERE run IN ({failed})").rowcount
+            ended = "SELECT run FROM records WHERE status = ?"
+            self.connection.execute(f"UPDATE attempts SET counts = 0 WHERE run IN ({ended})", (status,))
+            return self.connection.execute("DELETE FROM records WHERE status = ?", (status,)).rowcount
 
     # --- choices of the sweep
 

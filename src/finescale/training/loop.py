@@ -23,7 +23,7 @@ MOVED_AFTER = 4
 
 
 class Diverged(Exception):
-    """The loss or a gradient is not finite, or the model is worse than a uniform guess.
+    """The loss or a gradient is not finite, or training left the model worse than it began.
 
     Attributes:
         step: The step (from 1) at which it happened.
