@@ -119,10 +119,7 @@ def run(
     _make_folder(folder, spec.name, study_file)
     if isinstance(plan, FinetunePlan) and isinstance(spec, Study) and execute == EXECUTE:
         _look(spec, plan, folder, study_file, meanwhile)
-    for status, again in (("failed", retry_failed), ("diverged", retry_diverged)):
-        if again:
-            with Ledger(folder / "ledger.sqlite") as ledger:
-                _say(meanwhile, f"{ledger.retry(status)} {status} runs will be tried again")
+    _retry(folder, retry_failed, retry_diverged, meanwhile)
     try:
         with _sigterm_like_ctrl_c():
             where, size, notes = open_executor(executor, plan, folder, address=address, workers=workers)
@@ -135,6 +132,14 @@ def run(
         return INTERRUPTED
     _show_end(console, spec, folder, summary, quiet=quiet)
     return summary.exit_code
+
+
+def _retry(folder: Path, failed: bool, diverged: bool, console: Console) -> None:
+    """Makes failed or diverged runs pending again."""
+    for status, again in (("failed", failed), ("diverged", diverged)):
+        if again:
+            with Ledger(folder / "ledger.sqlite") as ledger:
+                _say(console, f"{ledger.retry(status)} {status} runs will be tried again")
 
 
 def _show_end(
