@@ -32,7 +32,7 @@ from finescale.runs.prepare import (
 from finescale.spec.expand import PlannedRun
 from finescale.spec.run import RunSpec
 from finescale.training.checkpoints import Checkpoints
-from finescale.training.encoding import EncodedSet
+from finescale.batches.encoding import EncodedSet
 from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps, train
 from finescale.training.sharding import ranks
 from finescale.training.state import Progress
