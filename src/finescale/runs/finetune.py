@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from finescale.batches.batching import Batch, collate, epoch_order
+from finescale.batches.encoding import EncodedSet
 from finescale.errors import UsageError
 from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
 from finescale.ladder import train_flops
@@ -32,7 +33,6 @@ from finescale.runs.prepare import (
 from finescale.spec.expand import PlannedRun
 from finescale.spec.run import RunSpec
 from finescale.training.checkpoints import Checkpoints
-from finescale.batches.encoding import EncodedSet
 from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps, train
 from finescale.training.sharding import ranks
 from finescale.training.state import Progress
