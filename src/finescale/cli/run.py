@@ -111,8 +111,7 @@ def run(
     if look:
         return _look_only(spec, plan, folder, study_file, console)
     if dry_run or probe:
-        for part in shown(spec, plan, folder, gpu_flops):
-            console.print(part) if isinstance(part, Table) else _say(console, part)
+        _show_plan(spec, plan, folder, gpu_flops, console)
         return _probe(console, plan, workers or usable_cores()) if probe else 0
     from finescale.study.runner import run_study  # noqa: PLC0415 - after the checks
 
@@ -183,6 +182,14 @@ def _progress(spec: Study | PretrainStudy, folder: Path, console: Console, worke
     if not spec.tracking:
         return shown
     return Tracking(shown, spec.tracking, spec.name, folder, partial(_say, console))
+
+
+def _show_plan(
+    spec: StudySpec | PretrainSpec, plan: Plan, folder: Path, gpu_flops: float, console: Console
+) -> None:
+    """Shows what would run, and its cost."""
+    for part in shown(spec, plan, folder, gpu_flops):
+        console.print(part) if isinstance(part, Table) else _say(console, part)
 
 
 def _look_only(
