@@ -50,6 +50,25 @@ def test_what_only_saves_memory_does_not_enter_the_fingerprint(change):
     assert run(train=change).fingerprint() == run().fingerprint()
 
 
+@pytest.mark.parametrize(
+    "dropout",
+    [
+        {"model": ModelSpec(name="gpt2", pretrain_tokens=100, revision="r", random=True)},
+        {"method": MethodSpec(name="lora", peft="LoraConfig", settings={"r": 4, "lora_dropout": 0.1})},
+    ],
+)
+def test_micro_batches_count_where_something_is_dropped_and_the_study_says_version_2(dropout):
+    def names(version, **train):
+        return run(version=version, train=train, **dropout).fingerprint()
+
+    assert names(2, micro_batch_size=4) != names(2)
+    assert names(2, micro_batch_size=4) != names(2, micro_batch_size=8)
+    assert names(2, micro_batch_size=16) == names(2)  # the whole batch
+    assert names(1, micro_batch_size=4) == names(1)
+    plain = {"version": 2, "train": {"micro_batch_size": 4}}
+    assert run(**plain).fingerprint() == run(version=2).fingerprint()
+
+
 def test_the_fingerprint_is_stable():
     assert run().fingerprint() == "f6f76c3c6de5c91de2a7"
 

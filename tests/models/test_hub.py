@@ -29,6 +29,11 @@ def test_a_folder_is_opened_in_float32_with_its_sizes(tmp_path, architecture):
     assert set(hashes) == {"weights", "tokenizer"}
 
 
+def test_dropout_of_the_configuration_is_known_without_torch(tmp_path):
+    assert not find_own("mine", own(save_model(tmp_path / "llama")), 1000)[0].random
+    assert find_own("mine", own(save_model(tmp_path / "gpt2", "gpt2")), 1000)[0].random  # 0.1 by default
+
+
 def test_folders_inside_a_folder_are_pretraining_checkpoints(tmp_path):
     for step in (10, 20):
         save_model(tmp_path / f"step{step}", seed=step)

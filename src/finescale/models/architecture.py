@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging as library_logging
 
 from finescale.errors import UsageError
-from finescale.models.checks import listed
+from finescale.models.checks import expert_problems, listed
+from finescale.models.headers import DamagedFile, Stored, read_header
 
 AGAIN = "save the whole model again (save_pretrained of the AutoModelForCausalLM), or download it again"
 
@@ -46,6 +47,9 @@ def weight_problems(folder: Path, config: Any) -> list[UsageError]:
                 trust_remote_code=False,
             )
         except (RuntimeError, ValueError, KeyError, OSError, ImportError, SafetensorError) as error:
+            parts = list(expert_problems(_stored(folder)))
+            if parts:
+                return [problem.at(str(folder)) for problem in parts]
             cause = next((line for line in told if "CONVERSION" in line), str(error))
             return [
                 UsageError(
@@ -100,6 +104,15 @@ def loading_problems(folder: Path, info: Mapping[str, Any]) -> list[UsageError]:
                 where=str(folder),
             )
         )
+    return found
+
+
+def _stored(folder: Path) -> dict[str, Stored]:
+    """The tensors in a folder's weights, as far as their headers can be read."""
+    found: dict[str, Stored] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with suppress(DamagedFile, OSError):
+            found |= read_header(file)
     return found
 
 

@@ -116,7 +116,7 @@ def header_problems(
         problem
         for problem in (
             _layers(config, tensors),
-            *_experts(tensors),
+            *expert_problems(tensors),
             _vocabulary(config, tensors),
             _head(config, tensors),
         )
@@ -228,7 +228,7 @@ def _layers(config: Mapping[str, Any], tensors: Mapping[str, Stored]) -> UsageEr
     )
 
 
-def _experts(tensors: Mapping[str, Stored]) -> Iterator[UsageError]:
+def expert_problems(tensors: Mapping[str, Stored]) -> Iterator[UsageError]:
     """Experts of a layer that lack what the others have."""
     groups: dict[str, dict[int, set[str]]] = {}
     for name in tensors:

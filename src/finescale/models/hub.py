@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,8 +79,22 @@ def find_own(
         params=params,
         nonembedding_params=nonembedding,
         active_params=None if active == params else active,
+        random=folder is not None and draws(read_json(folder / "config.json", where)),
     )
     return spec, hashes
+
+
+def draws(config: Mapping[str, Any]) -> bool:
+    """Whether a model draws random numbers while it trains: dropout or jitter in its configuration."""
+    words = ("drop", "jitter")
+    heads = ("classifier", "summary")  # of other tasks
+    for name, value in config.items():
+        if isinstance(value, Mapping) and draws(value):
+            return True
+        stated = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        if stated and any(word in name for word in words) and not name.startswith(heads):
+            return True
+    return False
 
 
 def check_own(name: str, model: OwnModel, pretrain_tokens: int, contents: bool = True) -> None:

@@ -161,6 +161,8 @@ class ModelSpec(Strict):
     """The sizes of a model of one's own; a ladder model's follow from its name."""
     active_params: Count | None = None
     """Parameters that a token goes through, where they are fewer (a mixture of experts)."""
+    random: bool = False
+    """Whether a forward pass in training draws random numbers (dropout, a router's jitter)."""
 
 
 class MethodSpec(Hashed):
@@ -346,9 +348,17 @@ class RunSpec(Strict):
             parts["seed"] = _shared(self.seed)
             parts["method"] = self.method.science_json
             parts["train"] = self.train.science_json
+            if self.version > 1 and self._drawn_by_parts():
+                parts["micro_batch_size"] = _shared(self.train.micro_batch_size or 0)
         if self.evaluation.science_json != "{}":
             parts["evaluation"] = self.evaluation.science_json
         return _digest(parts, self.version)
+
+    def _drawn_by_parts(self) -> bool:
+        """Whether micro-batches change what dropout draws, and so the result by more than rounding."""
+        parts = self.train.micro_batch_size or self.train.batch_size
+        drops = any("dropout" in name and value for name, value in self.method.settings.items())
+        return parts < self.train.batch_size and (self.model.random or drops)
 
 
 class Objective(Strict):

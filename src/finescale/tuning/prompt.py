@@ -52,6 +52,7 @@ def wrap_prompt(model: PreTrainedModel, length: int, seed: int, frequent: Sequen
             task_type=TaskType.CAUSAL_LM,
             num_virtual_tokens=length,
             prompt_tuning_init=PromptTuningInit.RANDOM,
+            num_attention_heads=getattr(model.config, "num_attention_heads", 1),  # asked for, not used
         )
         adapted = get_peft_model(model, settings)
         encoder = cast(torch.nn.ModuleDict, adapted.prompt_encoder)["default"]
