@@ -238,6 +238,7 @@ def test_the_flags_of_run_and_status() -> None:
         "--text",
         "--retry-failed",
         "--retry-diverged",
+        "--check",
         "--executor",
         "--address",
         "--log-level",

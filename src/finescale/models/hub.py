@@ -15,6 +15,7 @@ from typing import Any
 
 from finescale.errors import UsageError, together
 from finescale.models.checks import INDEX, WEIGHTS, adapter_problem, header_problems, stored_tensors
+from finescale.models.gguf import dequantised, gguf_in
 from finescale.models.remembered import sizes_in
 from finescale.spec.own import OwnModel
 from finescale.spec.run import FINGERPRINT_VERSION, ModelSpec, Version
@@ -74,7 +75,7 @@ def find_own(
     spec = ModelSpec(
         name=name,
         pretrain_tokens=pretrain_tokens,
-        revision=revision or "main",
+        revision=_revision(model, revision),
         folder=None if folder is None else str(folder),
         params=params,
         nonembedding_params=nonembedding,
@@ -82,6 +83,12 @@ def find_own(
         random=folder is not None and draws(read_json(folder / "config.json", where)),
     )
     return spec, hashes
+
+
+def _revision(model: OwnModel, revision: str | None) -> str:
+    """What the records call a checkpoint; of a GGUF file its name, and that it was dequantised."""
+    packed = gguf_in(Path(model.source) / (revision or "")) if model.is_folder else None
+    return (revision or "main") if packed is None else f"{packed.name} (dequantised)"
 
 
 def draws(config: Mapping[str, Any]) -> bool:
@@ -143,6 +150,9 @@ def _folder(model: OwnModel, revision: str | None, files: list[str], where: str)
     """The local folder of a checkpoint; a hub's is downloaded into the hub's cache."""
     if model.is_folder:
         folder = Path(model.source) / (revision or "")
+        packed = gguf_in(folder, where)
+        if packed is not None:
+            return dequantised(packed, where)
         if not (folder / "config.json").is_file():
             there = sorted(item.name for item in folder.iterdir())[:8] if folder.is_dir() else []
             raise UsageError(
