@@ -135,10 +135,11 @@ def run(
 
 def _retry(folder: Path, failed: bool, diverged: bool, console: Console) -> None:
     """Makes failed or diverged runs pending again."""
-    for status, again in (("failed", failed), ("diverged", diverged)):
-        if again:
-            with Ledger(folder / "ledger.sqlite") as ledger:
-                _say(console, f"{ledger.retry(status)} {status} runs will be tried again")
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        if failed:
+            _say(console, f"{ledger.retry('failed')} failed runs will be tried again")
+        if diverged:
+            _say(console, f"{ledger.retry('diverged')} diverged runs will be tried again")
 
 
 def _show_end(
