@@ -186,7 +186,7 @@ def _progress(spec: Study | PretrainStudy, folder: Path, console: Console, worke
 
 
 def _show_plan(
-    spec: StudySpec | PretrainSpec, plan: Plan, folder: Path, gpu_flops: float, console: Console
+    spec: Study | PretrainStudy, plan: Plan, folder: Path, gpu_flops: float, console: Console
 ) -> None:
     """Shows what would run, and its cost."""
     for part in shown(spec, plan, folder, gpu_flops):
@@ -194,10 +194,10 @@ def _show_plan(
 
 
 def _look_only(
-    spec: StudySpec | PretrainSpec, plan: Plan, folder: Path, study_file: Path, console: Console
+    spec: Study | PretrainStudy, plan: Plan, folder: Path, study_file: Path, console: Console
 ) -> int:
     """Looks at the models, methods and examples of all runs, and runs none."""
-    if isinstance(spec, StudySpec) and isinstance(plan, FinetunePlan) and worth_a_look(spec):
+    if isinstance(spec, Study) and isinstance(plan, FinetunePlan) and worth_a_look(spec):
         try:
             check_models(plan.runs(), folder if folder.is_dir() else None, partial(_say, console))
             look_at_examples(plan.runs(), partial(_say, console))
