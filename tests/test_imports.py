@@ -1,5 +1,7 @@
 """Import contracts (DESIGN: imports run downwards; the wings meet in records) and light start-up."""
 
+import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -48,3 +50,38 @@ def test_help_shows_every_default():
     for command, words in (("fit", "(default: test_loss)"), ("run", "(default: results/NAME)")):
         shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
         assert words in shown
+
+
+def imported(file: Path, modules: dict[str, Path]) -> set[str]:
+    """The modules of finescale that a file imports, inside functions too; not those for type checkers."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    typing_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"{node.module}.{item.name}" for item in node.names]
+            found |= {name if name in modules else node.module for name in names}
+        elif isinstance(node, ast.Import):
+            found |= {item.name for item in node.names}
+    return found & modules.keys()
+
+
+def test_no_file_imports_itself_through_others():
+    source = ROOT / "src"
+    files = {
+        ".".join(file.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in source.glob("finescale/**/*.py")
+    }
+    front_doors = {"finescale", "finescale.cli.__main__"}  # the lazy front door names what it finds
+    graph = {name: imported(file, files) - {name} for name, file in files.items() if name not in front_doors}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        raise AssertionError(" imports ".join(reversed(error.args[1]))) from None
