@@ -130,7 +130,7 @@ class Forecast:
         return self.variates.shape[-1] > 0
 
     def mean_draws(self, at: Mapping[str, Any] | None = None, /, **sizes: Any) -> Array:
-        """Draws of the mean outcome, [draws, *shape of the question]; draw i is one with the other groups' i.
+        """Draws of the mean outcome, [draws, shape of the question]; draw i is one with the other groups' i.
 
         Raises:
             UsageError: As ``predict``.
@@ -212,7 +212,7 @@ class Forecasts:
         return tuple(group.predict(sizes) for group in mine)
 
     def draws(self, **at: Any) -> Array:
-        """Joint draws over the groups of one task, [draws, groups, *shape of the question].
+        """Joint draws over the groups of one task, [draws, groups, shape of the question].
 
         Raises:
             UsageError: Several tasks, and none named; else as ``Forecast.predict``.

@@ -229,7 +229,7 @@ class FittedLaw:
         return bool(self.draws)
 
     def mean_draws(self, at: Mapping[str, Any] | None = None, /, **sizes: Any) -> Array:
-        """The law's mean in every bootstrap draw, [draws, *shape of the question].
+        """The law's mean in every bootstrap draw, [draws, shape of the question].
 
         Raises:
             UsageError: As ``predict``.

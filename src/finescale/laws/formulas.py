@@ -3,7 +3,7 @@ r"""The laws: one function each. Its signature names variables and parameters, i
 ``X`` is the factor (model size, pretraining tokens or PET size), ``D`` the finetuning data size; any other
 variable is the column of its name. Beside the function stand which parameters are linear coefficients (kept
 >= 0) and the ranges of the others. Derivatives are never asked for. Adding a law is one function here and one
-test:
+test::
 
     @law(linear=("A", "E"), nonlinear={"beta": (-1, 3)})
     def my_law(D, A, beta, E):
