@@ -69,7 +69,7 @@ def test_equal_held_out_errors_count_half_and_better_ones_whole(
     evidence: Evidence, decision: Decision
 ) -> None:
     (task,) = evidence.tasks
-    same = replace(task, laws={**task.laws, "additive": task.laws["multiplicative"]})
+    same = replace(task, tested={**task.tested, "additive": task.tested["multiplicative"]})
     found = {(item.finding, item.who): item for item in paper_findings(evidence, same, decision)}
     assert found[1, "LoRA"].probability == 0.5
     worse = []

@@ -25,10 +25,9 @@ from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import BASELINE, contenders, named
 from finescale.laws.law import Law
 from finescale.laws.select import Backtest, backtest
-from finescale.laws.slices import ANY, check_base
 from finescale.records.outcomes import refuse_score
 from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
-from finescale.records.settings import at_base, base_setting, named_groups
+from finescale.records.settings import ANY, at_base, base_setting, check_base, fill_groups
 from finescale.wording import capital, count, factor_name, listed, method_name, nats, pet_word
 
 SIZE = "model_params"
@@ -130,7 +129,7 @@ class Candidates:
 
 def tasks_of(records: Records) -> list[str]:
     """The tasks with finished runs of tuned models."""
-    return named_groups(_tuned(records.frame))["task"].unique(maintain_order=True).to_list()
+    return fill_groups(_tuned(records.frame))["task"].unique(maintain_order=True).to_list()
 
 
 def candidates(
@@ -167,14 +166,16 @@ def candidates(
     refuse_score(records.outcome, "advice")
     frame = _of_task(records, task)
     chosen = str(frame["task"][0])
-    setting: dict[str, Any] = {**base_setting(frame), **(base or {})}
+    base_found = base_setting(frame, base)
+    setting = base_found.values
     methods = frame["method"].unique(maintain_order=True).to_list()
     parts = {method: at_base(frame, setting, method, free=SIZE) for method in methods}
-    notes = [*records.notes, *_lost_methods(parts, frame, base or {}, chosen)]
+    notes = [*records.notes, *_lost_methods(parts, frame, base or {}, chosen), *base_found.ties.values()]
     runs = pl.concat(list(parts.values()))
     mine = replace(records, frame=runs, notes=())
     sizes = sorted(runs[SIZE].drop_nulls().unique().to_list()) if SIZE in runs.columns else []
-    options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "hold_out": False}
+    free = {name: value for name, value in setting.items() if value == ANY}
+    options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "hold_out": False, "base": free}
     asked = None if law in ("auto", FORECAST) else _advisable(named(law))
     if law == FORECAST or (asked is not None and asked.per_curve and not fitted):
         members = None if asked is None else (asked,)
@@ -232,7 +233,7 @@ def _untuned_of(frame: pl.DataFrame, task: str) -> pl.DataFrame:
     """The untuned models' rows of a task: they bound what a forecast may say."""
     if "method" not in frame.columns:
         return frame.clear()
-    rows = named_groups(frame).filter(pl.col("task") == task)
+    rows = fill_groups(frame).filter(pl.col("task") == task)
     return rows.filter(untuned().fill_null(value=False))
 
 
@@ -309,7 +310,7 @@ def _lost_methods(
         raise UsageError(
             f"no run of {who} at this base setting",
             wanted="; ".join(f"{name} {', '.join(f'{v:g}' for v in vs)}" for name, vs in have.items()),
-            got=", ".join(f"--base {name}={value:g}" for name, value in asked.items() if value != ANY),
+            got=", ".join(f"--base {name}={value}" for name, value in asked.items() if value != ANY),
             where=task,
         )
     if len(lost) == len(parts):
@@ -320,7 +321,7 @@ def _lost_methods(
 def _tuned(frame: pl.DataFrame) -> pl.DataFrame:
     if DATA_SIZE not in frame.columns:
         raise DataError(f"advice needs the column {DATA_SIZE}", remedy=f"--column {DATA_SIZE}=THEIRS")
-    frame = named_groups(frame)
+    frame = fill_groups(frame)
     return frame.filter(~untuned() & (pl.col(DATA_SIZE) > 0))
 
 

@@ -20,7 +20,7 @@ import polars as pl
 
 from finescale.laws.shifts import Shifts
 from finescale.laws.slices import Slice
-from finescale.records.records import DATA_SIZE, FACTORS
+from finescale.records.settings import setting_columns
 
 Array = np.ndarray[Any, Any]
 BLOCKS = 1_000
@@ -100,7 +100,7 @@ def seed_effect(runs: pl.DataFrame, *, log: bool) -> SeedEffect:
 
 def setting_keys(piece: Slice, points: pl.DataFrame) -> list[str]:
     """A name for each setting that is the same wherever the setting is fitted."""
-    names = [name for name in ("task", "method", "model", *FACTORS, DATA_SIZE) if name in points.columns]
+    names = setting_columns(points)
     names += [name for name in piece.columns.values() if name not in names]
     text = pl.concat_str([pl.col(name).cast(pl.String).fill_null("") for name in names], separator="|")
     return points.select(text).to_series().to_list()

@@ -11,9 +11,10 @@ from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import named
 from finescale.laws.law import Law
 from finescale.laws.options import FitOptions
-from finescale.laws.slices import Choice, Slice, slices, varying_factors
+from finescale.laws.slices import Choice, Slice, slices
 from finescale.laws.solver.assembly import Assembly, assemble
 from finescale.records.records import Records
+from finescale.records.settings import varying_factors
 
 
 def fit_law(

@@ -13,9 +13,10 @@ from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import named
 from finescale.laws.law import Law
 from finescale.laws.options import FitKeywords, FitOptions, read_options
-from finescale.laws.slices import Choice, slices, varying_factors
+from finescale.laws.slices import Choice, slices
 from finescale.laws.solver.assembly import assemble
 from finescale.records.records import Records
+from finescale.records.settings import varying_factors
 
 if TYPE_CHECKING:
     from finescale.records.tables import TableLike

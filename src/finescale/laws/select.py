@@ -7,8 +7,9 @@ race.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 import polars as pl
@@ -17,10 +18,13 @@ from finescale.errors import DataError, UsageError
 from finescale.laws.fit_law import check_finished, fit_law
 from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import BASELINE, contenders, named
+from finescale.laws.joint import SHARED, joint_fit
 from finescale.laws.law import Law
 from finescale.laws.options import FitKeywords, FitOptions, read_options
-from finescale.laws.slices import Choice, varying_factors
+from finescale.laws.slices import Choice
+from finescale.records.held_out import LARGEST, held_out
 from finescale.records.records import DATA_SIZE, FACTORS, Records
+from finescale.records.settings import setting_columns, varying_factors
 
 if TYPE_CHECKING:
     from finescale.records.tables import TableLike
@@ -131,12 +135,14 @@ def compare(
 ) -> Comparison:
     """Fits several laws and compares their deviations on fitted and held-out runs (Table 6).
 
+    A law with beta and E is fitted in the paper's two steps, as on the page: see ``two_steps``.
+
     Args:
         records: Records, or what ``read_records`` takes.
         laws: The laws. Default: the contenders over a factor and the data size (the paper's two).
         factors: As for ``fit``.
-        **options: Options of ``fit``. ``hold_out``: without a rule and without a column ``held_out``, the
-            largest value of each factor.
+        **options: Options of ``fit``. ``hold_out``: without a rule and without a run that is marked as held
+            out, ``largest``.
 
     Returns:
         The comparison.
@@ -150,13 +156,14 @@ def compare(
         >>> compared.table["law"].unique().sort().to_list()
         ['additive', 'multiplicative']
     """
-    records, choice, how = read_options(records, options, without=_WITHOUT, because=_BECAUSE)
+    records, choice, _ = read_options(records, options, without=_WITHOUT, because=_BECAUSE)
     check_finished(records)
-    if choice.hold_out is None and not _marked(records):
-        choice = replace(choice, hold_out="largest")
-    fitted, notes = _fit_all(records, laws or contenders("surface"), factors, choice, how)
+    if choice.hold_out is None and not held_out(records.frame).any():
+        choice = replace(choice, hold_out=LARGEST)
+    steps = partial(two_steps, records, **{**options, "hold_out": choice.hold_out, "bootstrap": 0})
+    fitted, notes = _fit_all(records, laws or contenders("surface"), factors, steps)
     rows = pl.concat([_points(name, fits) for name, fits in fitted.items()], how="diagonal_relaxed")
-    keys = [name for name in (*_identity(rows), "slice") if name in rows.columns]
+    keys = [name for name in (*setting_columns(rows), "slice") if name in rows.columns]
     laws_here = rows.group_by("task", "method", "slice").agg(pl.col("law").n_unique().alias("laws_here"))
     seen = rows.group_by(keys).agg(pl.col("law").n_unique().alias("seen"))
     rows = rows.join(seen, on=keys, nulls_equal=True).join(
@@ -222,7 +229,7 @@ def _backtest(  # noqa: PLR0917
         raise DataError(
             f"a backtest needs {DATA_SIZE}", remedy=f"map the column: --column {DATA_SIZE}=THEIRS"
         )
-    records = _without_held_out(records, choice.hold_out)
+    records = replace(records, frame=records.frame.filter(~held_out(records.frame, choice.hold_out)))
     choice = replace(choice, hold_out=None)
     names = [*(laws or _candidates(records, factors, choice.by))]
     if BASELINE not in [law if isinstance(law, str) else law.name for law in names]:
@@ -242,7 +249,8 @@ def _backtest(  # noqa: PLR0917
         part = part.filter((pl.col(_HIDDEN) > hidden) | (pl.col(_HIDDEN) == 1))
         part = part.with_columns((pl.col(_HIDDEN) == 1).alias("held_out")).drop(_HIDDEN, "_sizes")
         step = replace(records, frame=part, notes=())
-        fitted, said = _fit_all(step, names, factors, choice, how)
+        one = partial(fit_law, step, choice=choice, options=replace(how, bootstrap=0))
+        fitted, said = _fit_all(step, names, factors, one)
         notes += said
         steps += [
             _points(name, fits).filter(pl.col("held_out")).with_columns(pl.lit(hidden).alias("hidden"))
@@ -287,34 +295,6 @@ def fit_auto(
     return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source)
 
 
-def _marked(records: Records) -> bool:
-    return "held_out" in records.frame.columns and bool(
-        records.frame["held_out"].fill_null(value=False).any()
-    )
-
-
-def _without_held_out(records: Records, hold_out: str | bool | None) -> Records:
-    frame = records.frame
-    if isinstance(hold_out, str) and hold_out and hold_out != "largest":
-        from finescale.records.expression import matches  # noqa: PLC0415
-
-        frame = frame.filter(~matches(frame, hold_out))
-    elif hold_out == "largest":
-        group = [name for name in ("task", "method") if name in frame.columns]
-        top = pl.any_horizontal(
-            [
-                (pl.col(name) == (pl.col(name).max().over(group) if group else pl.col(name).max())).fill_null(
-                    value=False
-                )
-                for name in (*varying_factors(frame), DATA_SIZE)
-            ]
-        )
-        frame = frame.filter(~top)
-    elif hold_out is None and "held_out" in frame.columns:
-        frame = frame.filter(~pl.col("held_out").fill_null(value=False))
-    return replace(records, frame=frame)
-
-
 def _candidates(records: Records, factors: Sequence[str] | str | None, by: Sequence[str]) -> tuple[str, ...]:
     if factors:
         return contenders("surface")
@@ -326,8 +306,7 @@ def _fit_all(
     records: Records,
     laws: Sequence[str | Law],
     factors: Sequence[str] | str | None,
-    choice: Choice,
-    options: FitOptions,
+    fitted_by: Callable[..., Fits],
 ) -> tuple[dict[str, Fits], list[str]]:
     """Every law fitted, without intervals; one that the data do not allow is a note, unless it is alone."""
     fitted: dict[str, Fits] = {}
@@ -338,7 +317,7 @@ def _fit_all(
         if chosen.name in fitted:
             raise UsageError(f"two laws called `{chosen.name}`", wanted="a name of its own for each law")
         try:
-            fits = fit_law(records, law, _factors(chosen, factors), choice, replace(options, bootstrap=0))
+            fits = fitted_by(law, _factors(chosen, factors))
         except DataError as error:
             failures.append(error)
             notes.append(f"{chosen.name}: {str(error).splitlines()[0]}")
@@ -350,13 +329,43 @@ def _fit_all(
     return fitted, notes
 
 
+def two_steps(
+    records: Records,
+    law: str | Law,
+    factors: Sequence[str] | str | None = None,
+    **options: Unpack[FitKeywords],
+) -> Fits:
+    """The paper's two steps (``joint_fit``) for the laws that have beta and E; one fit for others.
+
+    Args:
+        records: The runs.
+        law: A law.
+        factors: The factors; default: those that vary. Where only PET size does, it is fitted alone.
+        **options: As for ``fit``.
+
+    Raises:
+        UsageError: As ``fit``.
+        DataError: As ``fit``.
+    """
+    records, choice, how = read_options(records, options)
+    chosen = named(law, varying_factors(records.frame)) if law == "joint" else named(law)
+    names = (factors,) if isinstance(factors, str) else tuple(factors or varying_factors(records.frame))
+    joint, then = (tuple(name for name in names if (name == "pet_size") is pet) for pet in (False, True))
+    able = "X" in chosen.variables and set(SHARED) <= set(chosen.parameters) and "shared" not in options
+    known = set(joint) <= set(FACTORS) & set(records.frame.columns)
+    if not able or not joint or not known:
+        return fit_law(records, law, factors, choice, how)
+    try:
+        return joint_fit(records, law, joint=joint, then=then, **options)
+    except DataError:
+        if not then:
+            raise
+        return fit_law(records, law, then, choice, how)
+
+
 def _factors(law: Law, factors: Sequence[str] | str | None) -> Sequence[str] | str | None:
     """The factors that a law among others is fitted over: a curve over the data size has none."""
     return factors if law.takes_factor and law.variables != ("D",) else None
-
-
-def _identity(frame: pl.DataFrame) -> list[str]:
-    return [name for name in ("task", "method", "model", *FACTORS, DATA_SIZE) if name in frame.columns]
 
 
 def _points(name: str, fits: Fits) -> pl.DataFrame:
@@ -376,7 +385,7 @@ def _points(name: str, fits: Fits) -> pl.DataFrame:
 
 def _scored(cells: pl.DataFrame, notes: tuple[str, ...]) -> Backtest:
     """Scores on the cells that every law of the task predicts."""
-    keys = [*_identity(cells), "hidden"]
+    keys = [*setting_columns(cells), "hidden"]
     cells = cells.group_by([*keys, "law"], maintain_order=True).agg(
         pl.col("loss").first(), pl.col("predicted").mean()
     )

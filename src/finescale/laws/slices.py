@@ -6,21 +6,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from finescale.errors import DataError, UsageError, nearest
 from finescale.laws.law import Law
-from finescale.records.expression import matches
+from finescale.records.held_out import mark_held_out, of_one_curve
 from finescale.records.outcomes import refuse_score
-from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
+from finescale.records.records import DATA_SIZE, FACTORS, Records
+from finescale.records.settings import (
+    ANY,
+    GROUP,
+    SIZE,
+    SIZES,
+    UNNAMED,
+    Base,
+    at_base,
+    base_setting,
+    base_value,
+    check_base,
+    fill_groups,
+    setting_columns,
+    tuned_runs,
+    varies,
+)
 
-Array = np.ndarray[Any, Any]
-GROUP = ("task", "method")
-"""The columns that make groups unless others are named."""
-ANY = "any"
-"""A base value that means: do not slice by this factor."""
-_SAME = {"model_params": "model_params_nonembedding", "model_params_nonembedding": "model_params"}
 _ROW = "_row"
 
 
@@ -54,8 +63,7 @@ class Slice:
     @property
     def label(self) -> str:
         """The group and factor in words."""
-        parts = [f"{name} {value}" for name, value in self.by.items()]
-        return ", ".join(parts + ([self.factor] if self.factor else [])) or "all runs"
+        return f"{_label(self.by)}, {self.factor}" if self.factor else _label(self.by)
 
 
 @dataclass(frozen=True)
@@ -68,38 +76,6 @@ class Choice:
     base: Mapping[str, Any] = field(default_factory=dict)
     average_seeds: bool = True
     weights: str | None = None
-
-
-def varies(frame: pl.DataFrame, name: str, by: Sequence[str] = ()) -> bool:
-    """Whether a column has more than one value in some group."""
-    distinct = pl.col(name).drop_nulls().n_unique()
-    counts = frame.group_by(list(by)).agg(distinct) if by else frame.select(distinct)
-    return bool((counts[name] > 1).any())
-
-
-def varying_factors(frame: pl.DataFrame, by: Sequence[str] = ()) -> tuple[str, ...]:
-    """The factors with more than one value in some group; parameters without embeddings only if alone."""
-    by = [name for name in by if name in frame.columns]
-    found = [name for name in FACTORS if name in frame.columns and varies(frame, name, by)]
-    if "model_params" in found and "model_params_nonembedding" in found:
-        found.remove("model_params_nonembedding")
-    return tuple(found)
-
-
-def check_base(base: Mapping[str, Any]) -> None:
-    """Refuses a base setting of something that is no factor.
-
-    Raises:
-        UsageError: A name that no table knows as a factor; with or without a method behind it.
-    """
-    known = (*FACTORS, "model", DATA_SIZE)
-    unknown = [name for name in base if name.partition(".")[0] not in known]
-    if unknown:
-        raise UsageError(
-            f"--base {unknown[0]}: no such factor",
-            wanted=f"one of {', '.join(FACTORS)}, or pet_size.METHOD",
-            got=unknown[0],
-        )
 
 
 def check_groups(by: Sequence[str], records: Records) -> None:
@@ -150,22 +126,27 @@ def slices(records: Records, law: Law, factor: str | None, choice: Choice) -> tu
     columns = variable_columns(law, factor)
     if "X" in columns and factor is None:
         raise UsageError(f"the law `{law.name}` needs a factor", wanted="e.g. --factor model_params")
-    frame = records.frame.with_row_index(_ROW)
+    frame = records.frame
     for name in (*columns.values(), choice.loss, *([choice.weights] if choice.weights else [])):
         if name not in frame.columns:
-            have = ", ".join(frame.columns[1:])
+            have = ", ".join(frame.columns)
             remedy = f"map it: --column {name}=THEIRS"
             raise UsageError(
                 f"no column `{name}`", got=f"columns {have}", remedy=remedy, where=records.source
             )
     notes: list[str] = []
-    frame = _usable(frame, columns, choice, notes)
+    tuned = _tuned(mark_held_out(frame, choice.hold_out).with_row_index(_ROW), choice.loss, notes)
+    frame = _with_variables(tuned, columns, notes)
     by = [name for name in choice.by if name in frame.columns]
     curve = _curve_columns(frame, law, columns, by, choice)
+    free = {*columns.values(), *by, *curve}
+    bases = _bases(frame if law.per_curve else tuned, law, by, choice)
+    frame = _at_bases(frame, bases, by, free, choice, notes)
     made: list[Slice] = []
     for values, rows in frame.group_by(by + curve, maintain_order=True) if by + curve else [((), frame)]:
         group = dict(zip(by + curve, values, strict=True))
-        piece = _slice(rows, group, law, factor, columns, choice)
+        base = _base_of(rows, bases[_scope(group, by)].values, group, free)
+        piece = _slice(rows, group, law, factor, columns, choice, base)
         if isinstance(piece, str):
             notes.append(piece)
         else:
@@ -177,20 +158,20 @@ def slices(records: Records, law: Law, factor: str | None, choice: Choice) -> tu
     return made, notes
 
 
-def _usable(
-    frame: pl.DataFrame, columns: Mapping[str, str], choice: Choice, notes: list[str]
-) -> pl.DataFrame:
-    """The rows that the law can take: with a loss, tuned, and with every variable."""
-    frame = frame.filter(pl.col(choice.loss).is_not_null() & pl.col(choice.loss).is_finite())
-    marks = {name for name in ("method", DATA_SIZE) if name in frame.columns}
-    if marks:
-        padded = frame.with_columns([pl.lit(None).alias(name) for name in {"method", DATA_SIZE} - marks])
-        bare = padded.select(untuned()).to_series()
-        if bare.any():
-            notes.append(
-                f"Left out {bare.sum()} runs of untuned models (0 examples): the law starts at 1 example."
-            )
-            frame = frame.filter(~bare)
+def _tuned(frame: pl.DataFrame, loss: str, notes: list[str]) -> pl.DataFrame:
+    """The runs of tuned models with a loss."""
+    frame = frame.filter(pl.col(loss).is_not_null() & pl.col(loss).is_finite())
+    tuned = tuned_runs(frame)
+    if not tuned.all():
+        notes.append(
+            f"Left out {(~tuned).sum()} runs of untuned models (0 examples): the law starts at 1 example."
+        )
+        frame = frame.filter(tuned)
+    return frame
+
+
+def _with_variables(frame: pl.DataFrame, columns: Mapping[str, str], notes: list[str]) -> pl.DataFrame:
+    """The runs with a positive value of every variable."""
     for name in columns.values():
         kept = frame.filter((pl.col(name) > 0).fill_null(value=False))
         lost = frame.height - kept.height
@@ -207,15 +188,129 @@ def _curve_columns(
     if not law.per_curve:
         return []
     own = set(columns.values())
+    own |= {*SIZES, "model"} if own & set(SIZES) else set()
     names = [name for name in ("model", *FACTORS, DATA_SIZE) if name in frame.columns and name not in by]
-    names = [
-        name for name in names if name not in own and _SAME.get(name) not in own and name not in choice.base
-    ]
-    if own & {"model_params", "model_params_nonembedding"} and "model" in names:
-        names.remove("model")
-    if "model_params" in names and "model_params_nonembedding" in names:
-        names.remove("model_params_nonembedding")
+    names = [name for name in names if name not in own and name not in choice.base]
+    if SIZE in names and SIZES[1] in names:
+        names.remove(SIZES[1])
     return [name for name in names if varies(frame, name, by)]
+
+
+def _scope(group: Mapping[str, Any], by: Sequence[str]) -> tuple[Any, ...]:
+    """What has a base setting of its own: a task; where runs are grouped by more, each group but a method."""
+    return tuple(group[name] for name in by if name != "method")
+
+
+def _bases(frame: pl.DataFrame, law: Law, by: Sequence[str], choice: Choice) -> dict[tuple[Any, ...], Base]:
+    """The base settings; a law that is fitted to every curve leaves all values, but those asked for."""
+    scopes = [name for name in by if name != "method"]
+    parts = _parts(frame, scopes)
+    if law.per_curve:
+        return {key: Base(choice.base, {}) for key in parts}
+    needed = [name for name in (*GROUP, *FACTORS, "model") if name in frame.columns]
+    return {key: base_setting(fill_groups(part.select(needed)), choice.base) for key, part in parts.items()}
+
+
+def _parts(frame: pl.DataFrame, scopes: list[str]) -> dict[tuple[Any, ...], pl.DataFrame]:
+    """The rows of each scope; a table of one scope is not copied."""
+    keys = frame.select(scopes).unique(maintain_order=True) if scopes else None
+    if keys is None or keys.height <= 1:
+        return {(() if keys is None or not keys.height else keys.row(0)): frame}
+    return frame.partition_by(scopes, as_dict=True, maintain_order=True)
+
+
+def _at_bases(  # noqa: PLR0917
+    frame: pl.DataFrame,
+    bases: Mapping[tuple[Any, ...], Base],
+    by: list[str],
+    free: set[str],
+    choice: Choice,
+    notes: list[str],
+) -> pl.DataFrame:
+    """The runs at their scope's base setting; groups without one are told.
+
+    Raises:
+        UsageError: A group has no run at the base setting that was asked for.
+    """
+    kept = []
+    for scope, part in _parts(frame, [name for name in by if name != "method"]).items():
+        base = bases[scope]
+        rows = at_base(part, base.values, free=free)
+        kept.append(rows)
+        for group in _lost(part, rows, by):
+            mine = part.filter([pl.col(name).eq_missing(value) for name, value in group.items()])
+            notes.append(_nothing_there(mine, group, base.values, free, choice))
+        notes += [
+            words[0].upper() + words[1:]
+            for name, words in base.ties.items()
+            if name.partition(".")[0] not in free
+        ]
+    if len(kept) == 1:
+        return kept[0]
+    return pl.concat(kept).sort(_ROW)
+
+
+def _lost(rows: pl.DataFrame, kept: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
+    """The groups of which nothing is kept."""
+    if kept.height == rows.height or not by:
+        return [{}] if rows.height and not kept.height else []
+    groups, left = (frame.select(by).unique(maintain_order=True) for frame in (rows, kept))
+    return groups.join(left, on=by, how="anti", nulls_equal=True, maintain_order="left").to_dicts()
+
+
+def _nothing_there(
+    rows: pl.DataFrame, group: Mapping[str, Any], base: Mapping[str, Any], free: set[str], choice: Choice
+) -> str:
+    """A note on a group without a run at the base setting.
+
+    Raises:
+        UsageError: The setting was asked for.
+    """
+    label = _label(group)
+    method = group.get("method", UNNAMED)
+    for name in (*FACTORS, "model", DATA_SIZE):
+        wanted = base_value(choice.base, name, method)
+        if name in free or wanted is None or name not in rows.columns:
+            continue
+        if not at_base(rows, {name: wanted}).height:
+            have = ", ".join(_plain(value) for value in rows[name].drop_nulls().unique().sort())
+            raise UsageError(
+                f"no run of {label} has {name} = {_plain(wanted)}",
+                wanted=f"one of {have}",
+                remedy="see --base",
+            )
+    named = {name: value for name in FACTORS if (value := base_value(base, name, method)) is not None}
+    at = ", ".join(f"{name} {_plain(value)}" for name, value in named.items() if name not in free)
+    return f"{label}: no run at the base setting ({at}), so left out (--base to choose it)."
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def _base_of(
+    rows: pl.DataFrame, base: Mapping[str, Any], group: Mapping[str, Any], free: set[str]
+) -> dict[str, Any]:
+    """The values of a group's constant factors; a PET size for each method of a group of several."""
+    found: dict[str, Any] = {}
+    for name in FACTORS:
+        values = rows[name] if name in rows.columns else pl.Series([], dtype=pl.Float64)
+        both_counts = name == SIZES[1] and SIZE in rows.columns and name not in base
+        if name in free or both_counts or (name in SIZES and free & set(SIZES)) or not values.count():
+            continue
+        wanted = base_value(base, name, group.get("method", UNNAMED))
+        own = {key: value for key, value in base.items() if key.startswith(f"{name}.") and value != ANY}
+        if wanted is not None:
+            found[name] = wanted
+        elif values.min() == values.max():
+            found[name] = float(values.min())  # type: ignore[arg-type]
+        elif "method" not in group:
+            found |= own
+    return found
+
+
+def _label(group: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in group.items()) or "all runs"
 
 
 def _slice(  # noqa: PLR0917
@@ -225,72 +320,30 @@ def _slice(  # noqa: PLR0917
     factor: str | None,
     columns: Mapping[str, str],
     choice: Choice,
+    base: Mapping[str, Any],
 ) -> Slice | str:
-    label = ", ".join(f"{name} {value}" for name, value in group.items()) or "all runs"
-    used = set(columns.values())
-    base: dict[str, Any] = {}
-    for name in FACTORS:
-        if name not in rows.columns or name in used or _SAME.get(name) in used or name in group:
-            continue
-        wanted = choice.base.get(f"{name}.{group.get('method')}", choice.base.get(name))
-        values = rows[name]
-        values = values.drop_nulls() if values.null_count() else values
-        if wanted == ANY or not values.len():
-            continue
-        if wanted is None:
-            if name == "model_params_nonembedding" and "model_params" in rows.columns:
-                continue
-            wanted = _most_frequent(values)
-        kept = rows
-        if values.min() != wanted or values.max() != wanted:
-            near = (pl.col(name) / wanted - 1).abs() < 1e-9
-            kept = rows.filter(near | pl.col(name).is_null())
-        if not kept.height:
-            have = ", ".join(f"{value:g}" for value in values.unique().sort())
-            raise UsageError(
-                f"no run of {label} has {name} = {wanted:g}", wanted=f"one of {have}", remedy="see --base"
-            )
-        rows, base[name] = kept, wanted
+    label = _label(group)
+    along = next(iter(columns.values()))
     if factor is not None and rows[factor].n_unique() < 2 and not law.per_curve:
         return f"{label}: no law over {factor}, it has only one value."
-    rows = rows.with_columns(_held_out(rows, choice, used).alias("held_out"))
+    if law.per_curve:
+        rows = rows.with_columns(of_one_curve(rows["held_out"], rows[along]))
     points, runs = _points(rows, columns, choice)
     if law.last_sizes:
-        sizes = points.filter(~pl.col("held_out"))[next(iter(columns.values()))].unique().sort()
+        sizes = points.filter(~pl.col("held_out"))[along].unique().sort()
         if sizes.len() > law.last_sizes:
-            kept = (points[next(iter(columns.values()))] >= sizes[-law.last_sizes]) | points["held_out"]
+            kept = (points[along] >= sizes[-law.last_sizes]) | points["held_out"]
             here, at = kept.to_numpy(), runs["point"].to_numpy()
             index = pl.Series("point", (here.cumsum() - 1)[at], dtype=pl.Int64)
             points, runs = points.filter(kept), runs.with_columns(index).filter(here[at])
     return Slice(group, factor, base, columns, points, runs, _repeated_seeds(runs, label))
 
 
-def _most_frequent(values: pl.Series) -> float:
-    """The most frequent value; the smallest of several."""
-    distinct, counts = np.unique(values.to_numpy(), return_counts=True)
-    return float(distinct[counts.argmax()])
-
-
-def _held_out(rows: pl.DataFrame, choice: Choice, used: set[str]) -> pl.Series:
-    rule = choice.hold_out
-    if rule is None or rule is True:
-        if "held_out" in rows.columns:
-            return rows["held_out"].fill_null(value=False).cast(pl.Boolean)
-        rule = False
-    if rule is False or rule == "":
-        return pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True)
-    if rule == "largest":
-        return rows.select(
-            pl.any_horizontal([pl.col(name) == pl.col(name).max() for name in sorted(used)])
-        ).to_series()
-    return matches(rows, str(rule))
-
-
 def _points(
     rows: pl.DataFrame, columns: Mapping[str, str], choice: Choice
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """One row a setting (or a run), sorted; and the runs with the index of their setting."""
-    identity = [name for name in ("task", "method", "model", *FACTORS, DATA_SIZE) if name in rows.columns]
+    identity = setting_columns(rows)
     weight = pl.col(choice.weights) if choice.weights else pl.lit(1.0)
     rows = rows.with_columns(
         pl.col(choice.loss).cast(pl.Float64).alias("loss"),

@@ -78,7 +78,7 @@ def plan_runs(
     factor = check_question(target, budget, bend, check_share, seeds, noise)
     rng = np.random.default_rng(seed)
     measured = {m: measured_settings(records, task, factor, m, choices.base) for m in choices.methods}
-    noise, notes = run_noise(measured, noise)
+    noise, notes = run_noise(records, task, choices.methods, noise)
     knowns = {m: _known(choices, costs, factor, m, target, measured[m], noise, bend) for m in choices.methods}
     shown = {m: known.draws(_SHOWN_DRAWS, rng) for m, known in knowns.items()}
     missed = {m: _misses(known) for m, known in knowns.items()}

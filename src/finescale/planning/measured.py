@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import polars as pl
 
 from finescale.errors import DataError, UsageError
+from finescale.records.noise import noise_of_runs
 from finescale.records.records import DATA_SIZE, Records, untuned
-from finescale.records.settings import at_base, base_setting, named_groups
+from finescale.records.settings import at_base, base_setting, fill_groups
 from finescale.wording import nats
 
 NOISE = 0.005
 """Standard deviation of a run's loss where the records do not tell, nats."""
+_FEWEST = 3
+"""Repeated runs from which the records' own noise is believed."""
 
 
 def most_seen(records: Records, task: str | None) -> tuple[str, pl.DataFrame, dict[str, float]]:
@@ -24,7 +26,7 @@ def most_seen(records: Records, task: str | None) -> tuple[str, pl.DataFrame, di
         UsageError: No such task, or several and none named.
         DataError: No finished run.
     """
-    frame = named_groups(records.frame).filter(~untuned())
+    frame = fill_groups(records.frame).filter(~untuned())
     tasks = frame["task"].unique(maintain_order=True).to_list()
     if not tasks:
         raise DataError("no finished run to plan from", where=records.source)
@@ -34,20 +36,20 @@ def most_seen(records: Records, task: str | None) -> tuple[str, pl.DataFrame, di
     if chosen not in tasks:
         raise UsageError(f"no run of the task `{chosen}`", wanted="one of " + ", ".join(tasks))
     runs = frame.filter(pl.col("task") == chosen)
-    return chosen, runs, base_setting(runs)
+    return chosen, runs, dict(base_setting(runs).values)
 
 
 def measured_settings(
     records: Records | None, task: str, factor: str, method: str, base: Mapping[str, Any]
 ) -> pl.DataFrame:
-    """The method's settings at the base: factor, data size, ``runs``, ``mean``, ``scatter``, ``seeds``."""
-    empty = {factor: [], DATA_SIZE: [], "runs": [], "mean": [], "scatter": []}
+    """The method's settings at the base: factor, data size, ``runs``, ``mean``, ``seeds``."""
+    empty = {factor: [], DATA_SIZE: [], "runs": [], "mean": []}
     nothing = pl.DataFrame(empty, schema=dict.fromkeys(empty, pl.Float64)).with_columns(
         pl.Series("seeds", [], dtype=pl.List(pl.Int64))
     )
     if records is None or factor not in records.frame.columns:
         return nothing
-    rows = named_groups(records.frame).filter(~untuned() & pl.col(factor).is_not_null())
+    rows = fill_groups(records.frame).filter(~untuned() & pl.col(factor).is_not_null())
     rows = at_base(rows.filter(pl.col("task") == task), base, method, free=factor)
     if not rows.height:
         return nothing
@@ -59,19 +61,27 @@ def measured_settings(
         .agg(
             pl.len().cast(pl.Float64).alias("runs"),
             loss.mean().alias("mean"),
-            ((loss - loss.mean()) ** 2).sum().alias("scatter"),
             pl.col("seed").drop_nulls().alias("seeds"),
         )
     )
 
 
-def run_noise(measured: Mapping[str, pl.DataFrame], stated: float | None) -> tuple[float, list[str]]:
-    """A run's standard deviation: stated, from settings with several runs, or the default."""
+def run_noise(
+    records: Records | None, task: str, methods: Collection[str], stated: float | None
+) -> tuple[float, list[str]]:
+    """A run's standard deviation: stated, from the task's settings with several runs, or the default.
+
+    Args:
+        records: The runs.
+        task: The task.
+        methods: The methods that are planned for; their noise is pooled.
+        stated: The user's own figure.
+    """
     if stated is not None:
         return stated, [f"Noise of a run: {nats(stated)} nats, as stated."]
-    freedom = sum(float((table["runs"] - 1).sum()) for table in measured.values())
-    if freedom >= 3:
-        found = math.sqrt(sum(float(table["scatter"].sum()) for table in measured.values()) / freedom)
-        if found > 0:
-            return found, [f"Noise of a run: {nats(found)} nats, from {freedom:.0f} repeated runs."]
+    if records is not None:
+        runs = fill_groups(records.frame).filter(~untuned() & pl.col("method").is_in(list(methods)))
+        noise = noise_of_runs(runs.filter(pl.col("task") == task), records.loss)
+        if noise.freedom >= _FEWEST and noise.sd > 0:
+            return noise.sd, [f"Noise of a run: {nats(noise.sd)} nats, from {noise.freedom} repeated runs."]
     return NOISE, [f"Noise of a run: {nats(NOISE)} nats, assumed: too few settings have several runs."]

@@ -187,13 +187,16 @@ class _Translator:
         raise self.refuse(node)
 
     def comparison(self, left: ast.expr, ops: list[ast.cmpop], comparators: list[ast.expr]) -> pl.Expr:
+        import polars as pl  # noqa: PLC0415
+
         parts: list[pl.Expr] = []
         for op, right in zip(ops, comparators, strict=True):
             if isinstance(op, ast.In | ast.NotIn) and isinstance(right, ast.List | ast.Tuple | ast.Set):
                 values = [self.constant(item) for item in right.elts]
                 if len({isinstance(value, str) for value in values}) > 1:
                     raise self.refuse(right)  # texts and numbers in one list fit no column
-                inside = self.operand(left).is_in(values)
+                # one by one: polars refuses to look for whole numbers in a column of fractions
+                inside = pl.any_horizontal(pl.lit(False), *[self.operand(left) == value for value in values])
                 parts.append((~inside if isinstance(op, ast.NotIn) else inside).fill_null(value=False))
             elif type(op) in _COMPARE:
                 a, b = self.operand(left), self.operand(right)
@@ -202,8 +205,6 @@ class _Translator:
             else:
                 raise self.refuse(right)
             left = right
-        import polars as pl  # noqa: PLC0415
-
         return pl.all_horizontal(parts)
 
     def operand(self, node: ast.expr) -> pl.Expr:

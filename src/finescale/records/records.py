@@ -8,7 +8,7 @@ names file, row and column; nothing missing gets a default.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,6 +157,13 @@ def as_records(source: Records | TableLike, loss: str | None = None) -> Records:
     return replace(source, loss=loss, outcome=outcome)
 
 
-def untuned() -> pl.Expr:
-    """The rows of untuned models: method ``none`` or 0 examples (both columns must be there)."""
-    return (pl.col("method") == "none").fill_null(False) | (pl.col(DATA_SIZE) == 0).fill_null(False)
+def untuned(columns: Collection[str] = ("method", DATA_SIZE)) -> pl.Expr:
+    """The rows of untuned models: method ``none`` or 0 examples.
+
+    Args:
+        columns: The columns that there are; default: both.
+    """
+    marks = [pl.lit(False)]
+    marks += [(pl.col("method") == "none").fill_null(False)] if "method" in columns else []
+    marks += [(pl.col(DATA_SIZE) == 0).fill_null(False)] if DATA_SIZE in columns else []
+    return pl.any_horizontal(marks)

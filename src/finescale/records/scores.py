@@ -16,7 +16,8 @@ from typing import Any
 import polars as pl
 
 from finescale.errors import UsageError
-from finescale.records.records import DATA_SIZE, FACTORS, Records
+from finescale.records.records import Records
+from finescale.records.settings import SETTING
 from finescale.records.tables import read_table
 
 KEYS = ("run", "dataset", "split", "shots", "metric")
@@ -38,7 +39,7 @@ The paper has BLEURT for translation and ROUGE-L for summarization; chrF stands 
 """
 LOSS = "loss"
 """The metric of a data set's own loss, in nats per token: figures show it where nothing else was measured."""
-_OF_THE_RUN = ("task", "method", "model", *FACTORS, DATA_SIZE, "seed", "held_out", "trainable_params")
+_OF_THE_RUN = (*SETTING, "seed", "held_out", "trainable_params")
 
 
 @dataclass(frozen=True)

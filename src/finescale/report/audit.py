@@ -7,12 +7,12 @@ from typing import Any
 import polars as pl
 
 from finescale.records.records import DATA_SIZE
+from finescale.records.settings import setting_columns
 from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
 from finescale.report.evidence import METHOD_ORDER, Evidence
 from finescale.wording import capital, count, hours, listed, method_name, nats, number, ratio
 
 _METHOD = Shown("method", lambda row: method_name(row["method"]), numeric=False)
-_SETTING = ("task", "method", "model", "revision", "pet_size", "finetune_examples", "seed")
 _CANDIDATE = ("optimizer", "learning_rate", "batch_size")
 """What a sweep chooses, together."""
 PAPER_MOST = {"full": 1.0, "lora": 2.0, "prompt": 25.0}
@@ -82,7 +82,7 @@ def _sweep_runs(frame: pl.DataFrame) -> pl.DataFrame:
     """The sweep's rows, and study rows at a sweep's setting: a chosen candidate may be a star's run too."""
     if "purpose" not in frame.columns:
         return frame.clear()
-    setting = [name for name in _SETTING if name in frame.columns]
+    setting = [*setting_columns(frame), *(name for name in ("revision", "seed") if name in frame.columns)]
     sweep = frame.filter(pl.col("purpose") == "sweep")
     rows = frame.join(sweep.select(setting).unique(), on=setting, how="semi", nulls_equal=True)
     candidate = ["task", "method", *_CANDIDATE]

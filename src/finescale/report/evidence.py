@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import polars as pl
 
 from finescale.errors import DataError, FinescaleError
-from finescale.laws.fit import fit, joint_fit
+from finescale.laws.fit import fit
 from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import BASELINE, contenders, named
-from finescale.laws.joint import SHARED
 from finescale.laws.law import RESERVED, Law
 from finescale.laws.options import FitKeywords
-from finescale.records.expression import matches
+from finescale.laws.select import two_steps
+from finescale.records.held_out import LARGEST, mark_held_out
+from finescale.records.noise import Noise, seed_noise
 from finescale.records.outcomes import refuse_score
-from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
+from finescale.records.records import DATA_SIZE, Records, untuned
 from finescale.records.scores import Scores, read_scores
-from finescale.records.settings import at_base, base_setting, named_groups
-from finescale.report.noise import Noise, seed_noise
+from finescale.records.settings import at_base, base_setting, check_base, fill_groups, setting_columns
 
 METHOD_ORDER = ("full", "lora", "prompt")
-_SETTING = ("method", "model", *FACTORS, DATA_SIZE)
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,12 @@ class TaskEvidence:
         settings: A row a tuned setting: its columns, ``loss`` (mean over seeds), ``low``, ``high``,
             ``variance``, ``runs``, ``held_out``, and means of what else the records know of its runs.
         bare: A row an untuned model, likewise.
-        base: The base setting: the most frequent value of each factor; PET sizes as ``pet_size.METHOD``.
+        base: The base setting (``records.settings``); PET sizes as ``pet_size.METHOD``.
         methods: The methods, those of the paper first.
         noise: The noise between seeds, by method.
         laws: By name, fits of the joint laws (the paper's two steps): ``multiplicative`` and its rivals.
+        tested: The same with runs held out, to test them: the laws above where some are; else those of the
+            rule ``largest``.
         curves: By name, fits of single-variable laws, a curve for each setting of the other factors.
         problems: What could not be fitted, in sentences.
     """
@@ -51,18 +52,26 @@ class TaskEvidence:
     methods: tuple[str, ...]
     noise: Mapping[str, Noise]
     laws: Mapping[str, Fits] = field(default_factory=dict)
+    tested: Mapping[str, Fits] = field(default_factory=dict)
     curves: Mapping[str, Fits] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     def law(self, name: str, method: str, factor: str) -> FittedLaw | None:
         """The joint law of a method and factor, if it could be fitted."""
-        fits = self.laws.get(name)
-        found = fits.select(factor=factor, method=method).laws if fits is not None else ()
-        return found[0] if found else None
+        return _found(self.laws, name, method, factor)
+
+    def tested_law(self, name: str, method: str, factor: str) -> FittedLaw | None:
+        """The same law, fitted with runs held out."""
+        return _found(self.tested, name, method, factor)
 
     def at_base(self, method: str, *, free: str = "") -> pl.DataFrame:
         """A method's settings with every factor but ``free`` at the base setting."""
         return at_base(self.settings, self.base, method, free=free).sort(DATA_SIZE)
+
+
+def _found(laws: Mapping[str, Fits], name: str, method: str, factor: str) -> FittedLaw | None:
+    found = laws[name].select(factor=factor, method=method).laws if name in laws else ()
+    return found[0] if found else None
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,8 @@ def _shown(kind: Literal["curve", "surface"], own: str | Law) -> tuple[Law, ...]
 def gather(
     records: Records,
     *,
-    hold_out: str | None = None,
+    hold_out: str | bool | None = None,
+    base: Mapping[str, Any] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
     scores: str | Path | Any | None = None,
@@ -118,6 +128,7 @@ def gather(
     Args:
         records: The runs.
         hold_out: An expression, or ``largest``; default: the column ``held_out``.
+        base: Values of the base setting, as for ``fit``; default: the most frequent.
         bootstrap: Number of resamples.
         seed: Seed of the bootstrap.
         scores: The table of scores, as ``read_scores`` takes it.
@@ -130,43 +141,46 @@ def gather(
         DataError: The table has no run at all.
         UsageError: The expression names what is not there; scores that cannot be right.
     """
-    if not records.every_row.height:
-        raise DataError("the table has no run", wanted="at least one run", where=records.source)
-    refuse_score(records.outcome, "the report")
-    records = _complete(records, hold_out)
-    scored = None if scores is None else read_scores(scores, records)
-    tuned = records.frame.filter(~untuned())
-    evidence = Evidence(records, (), bootstrap, seed, scored, law)
-    tasks = []
-    for task in tuned["task"].unique(maintain_order=True):
-        mine = replace(records, frame=records.frame.filter(pl.col("task") == task), notes=())
-        tasks.append(_fitted(_described(task, mine), mine, evidence))
+    seen = describe(records, hold_out=hold_out, base=base)
+    scored = None if scores is None else read_scores(scores, seen.records)
+    evidence = replace(seen, bootstrap=bootstrap, seed=seed, scores=scored, law=law)
+    tasks = [_fitted(task, _of_task(seen.records, task.task), evidence, base or {}) for task in seen.tasks]
     return replace(evidence, tasks=tuple(tasks))
 
 
-def _complete(records: Records, hold_out: str | None) -> Records:
-    """The records with every column that the report groups by, and with the held-out runs marked."""
-    frame, every_row = (_marked(table, hold_out) for table in (records.frame, records.every_row))
-    return replace(records, frame=frame, every_row=every_row)
+def describe(
+    records: Records, *, hold_out: str | bool | None = None, base: Mapping[str, Any] | None = None
+) -> Evidence:
+    """What ``gather`` knows before it fits: settings, base settings, noise.
+
+    Args:
+        records: The runs.
+        hold_out: As for ``gather``.
+        base: As for ``gather``.
+
+    Raises:
+        DataError: As ``gather``.
+        UsageError: As ``gather``.
+    """
+    if not records.every_row.height:
+        raise DataError("the table has no run", wanted="at least one run", where=records.source)
+    refuse_score(records.outcome, "the report")
+    check_base(base or {})
+    frame = mark_held_out(fill_groups(records.frame), hold_out)
+    records = replace(records, frame=frame, every_row=fill_groups(records.every_row))
+    tuned = records.frame.filter(~untuned())
+    tasks = [
+        _described(task, _of_task(records, task), base or {})
+        for task in tuned["task"].unique(maintain_order=True)
+    ]
+    return Evidence(records, tuple(tasks), 0, 0)
 
 
-def _marked(table: pl.DataFrame, hold_out: str | None) -> pl.DataFrame:
-    table = named_groups(table)
-    have = table.columns
-    if hold_out == "largest":
-        sizes = [name for name in ("model_params", DATA_SIZE) if name in have]
-        most = [pl.col(name) == pl.col(name).max().over("task", "method") for name in sizes]
-        held = table.select(pl.any_horizontal(most).fill_null(value=False) & ~untuned()).to_series()
-    elif hold_out:
-        held = matches(table, hold_out)
-    elif "held_out" in have:
-        held = table["held_out"].fill_null(value=False)
-    else:
-        held = pl.repeat(False, table.height, dtype=pl.Boolean, eager=True)
-    return table.with_columns(held.alias("held_out"))
+def _of_task(records: Records, task: str) -> Records:
+    return replace(records, frame=records.frame.filter(pl.col("task") == task), notes=())
 
 
-def _described(task: str, records: Records) -> TaskEvidence:
+def _described(task: str, records: Records, base: Mapping[str, Any]) -> TaskEvidence:
     """The settings, the base setting and the noise of one task."""
     known = records.frame.filter(pl.col(records.loss).is_not_null())
     tuned = known.filter(~untuned() & (pl.col(DATA_SIZE) > 0))
@@ -178,12 +192,12 @@ def _described(task: str, records: Records) -> TaskEvidence:
         + [name for name in found if name not in METHOD_ORDER]
     )
     noise = {method: seed_noise(settings.filter(pl.col("method") == method)) for method in methods}
-    return TaskEvidence(task, settings, bare, base_setting(tuned), methods, noise)
+    return TaskEvidence(task, settings, bare, base_setting(tuned, base).values, methods, noise)
 
 
 def settings_of(rows: pl.DataFrame, value: str) -> pl.DataFrame:
     """A row a setting: its columns, and mean (``loss``), extremes and variance of a column over its runs."""
-    keys = [name for name in _SETTING if name in rows.columns]
+    keys = setting_columns(rows, without=("task",))
     also = [name for name in ("trainable_params", "finetune_tokens") if name in rows.columns]
     return rows.group_by(keys, maintain_order=True).agg(
         pl.col(value).mean().alias("loss"),
@@ -196,60 +210,48 @@ def settings_of(rows: pl.DataFrame, value: str) -> pl.DataFrame:
     )
 
 
-def _fitted(task: TaskEvidence, records: Records, plan: Evidence) -> TaskEvidence:
+def _fitted(task: TaskEvidence, records: Records, plan: Evidence, base: Mapping[str, Any]) -> TaskEvidence:
     """The task with its laws; of the rivals only the deviations are shown, so they have no draws."""
-    laws: dict[str, Fits] = {}
-    curves: dict[str, Fits] = {}
     problems: list[str] = []
+    quick: FitKeywords = {"base": base, "seed": plan.seed, "bootstrap": 0}
+    laws: dict[str, Fits] = {}
     for law in plan.joint_laws:
-        try:
-            draws = plan.bootstrap if law.name == "multiplicative" else 0
-            laws[law.name] = _joint(records, law, bootstrap=draws, seed=plan.seed)
-            problems += laws[law.name].notes
-        except FinescaleError as error:
-            problems.append(f"The {law.name} law was not fitted: {_sentence(error)}")
+        draws = plan.bootstrap if law.name == "multiplicative" else 0
+        made = _tried(two_steps, records, law, {**quick, "bootstrap": draws}, problems)
+        laws |= {law.name: made} if made else {}
+        problems += made.notes if made else ()
+    tested = laws
+    if not task.settings["held_out"].any():
+        rule: FitKeywords = {**quick, "hold_out": LARGEST}
+        tries = {law.name: _tried(two_steps, records, law, rule, []) for law in plan.joint_laws}
+        tested = {name: made for name, made in tries.items() if made}
     single = _single_curves(task, records)
+    curves: dict[str, Fits] = {}
     for law in plan.curve_laws:
         draws = plan.bootstrap if law.name == "power" else 0
-        try:
-            curves[law.name] = fit(single, law, bootstrap=draws, seed=plan.seed)
-            problems += curves[law.name].notes if law.name == "power" else ()
-        except FinescaleError as error:
-            problems.append(f"The law {law.name} was not fitted: {_sentence(error)}")
-    return replace(task, laws=laws, curves=curves, problems=tuple(dict.fromkeys(problems)))
+        made = _tried(fit, single, law, {**quick, "bootstrap": draws}, problems)
+        curves |= {law.name: made} if made else {}
+        problems += made.notes if made and law.name == "power" else ()
+    return replace(task, laws=laws, tested=tested, curves=curves, problems=tuple(dict.fromkeys(problems)))
+
+
+def _tried(
+    call: Callable[..., Fits], records: Records, law: Law, options: FitKeywords, problems: list[str]
+) -> Fits | None:
+    """The fits of a law, or None and a sentence among the problems."""
+    try:
+        return call(records, law, **options)
+    except FinescaleError as error:
+        problems.append(f"The {law.name} law was not fitted: {_sentence(error)}")
+        return None
 
 
 def _single_curves(task: TaskEvidence, records: Records) -> Records:
-    """The runs of Figure 1: model sizes at the base setting.
-
-    A model that is held out whole, to test the joint laws, keeps out its largest data size only: a curve of
-    its own says nothing of other models.
-    """
+    """The runs of Figure 1: model sizes at the base setting."""
     rows = pl.concat([task.at_base(method, free="model_params") for method in task.methods])
-    keys = [name for name in _SETTING if name in records.frame.columns]
+    keys = setting_columns(records.frame, without=("task",))
     frame = records.frame.join(rows.select(keys).unique(), on=keys, how="semi", nulls_equal=True)
-    curve = [name for name in keys if name != DATA_SIZE]
-    whole = pl.col("held_out").all().over(curve)
-    largest = pl.col(DATA_SIZE) == pl.col(DATA_SIZE).max().over(curve)
-    return replace(
-        records,
-        frame=frame.with_columns(pl.when(whole).then(largest).otherwise("held_out").alias("held_out")),
-    )
-
-
-def _joint(records: Records, law: Law, **options: Unpack[FitKeywords]) -> Fits:
-    """The paper's two steps; where no factor of the joint step varies, each factor alone.
-
-    A law without the parameters that the steps share is fitted to each factor alone too.
-    """
-    try:
-        if not set(SHARED) <= set(law.parameters):
-            return fit(records, law, **options)
-        return joint_fit(records, law, **options)
-    except DataError:
-        if "pet_size" not in records.frame.columns or records.frame["pet_size"].drop_nulls().n_unique() < 2:
-            raise
-        return fit(records, law, "pet_size", **options)
+    return replace(records, frame=frame)
 
 
 def _sentence(error: FinescaleError) -> str:

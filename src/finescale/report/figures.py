@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 
 from finescale.laws.fitted import FittedLaw
+from finescale.records.held_out import of_one_curve
 from finescale.records.records import DATA_SIZE
-from finescale.records.settings import PAPER_FACTORS
+from finescale.records.settings import PAPER_FACTORS, at_base
 from finescale.report.drawing import palette
 from finescale.report.evidence import TaskEvidence
 from finescale.wording import capital, count, factor_name, method_name, pet_word, slug
@@ -241,9 +242,7 @@ def thinning(heights: Sequence[int]) -> str:
 
 def _held_out_alone(rows: pl.DataFrame) -> pl.DataFrame:
     """A curve that is held out whole keeps out its largest size only, as its own fit did."""
-    if rows["held_out"].all():
-        return rows.with_columns((pl.col(DATA_SIZE) == pl.col(DATA_SIZE).max()).alias("held_out"))
-    return rows
+    return rows.with_columns(of_one_curve(rows["held_out"], rows[DATA_SIZE]).alias("held_out"))
 
 
 def _reach(rows: pl.DataFrame) -> np.ndarray[Any, Any]:
@@ -303,10 +302,6 @@ def _bare(
     return tuple({"series": label, "y": float(loss)} for loss in found[:1])
 
 
-def untuned_at(rows: pl.DataFrame, base: Mapping[str, float], at: Mapping[str, float | None]) -> pl.DataFrame:
+def untuned_at(rows: pl.DataFrame, base: Mapping[str, Any], at: Mapping[str, float | None]) -> pl.DataFrame:
     """The rows of the untuned model of the base setting, some of its factors being another value."""
-    for name in ("model_params", "pretrain_tokens"):
-        wanted = at[name] if name in at else base.get(name)
-        if wanted is not None and name in rows.columns:
-            rows = rows.filter(pl.col(name) == wanted)
-    return rows
+    return at_base(rows, {**base, **at}, free=("pet_size", DATA_SIZE))

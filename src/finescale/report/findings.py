@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 
 from finescale.laws.fitted import FittedLaw
+from finescale.records.noise import Noise
 from finescale.records.records import DATA_SIZE
-from finescale.records.settings import PAPER_FACTORS, UNNAMED
+from finescale.records.settings import PAPER_FACTORS, UNNAMED, at_base, base_value
 from finescale.report.evidence import TaskEvidence
-from finescale.report.noise import LEVEL, Difference, Noise, difference
+from finescale.report.noise import LEVEL, Difference, difference
 from finescale.wording import capital, count, listed, method_name, nats, pet_word
 
 Observed = tuple[float, int]
@@ -123,7 +124,7 @@ def law_at_base(task: TaskEvidence, method: str) -> tuple[FittedLaw, dict[str, f
     for factor in PAPER_FACTORS:
         law = task.law("multiplicative", method, factor)
         if law is not None:
-            value = task.base.get(f"{factor}.{method}", task.base.get(factor))
+            value = base_value(task.base, factor, method)
             if value is not None:
                 return law, {factor: value}
     for law in task.curves.get("power", ()):
@@ -227,10 +228,7 @@ def task_verdicts(task: TaskEvidence) -> list[Verdict]:
 
 
 def _worse_than_untuned(task: TaskEvidence, rows: Mapping[str, pl.DataFrame]) -> list[str]:
-    bare = task.bare
-    for name in ("model_params", "pretrain_tokens"):
-        if name in task.base and name in bare.columns:
-            bare = bare.filter(pl.col(name) == task.base[name])
+    bare = at_base(task.bare, task.base, free=("pet_size", DATA_SIZE))
     if not bare.height:
         return []
     start = float(bare["loss"][0])

@@ -1,34 +1,14 @@
-"""The noise between seeds, and the difference it leaves to be told: nothing smaller is called one."""
+"""The difference that the noise between seeds leaves to be told: nothing smaller is called one."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-import polars as pl
+from finescale.records.noise import Noise
 
 LEVEL = 0.9
 """Coverage of the intervals of differences, as for the laws."""
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How runs that differ by their seed alone scatter.
-
-    Attributes:
-        sd: Standard deviation of one run, in nats, pooled over settings; NaN where no setting has two runs.
-        freedom: Degrees of freedom behind it.
-        settings: Settings with two runs or more.
-    """
-
-    sd: float
-    freedom: int
-    settings: int
-
-    @property
-    def known(self) -> bool:
-        """Whether any setting was run twice."""
-        return self.freedom > 0
 
 
 @dataclass(frozen=True)
@@ -43,20 +23,6 @@ class Difference:
     def told(self) -> bool:
         """Whether the interval leaves 0 out."""
         return self.low > 0 or self.high < 0
-
-
-def seed_noise(settings: pl.DataFrame) -> Noise:
-    """Pools the scatter of runs around their settings' means.
-
-    Args:
-        settings: A row a setting with ``runs`` and ``variance`` (of one run; null with one run).
-    """
-    repeated = settings.filter(pl.col("runs") > 1)
-    freedom = int((repeated["runs"] - 1).sum()) if repeated.height else 0
-    if not freedom:
-        return Noise(float("nan"), 0, 0)
-    squares = float((repeated["variance"] * (repeated["runs"] - 1)).sum())
-    return Noise(math.sqrt(squares / freedom), freedom, repeated.height)
 
 
 def smallest_difference(noise: Noise, runs: int) -> float:

@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 
 from finescale.advice.candidates import SIZE
-from finescale.records.records import DATA_SIZE, FACTORS, untuned
+from finescale.records.records import DATA_SIZE, untuned
 from finescale.records.scores import LOSS, metric_name
-from finescale.records.settings import PAPER_FACTORS, at_base
+from finescale.records.settings import GROUP, PAPER_FACTORS, at_base, setting_columns
 from finescale.report.audit import untuned_rates
 from finescale.report.decisions import Decision
 from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
@@ -47,7 +47,6 @@ _GRID = 65
 _FEWEST = 3
 """Settings below that many tell nothing of their spread."""
 _ABILITIES = {("zero_shot", 0): "zero-shot", ("test", 1): "one-shot", ("test", 5): "five-shot"}
-_ONE_MODEL = ("model", "model_params", "pretrain_tokens")
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def _forms(task: TaskEvidence, seed: int) -> Iterator[Outcome]:
             yield Outcome(task.task, 1, who, "needs held-out settings that both laws predict")
             continue
         both = pl.concat(errors, how="diagonal_relaxed")
-        keys = [name for name in ("model", *FACTORS, DATA_SIZE) if name in both.columns]
+        keys = setting_columns(both, without=GROUP)
         each = both.group_by(keys, maintain_order=True).agg(
             pl.col("first").sum(), pl.col("second").sum(), pl.len().alias("n")
         )
@@ -154,12 +153,12 @@ def _held_out_errors(task: TaskEvidence, method: str, factor: str) -> pl.DataFra
     """Absolute errors of the multiplicative (``first``) and additive law on the same held-out settings."""
     found = []
     for name, as_name in (("multiplicative", "first"), ("additive", "second")):
-        law = task.law(name, method, factor)
+        law = task.tested_law(name, method, factor)
         if law is None or law.points is None:
             return None
         error = (pl.col("predicted") - pl.col("loss")).abs().alias(as_name)
         held = law.points.filter("held_out")
-        keys = [name for name in ("model", *FACTORS, DATA_SIZE) if name in held.columns]
+        keys = setting_columns(held, without=GROUP)
         found.append(held.select(*keys, error))
     keys = found[0].columns[:-1]
     both = found[0].join(found[1], on=keys, nulls_equal=True)
@@ -291,7 +290,7 @@ def _pairs(
 ) -> Iterator[Outcome]:
     """A PET method's scores against full tuning's at the same model, checkpoint and data size."""
     settings = settings_of(rows.filter(~untuned() & (pl.col(DATA_SIZE) > 0)), "score")
-    keys = [name for name in (*_ONE_MODEL, DATA_SIZE) if name in settings.columns]
+    keys = setting_columns(settings, without=(*GROUP, "pet_size"))
     full = settings.filter(pl.col("method") == "full").select(*keys, pl.col("loss").alias("full"))
     for method in pets:
         size = f"pet_size.{method}"

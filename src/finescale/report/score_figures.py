@@ -13,7 +13,7 @@ import polars as pl
 
 from finescale.records.records import DATA_SIZE, Records, untuned
 from finescale.records.scores import LOSS, Scores, metric_name
-from finescale.records.settings import at_base
+from finescale.records.settings import at_base, setting_columns
 from finescale.report.evidence import TaskEvidence, settings_of
 from finescale.report.figures import (
     LEGENDS,
@@ -183,7 +183,7 @@ def forgetting_figure(task: TaskEvidence, records: Records) -> Figure | None:
     if not rows.height:
         return None
     lost, won = settings_of(rows, "forgotten"), settings_of(rows, "gain")
-    keys = [name for name in won.columns if name in ("method", "model", *task.base, "pet_size", DATA_SIZE)]
+    keys = setting_columns(won, without=("task",))
     both = lost.join(won.select(*keys, pl.col("loss").alias("gain")), on=keys, nulls_equal=True)
     at = [at_base(both, task.base, method, free="model_params") for method in task.methods]
     everything = pl.concat(at)

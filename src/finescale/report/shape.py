@@ -14,7 +14,7 @@ from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import BASELINE
 from finescale.laws.law import Law
 from finescale.records.records import DATA_SIZE
-from finescale.records.settings import PAPER_FACTORS
+from finescale.records.settings import GROUP, setting_columns
 from finescale.report.drawing.sheet import Row, Sheet, Shown, column, plain
 from finescale.report.evidence import TaskEvidence
 from finescale.wording import capital, count, factor_name, method_name, nats
@@ -45,7 +45,7 @@ class Bend:
 def bend(task: TaskEvidence, method: str) -> Bend | None:
     """The bend of a method's curves (one for each setting of the other factors); None with too few sizes."""
     rows = task.settings.filter(pl.col("method") == method)
-    keys = [name for name in ("model", *PAPER_FACTORS) if name in rows.columns]
+    keys = setting_columns(rows, without=(*GROUP, DATA_SIZE))
     gains = []
     groups = rows.group_by(keys, maintain_order=True) if keys else [((), rows)]
     for _, curve in groups:

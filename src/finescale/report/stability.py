@@ -6,10 +6,11 @@ import math
 
 import polars as pl
 
+from finescale.records.noise import UNKNOWN, Noise
 from finescale.records.records import untuned
 from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task
 from finescale.report.evidence import Evidence
-from finescale.report.noise import LEVEL, Noise, smallest_difference
+from finescale.report.noise import LEVEL, smallest_difference
 from finescale.wording import method_name, nats
 
 NAME = "stability"
@@ -26,7 +27,7 @@ def stability(evidence: Evidence) -> Sheet:
         for method in task.methods
     }
     for (task, method), (study, diverged, swept, swept_diverged) in counted.items():
-        known = noise.get((task, method), Noise(math.nan, 0, 0))
+        known = noise.get((task, method), UNKNOWN)
         row: dict[str, object] = {"task": task, "method": method}
         row |= {"sd": None, "sd_low": None, "sd_high": None, "settings": known.settings}
         if known.known:

@@ -372,17 +372,16 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def held_out(fields: Sequence[Mapping[str, Any]], expression: str | None) -> list[bool]:
-    """Which runs an expression over the columns of `describe` holds out of fits."""
-    if expression is None or not fields:
+def held_out(fields: Sequence[Mapping[str, Any]], rule: str | None) -> list[bool]:
+    """Which runs a rule over the columns of `describe` holds out of fits, as every analysis would."""
+    if rule is None or not fields:
         return [False] * len(fields)
     import polars as pl  # noqa: PLC0415 - a study without hold_out does without
 
-    from finescale.records.expression import matches  # noqa: PLC0415
+    from finescale.records.held_out import held_out as held  # noqa: PLC0415
 
     try:
         columns = {name: [row[name] for row in fields] for name in fields[0]}
-        return matches(pl.DataFrame(columns, strict=False), expression).to_list()
+        return held(pl.DataFrame(columns, strict=False), rule).to_list()
     except UsageError as error:
-        parts = {"wanted": error.wanted, "got": error.got, "remedy": error.remedy}
-        raise UsageError(error.problem, **parts, where="hold_out") from None
+        raise error.at("hold_out") from None

@@ -267,7 +267,8 @@ def _check_enough(law: Law, pieces: Sequence[Slice], points: Sequence[pl.DataFra
                 raise DataError(
                     f"{column} has one value only",
                     wanted="2 values or more",
-                    got=f"{frame[column][0]:g}" + _held_out_words([piece]),
+                    got=(", ".join(f"{value:g}" for value in frame[column].unique()) or "none")
+                    + _held_out_words([piece]),
                     remedy="hold out fewer runs, or choose a law without it (power)",
                     where=piece.label,
                 )
