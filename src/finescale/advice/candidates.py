@@ -203,12 +203,12 @@ def candidates(
     if factor and asked is None and not _follows_size(mine, notes):
         factor = None
     among = [asked] if asked else [named(one) for one in contenders("surface" if factor else "curve")]
-    tried = _tested(mine, among, factor)
+    tried = _tested(mine, among, factor, free)
     best = _best(tried, chosen, among)
     name = best.name
     fits = fit(mine, best, factor if best.takes_factor else None, **options)
     notes += [*fits.notes, *_beaten(tried, chosen, name)]
-    by_size = _size_misses(mine, best, max(sizes)) if factor else {}
+    by_size = _size_misses(mine, best, max(sizes), free) if factor else {}
     members = _members(fits, tried, by_size, runs)
     doubts = records.reading.doubts
     return Candidates(chosen, name, factor, members, tuple(sizes), setting, runs, tuple(notes), doubts)
@@ -357,10 +357,12 @@ def _advisable(law: Law) -> Law:
     return law
 
 
-def _tested(records: Records, laws: Sequence[Law], factor: str | None) -> Backtest | None:
+def _tested(
+    records: Records, laws: Sequence[Law], factor: str | None, base: Mapping[str, Any]
+) -> Backtest | None:
     """The backtest on hidden data sizes; None where there are too few to hide any."""
     try:
-        return backtest(records, laws, factor, hide=_HIDE, hold_out=False)
+        return backtest(records, laws, factor, hide=_HIDE, hold_out=False, base=base)
     except DataError:
         return None
 
@@ -387,11 +389,12 @@ def _beaten(tried: Backtest | None, task: str, law: str) -> list[str]:
     return []
 
 
-def _size_misses(records: Records, law: Law, largest: float) -> dict[str, float]:
+def _size_misses(records: Records, law: Law, largest: float, base: Mapping[str, Any]) -> dict[str, float]:
     """How far each method's law is off on the largest model when that is hidden, by method."""
     try:
         factor = SIZE if law.takes_factor else None
-        fits = fit(records, law, factor, hold_out=f"{SIZE} >= {largest * (1 - 1e-9)!r}", bootstrap=0)
+        rule = f"{SIZE} >= {largest * (1 - 1e-9)!r}"
+        fits = fit(records, law, factor, hold_out=rule, bootstrap=0, base=base)
     except DataError:
         return {}
     return {str(made.by.get("method")): made.delta_h for made in fits}

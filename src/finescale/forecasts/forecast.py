@@ -19,9 +19,11 @@ from finescale.forecasts.question import Predicted, answered, asked_for, half_wi
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.surfaces import Learned, Slice, across, alone, learned, slices_of
 from finescale.laws.law import Law
-from finescale.laws.slices import check_base, check_groups
+from finescale.laws.slices import check_groups
+from finescale.records.held_out import held_out
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import Records, read_records
+from finescale.records.settings import check_base
 
 Array = np.ndarray[Any, Any]
 SCHEMA = 1
@@ -308,17 +310,8 @@ def _outcome(records: Records) -> Outcome:
 
 def _shown(records: Records, hold_out: str | bool | None) -> Any:
     """The runs that the forecast may see."""
-    import polars as pl  # noqa: PLC0415
-
-    from finescale.records.expression import matches  # noqa: PLC0415
-
     frame = records.frame
-    if isinstance(hold_out, str) and hold_out:
-        kept = frame.filter(~matches(frame, hold_out))
-    elif hold_out is None and "held_out" in frame.columns:
-        kept = frame.filter(~pl.col("held_out").fill_null(value=False))
-    else:
-        kept = frame
+    kept = frame.filter(~held_out(frame, hold_out))
     if frame.height and not kept.height:
         raise DataError("every run is held out", remedy="hide fewer: --hold-out", where=records.source)
     return kept
