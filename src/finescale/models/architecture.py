@@ -36,7 +36,7 @@ def weight_problems(folder: Path, config: Any) -> list[UsageError]:
     """
     with _told() as told:
         try:
-            _, info = AutoModelForCausalLM.from_pretrained(
+            _, info = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues] - a pair
                 str(folder),
                 config=config,
                 device_map="meta",

@@ -111,7 +111,7 @@ def open_model(folder: Path, quantize: str | None = None) -> PreTrainedModel:
                 bnb_4bit_compute_dtype=torch.bfloat16,
             )
         }
-    model, info = AutoModelForCausalLM.from_pretrained(
+    model, info = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues] - a pair
         str(folder),
         config=read_config(folder),
         output_loading_info=True,

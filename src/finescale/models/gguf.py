@@ -91,7 +91,7 @@ def _convert(file: Path, folder: Path) -> None:
 
     from finescale.models.architecture import loading_problems  # noqa: PLC0415
 
-    model, info = AutoModelForCausalLM.from_pretrained(
+    model, info = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues] - a pair
         str(file.parent), gguf_file=file.name, dtype=torch.float32, output_loading_info=True
     )
     problems = loading_problems(file.parent, info)
