@@ -189,7 +189,7 @@ def test_flags_are_the_documented_ones(command):
         "tokens-per-example method-cost law base bootstrap seed json",
         "plan": "target budget method values examples seeds noise bend check-share tokens-per-example "
         "method-cost task seed out json",
-        "report": "out scores hold-out bootstrap seed",
+        "report": "out scores law hold-out bootstrap seed",
     }
     reading = "column loss score better bounds unit where role map set sweep step decimal mapping"
     from typer.main import get_command
