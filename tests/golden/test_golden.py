@@ -26,7 +26,8 @@ def differences(old, new, where=""):
             for line in differences(*pair, f"{where}/{i}")
         ]
     if _number(old) is not None and _number(new) is not None:
-        close = math.isclose(_number(old), _number(new), rel_tol=1e-5, abs_tol=1e-9)
+        both = _number(old), _number(new)
+        close = math.isclose(*both, rel_tol=1e-5, abs_tol=1e-9) or all(math.isnan(value) for value in both)
         return [] if close else [f"{where}: {old} -> {new}"]
     return [] if old == new else [f"{where}: {old!r} -> {new!r}"]
 
