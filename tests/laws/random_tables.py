@@ -15,7 +15,6 @@ from finescale.laws.solver.assembly import Assembly, assemble
 from finescale.laws.solver.lbfgs import solve_lbfgs
 from finescale.laws.solver.problem import Problem
 from finescale.laws.solver.profile import solve
-from finescale.laws.solver.rectified import centred
 from finescale.records.records import read_records
 
 Array = np.ndarray[Any, Any]
@@ -108,7 +107,9 @@ def problems(table: RandomTable) -> list[tuple[Assembly, Problem]]:
     pieces, _ = slices(records, law, factor, CHOICE)
     found: list[tuple[Assembly, Problem]] = []
     for piece in pieces:
-        assembly = centred(assemble(law, [piece], [""], ()))
+        assembly = assemble(law, [piece], [""], ())
+        if law.reparametrise is not None:
+            assembly = law.reparametrise(assembly)
         delta = 1e-3 if law.huber_delta is None else law.huber_delta
         found.append((assembly, assembly.problem(log=(law.residual or table.residual) == "log", delta=delta)))
     return found

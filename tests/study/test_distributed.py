@@ -61,11 +61,12 @@ def test_two_processes_make_the_run_that_one_makes(
     assert alone["status"] == first["status"] == "done", first
     assert first.keys() == alone.keys()
     assert science(first) == science(second)
-    losses = {"dev_loss", "test_loss", "scores"}
+    losses = {"dev_loss", "test_loss", "test_loss_per_byte", "scores"}
     for column in first.keys() - MEASURED - losses:
         assert first[column] == alone[column], column
     assert first["dev_loss"] == pytest.approx(alone["dev_loss"], abs=1e-5)
-    assert first["test_loss"] == pytest.approx(alone["test_loss"], abs=1e-5)
+    for column in ("test_loss", "test_loss_per_byte"):
+        assert first[column] == pytest.approx(alone[column], abs=1e-5)
     if name == "untuned":
         return
     curves = [json.loads((place / "curve.json").read_text()) for place in (tmp_path, folder / str(index))]
