@@ -25,8 +25,8 @@ study: setup  ## run the nano study and write its page
 	@$(BIN)/finescale run $(STUDY); code=$$?; case $$code in 0|3) ;; *) exit $$code;; esac; \
 	  $(BIN)/finescale report $(STUDY) && exit $$code
 
-test: setup  ## run all tests
-	@$(BIN)/pytest
+test: setup  ## run all tests, on two cores
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 lint: setup  ## ruff and pyright
 	@$(BIN)/ruff check .

@@ -64,9 +64,13 @@ def test_one_method_is_answered_alone_and_said_to_have_no_crossovers(ask, tmp_pa
     assert ask("plan", frame, *PLAN, "1e17")[0] == 0
 
 
-def test_one_model_and_one_data_size_fit_no_law_and_say_so(ask, tmp_path: Path) -> None:
+def test_one_model_and_one_data_size_are_answered_by_what_was_observed_without_a_law(
+    ask, tmp_path: Path
+) -> None:
     frame = runs(sizes=(1e8,), data=(1000,))
-    code, _, err = ask("advise", frame)
+    code, out, _ = ask("advise", frame)
+    assert (code, "LoRA for 1,000 examples" in out) == (0, True)
+    code, _, err = ask("fit", frame, "--law", "power")
     assert (code, "too few settings" in err, "wanted: at least" in err) == (1, True, True)
     assert ask("report", frame, "--bootstrap", "20")[0] == 0
     page = (tmp_path / "runs-report" / "index.html").read_text()
@@ -89,7 +93,7 @@ def test_diverged_runs_alone_end_with_their_number_and_a_page_that_lists_them(as
         ("plan", (*PLAN, "1e17"), "no finished run to plan from"),
         ("fit", (), "no finished run: nothing can be fitted"),
         ("compare", ("--backtest",), "no finished run: nothing can be fitted"),
-        ("predict", ("--at", "model_params=1e9,finetune_examples=1e4"), "nothing can be fitted"),
+        ("predict", ("--at", "model_params=1e9,finetune_examples=1e4"), "nothing to forecast from"),
         ("report", (), "no finished run of a tuned model: no law can be fitted"),
     ):
         code, _, err = ask(command, frame, *flags)

@@ -78,6 +78,14 @@ def test_few_sizes_are_answered_from_what_was_observed(sizes):
         assert here.high - here.low < near.high - near.low < far.high - far.low
 
 
+@pytest.mark.parametrize("members", [None, ["power"]])
+def test_one_size_has_no_slope(members):
+    group = fs.forecast(table({"full": LAW}, SIZES[:1]), members=members)[0]
+    here, far = (group.predict(finetune_examples=SIZES[0] * times) for times in (1, 20))
+    assert far.value == pytest.approx(here.value, rel=1e-6)
+    assert far.low < 0.8 * here.value < 1.2 * here.value < far.high
+
+
 def test_a_curve_that_is_too_short_spoils_no_other():
     runs = table({"full": LAW, "lora": power(4.0, 0.15, 0.7)})
     short = runs.filter((pl.col("method") == "full") | (pl.col("finetune_examples") == SIZES[0]))

@@ -38,7 +38,9 @@ def test_of_several_learning_rates_a_setting_the_best_counts_and_it_is_said(name
 
 
 def test_advice_at_each_method_s_best_rate_is_lora() -> None:
-    advice = fs.recommend(read("learning_rates"), examples=1e5, law="auto", bootstrap=100)
+    advice = fs.recommend(
+        read("learning_rates"), examples=1e5, model_params=1.25e8, law="auto", bootstrap=100
+    )
     assert advice.options[0].name == "lora"
     assert advice.options[0].loss == pytest.approx(1.349, abs=0.002)
     assert advice.options[1].loss == pytest.approx(1.400, abs=0.002)

@@ -161,7 +161,8 @@ class LawMember:
         total = np.maximum(share.sum(axis=0), 1e-300)
         told = np.where(usable[..., None], told, 0.0)
         mean = np.einsum("gp,gph->ph", share / total, told)
-        return np.where(np.isnan(u), np.nan, mean[:, 1:] - mean[:, :1])
+        moved = np.where((paths.count > 1)[:, None], mean[:, 1:] - mean[:, :1], 0.0)  # one point has no slope
+        return np.where(np.isnan(u), np.nan, moved)
 
     def _grid(self, sizes: tuple[float, float]) -> Array:
         """Nonlinear parameters, [G, parameters]."""
