@@ -59,7 +59,7 @@ def blocks(folder: Path) -> list[Block]:
     if path.exists():
         table = _read(path)
         parts = (table.filter(pl.col("split") == split) for split in ("train", "test"))
-        made.append(Block("fields", "curves_other_fields", "fields", *parts, "test_loss", ("task", "model")))
+        made.append(Block("fields", "curves_other_fields", "fields", *parts, "test_loss", ("task", "model")))  # pyright: ignore
     return made
 
 

@@ -297,9 +297,9 @@ def figures(
         clear = asked_for.filter(pl.col("clear"))
         found["questions"], found["clear_questions"] = asked_for.height, clear.height
         right, largest = (100 * clear[name].mean() for name in ("right", "largest_right"))  # pyright: ignore
-        found["leader_right"], found["largest_seen_right"] = round(right, 1), round(largest, 1)
-        found["leader_right_minus_largest_seen"] = round(right - largest, 1)
-        found["regret_over_largest_seen"] = round(clear["regret"].sum() / clear["largest_regret"].sum(), 3)
+        found["leader_right"], found["largest_seen_right"] = round(right, 1), round(largest, 1)  # pyright: ignore
+        found["leader_right_minus_largest_seen"] = round(right - largest, 1)  # pyright: ignore
+        found["regret_over_largest_seen"] = round(clear["regret"].sum() / clear["largest_regret"].sum(), 3)  # pyright: ignore
         if "chance" in asked_for.columns:
             given = asked_for.filter(pl.col("chance") >= SURE)
             found["advice_share"] = round(given.height / asked_for.height, 3)

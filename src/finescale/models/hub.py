@@ -116,7 +116,8 @@ def check_own(name: str, model: OwnModel, pretrain_tokens: int, contents: bool =
     Raises:
         UsageError: It cannot be used; every problem at once.
     """
-    if not contents and not model.is_folder:
+    there = model.is_folder and (Path(model.source) / (model.checkpoints[pretrain_tokens] or "")).is_dir()
+    if not contents and not there:
         return
     where = f"models.{name}.from"
     folder = _folder(model, model.checkpoints[pretrain_tokens], OPENED, where)

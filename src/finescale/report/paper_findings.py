@@ -243,7 +243,7 @@ def _changes(task: TaskEvidence, decision: Decision | str) -> Iterator[Outcome]:
     ends = [law.ranges[DATA_SIZE] for law in found.laws]
     low, high = max(end[0] for end in ends), min(end[1] for end in ends)
     reach = f"from {count(low)} to {count(high)} examples"
-    if not all(law.draws for law in found.laws) or low >= high:
+    if not all(law.draws for law in found.laws) or low >= high:  # pyright: ignore
         yield Outcome(task.task, 5, who, "needs bootstrap draws and data sizes that all methods share")
         return
     data = np.geomspace(low, high, _GRID)
