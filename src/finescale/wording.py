@@ -18,8 +18,11 @@ NAN = float("nan")
 
 
 def method_name(method: str) -> str:
-    """A method as prose calls it; ``lora on pythia-1b`` too."""
+    """A method as prose calls it; ``lora on pythia-1b`` and ``lora r16`` too."""
     name, on, model = method.partition(" on ")
+    bare, space, size = name.rpartition(" ")
+    if bare in METHODS and re.fullmatch(r"r?\d\S*", size):
+        name = METHODS[bare] + space + size
     return METHODS.get(name, name) + on + model
 
 

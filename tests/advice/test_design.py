@@ -88,6 +88,40 @@ def test_a_method_that_is_clearly_worse_gets_no_runs():
     assert any("prompt tuning" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("size", [8e8, 3.2e9])
+def test_one_run_at_the_target_comes_before_many_elsewhere(size):
+    target = {"model_params": size, "finetune_examples": 64_000.0}
+    found = fs.plan(few(), target, budget=1e18, methods=["lora"])
+    assert found.runs[0].sizes == target
+    assert len(found.runs[0].seeds) == 1
+    assert sum(len(run.seeds) for run in found.runs) <= 3
+    assert any("it comes first" in note for note in found.notes)
+    now = found.outlooks[0]
+    assert now.after < 0.5 * (now.high - now.low) / 2
+
+
+def test_a_target_that_cannot_be_run_is_not_planned():
+    target = {"model_params": 3.2e9, "finetune_examples": 64_000.0}
+    found = fs.plan(few(), target, budget=1e18, methods=["lora"], values=[1e8, 8e8])
+    assert {run.sizes["model_params"] for run in found.runs} <= {1e8, 8e8}
+    assert any("if it can be made" in note for note in found.notes)
+
+
+def test_a_plan_starts_from_the_forecast_that_predict_gives():
+    target = {"model_params": 8e8, "finetune_examples": 64_000.0}
+    now = fs.plan(few(), target, budget=1e18, methods=["lora"]).outlooks[0]
+    told = fs.forecast(few()).only(method="lora").predict(target)
+    assert (now.loss, now.low, now.high) == pytest.approx((told.value, told.low, told.high))
+
+
+def test_between_methods_runs_at_the_target_are_shared_out():
+    at = crossover(8e8)
+    frame = runs(("full", "lora"), noise=0.02)
+    found = fs.plan(frame, {"model_params": 8e8, "finetune_examples": at}, budget=1e18)
+    first = [run for run in found.runs if run.sizes["finetune_examples"] == at]
+    assert {run.method: len(run.seeds) for run in first} == {"full": 3, "lora": 3}
+
+
 def test_a_decision_without_doubt_needs_no_run():
     with pytest.raises(DataError, match=r"full tuning is the best method .* no run is needed") as caught:
         made(runs(), methods=("full", "lora", "prompt"))

@@ -250,3 +250,37 @@ def test_advice_is_plain_json_and_escaped_html(found: Candidates, prices: Costs)
 )
 def test_a_duration_is_told_in_the_unit_that_suits_it(seconds: float, words: str) -> None:
     assert hours(seconds) == words
+
+
+def _ranked(effect: float) -> pl.DataFrame:
+    """LoRA of three ranks and full tuning on one model; a rank's doubling lowers the loss by `effect`."""
+    parts = [runs(("full",), sizes=(4e8,)).with_columns(pet_size=pl.lit(None, dtype=pl.Float64))]
+    for step, rank in enumerate((1.0, 4.0, 16.0)):
+        part = runs(("lora",), sizes=(4e8,)).with_columns(pet_size=pl.lit(rank))
+        parts.append(part.with_columns(test_loss=pl.col("test_loss") - effect * step))
+    return pl.concat(parts)
+
+
+def test_pet_sizes_that_differ_are_candidates_with_fields_of_their_own() -> None:
+    advice = recommend(_ranked(0.2), examples=16000)
+    assert {(o.name, o.method, o.pet_size) for o in advice.options} == {
+        ("full", "full", None),
+        *((f"lora r{rank}", "lora", rank) for rank in (1, 4, 16)),
+    }
+    assert advice.best is not None
+    assert advice.best.name == "lora r16"
+    assert advice.sentence.startswith("LoRA r16 for 16,000 examples")
+    assert any("ranks 1, 4, 16 differ by more than noise" in note for note in advice.notes)
+    assert advice.to_dict()["options"][0]["pet_size"] == 16
+
+
+def test_pet_sizes_that_do_not_differ_or_were_chosen_stay_one_candidate() -> None:
+    rng = np.random.default_rng(3)
+    frame = _ranked(0.0)
+    noisy = frame.with_columns(test_loss=pl.col("test_loss") + 0.01 * rng.standard_normal(frame.height))
+    same = recommend(noisy, examples=16000)
+    asked = recommend(_ranked(0.2), examples=16000, base={"pet_size.lora": 1})
+    for advice, rank in ((same, 4), (asked, 1)):
+        assert {(o.name, o.pet_size) for o in advice.options} == {("full", None), ("lora", rank)}
+    assert same.base["pet_size.lora"] == 4  # the paper's default, of three that are equally frequent
+    assert "pet_size.lora" in same.to_dict()["base"]

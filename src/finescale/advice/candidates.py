@@ -10,13 +10,14 @@ hidden to test them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from finescale.advice.crossovers import name_of
+from finescale.advice.pet_sizes import PET, apart
 from finescale.advice.scan import Belief, times_outside
 from finescale.errors import DataError, UsageError
 from finescale.forecasts.forecast import Forecast, Forecasts, forecast
@@ -72,6 +73,8 @@ class Candidate:
         misses: How far the law has been off.
         tuned: Whether its learning rate was chosen by a sweep; None where the records do not say.
         size: Parameters of the model where the law is that of one model; None where it is not known.
+        model: Name of that model; None where it is not known.
+        pet_size: The PET size (rank, prompt length) of its runs; None where it has none.
     """
 
     name: str
@@ -80,6 +83,8 @@ class Candidate:
     misses: Misses
     tuned: bool | None
     size: float | None = None
+    model: str | None = None
+    pet_size: float | None = None
 
     def asked(self, model_params: float | None, examples: Any) -> dict[str, Any]:
         """The law's question."""
@@ -169,23 +174,28 @@ def candidates(
     base_found = base_setting(frame, base)
     setting = base_found.values
     methods = frame["method"].unique(maintain_order=True).to_list()
+    asked = None if law in ("auto", FORECAST) else _advisable(named(law))
+    forecasting = law == FORECAST or (asked is not None and asked.per_curve and not fitted)
+    open_ = apart(frame, setting, base or {}, records.loss, SIZE) if forecasting else []
+    setting = {**setting, **{f"{PET}.{method}": ANY for method in open_}}
     parts = {method: at_base(frame, setting, method, free=SIZE) for method in methods}
-    notes = [*records.notes, *_lost_methods(parts, frame, base or {}, chosen), *base_found.ties.values()]
+    notes = [*records.notes, *_lost_methods(parts, frame, base or {}, chosen)]
+    notes += [words for name, words in base_found.ties.items() if setting.get(name) != ANY]
     runs = pl.concat(list(parts.values()))
     mine = replace(records, frame=runs, notes=())
     sizes = sorted(runs[SIZE].drop_nulls().unique().to_list()) if SIZE in runs.columns else []
     free = {name: value for name, value in setting.items() if value == ANY}
     options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "hold_out": False, "base": free}
-    asked = None if law in ("auto", FORECAST) else _advisable(named(law))
-    if law == FORECAST or (asked is not None and asked.per_curve and not fitted):
+    if forecasting:
         members = None if asked is None else (asked,)
-        factor = SIZE if len(sizes) > 1 and _follows_size(mine, notes) else None
+        at_one = replace(mine, frame=at_base(runs, base_found.values, free=SIZE))
+        factor = SIZE if len(sizes) > 1 and _follows_size(at_one, notes) else None
         frame = pl.concat([runs, _untuned_of(records.frame, chosen)], how="diagonal_relaxed")
+        groups = ["task", "method"]
+        groups += [] if factor or not _several_models(runs) else [_model_column(runs)]
         found = forecast(
             replace(mine, frame=frame),
-            ("task", "method")
-            if factor or not _several_models(runs)
-            else ("task", "method", _model_column(runs)),
+            [*groups, PET] if open_ else groups,
             members,
             hold_out=False,
             draws=bootstrap,
@@ -196,8 +206,9 @@ def candidates(
             _rests_on(found),
             *_at_setting(setting, factor or (SIZE if _several_models(runs) else None)),
         ]
+        notes += [_apart_words(method, parts[method]) for method in open_]
         doubts = records.reading.doubts
-        believed = _believed(found, runs)
+        believed = _believed(found, runs, open_)
         return Candidates(chosen, name, factor, believed, tuple(sizes), setting, runs, tuple(notes), doubts)
     factor = SIZE if len(sizes) > 1 and (asked is None or not asked.per_curve) else None
     if factor and asked is None and not _follows_size(mine, notes):
@@ -262,32 +273,57 @@ def _rests_on(found: Forecasts) -> str:
 
 def _at_setting(setting: Mapping[str, Any], factor: str | None) -> list[str]:
     """The base setting in a sentence."""
+    words = base_words(setting, without=(factor,) if factor else ())
+    return [f"Base setting: {words}."] if words else []
+
+
+def base_words(setting: Mapping[str, Any], without: Collection[str] = ()) -> str:
+    """A base setting in words; empty where no factor is held."""
     said = []
     for name, value in setting.items():
         column, _, method = name.partition(".")
-        if column == factor or value == ANY:
+        if column in without or value == ANY:
             continue
         what = f"{method_name(method)}: {pet_word(method)}" if method else factor_name(column)
-        said.append(f"{what} {count(value)}")
-    return [f"Base setting: {', '.join(said)}."] if said else []
+        said.append(f"{what} {value if isinstance(value, str) else count(value)}")
+    return ", ".join(said)
 
 
-def _believed(found: Forecasts, runs: pl.DataFrame) -> tuple[Candidate, ...]:
-    """A candidate a group of the forecasts."""
+def _apart_words(method: str, runs: pl.DataFrame) -> str:
+    values = ", ".join(f"{value:g}" for value in runs[PET].drop_nulls().unique().sort())
+    return (
+        f"{capital(method_name(method))}: {pet_word(method)}s {values} differ by more than noise, so each is "
+        f"a candidate (--base {PET}.{method}=VALUE for one of them)."
+    )
+
+
+def _believed(found: Forecasts, runs: pl.DataFrame, apart: Sequence[str]) -> tuple[Candidate, ...]:
+    """A candidate a group of the forecasts; PET sizes are named where they are candidates of their own."""
     members = []
     for group in found:
-        own = runs.filter(pl.all_horizontal([pl.col(name) == value for name, value in group.by.items()]))
+        own = runs.filter(
+            pl.all_horizontal([pl.col(name).eq_missing(pl.lit(value)) for name, value in group.by.items()])
+        )
         method = str(group.by["method"])
-        told = group
+        by = {name: value for name, value in group.by.items() if name != PET or method in apart}
         if SIZE in group.by:
-            told = replace(group, by={**group.by, "model": f"{group.by[SIZE]:g} parameters"})
+            by["model"] = f"{group.by[SIZE]:g} parameters"
+        told = replace(group, by=by)
         size = None
         if SIZE in own.columns and not group.factors and own[SIZE].n_unique() == 1:
             size = own[SIZE][0]
         off = math.fsum(m.weight * m.error for m in group.members)
         misses = Misses(off, off, off)
-        members.append(Candidate(name_of(told), method, told, misses, _rates_tuned(own), size))
+        pet, model = _only_value(own, PET), None if group.factors else _only_value(own, "model")
+        tuned = _rates_tuned(own)
+        members.append(Candidate(name_of(told), method, told, misses, tuned, size, model, pet))
     return tuple(members)
+
+
+def _only_value(runs: pl.DataFrame, name: str) -> Any:
+    """A column's value where it has one only."""
+    values = runs[name].drop_nulls().unique() if name in runs.columns else ()
+    return values[0] if len(values) == 1 else None
 
 
 def _lost_methods(

@@ -260,8 +260,10 @@ def crossovers(
 
 
 def name_of(law: Belief) -> str:
-    """The method of a law, with the model where every model has a law of its own."""
+    """The method of a law, with PET size and model where each has a law of its own."""
     method = str(law.by.get("method", "unnamed"))
+    if law.by.get("pet_size") is not None:
+        method = f"{method} {'r' if method == 'lora' else ''}{law.by['pet_size']:g}"
     return f"{method} on {law.by['model']}" if law.by.get("model") is not None else method
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finescale.advice.cost import Cost
@@ -104,6 +104,8 @@ class Option:
         double_model: What twice the model buys; None for laws of one model.
         needed: What the target needs; None without a target.
         status: Soft trouble of its law.
+        model: The model's name where the candidate is of one model.
+        pet_size: The method's PET size (rank, prompt length); None where it has none or several.
 
     Example:
         >>> [option.name for option in advice.options]
@@ -129,6 +131,8 @@ class Option:
     double_model: Gain | None
     needed: Needed | None
     status: tuple[str, ...] = ()
+    model: str | None = None
+    pet_size: float | None = None
 
     @property
     def far(self) -> float:
@@ -188,6 +192,7 @@ class Advice:
         settle: The runs that would settle it.
         notes: What else to know, in sentences.
         law: The law's name.
+        base: The base setting, at which the other factors stay.
 
     Example:
         >>> advice.best.name, advice.law, advice.reasons
@@ -202,6 +207,7 @@ class Advice:
     settle: tuple[ProposedRun, ...]
     notes: tuple[str, ...]
     law: str
+    base: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def best(self) -> Option | None:

@@ -276,6 +276,8 @@ def _option(place: _Place, chance: float, prices: Costs, need: Needed | None, *,
         double_model=larger,
         needed=need,
         status=member.law.status,
+        model=member.model,
+        pet_size=member.pet_size,
     )
 
 

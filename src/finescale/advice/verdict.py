@@ -46,7 +46,9 @@ def judged(found: Candidates, question: Question, options: tuple[Option, ...], p
         )
     notes += _status_notes(options)
     settle = settling_runs(found, options, untuned, prices) if reasons else ()
-    return Advice(found.task, question, options, sentence, reasons, settle, tuple(notes), found.law)
+    return Advice(
+        found.task, question, options, sentence, reasons, settle, tuple(notes), found.law, found.base
+    )
 
 
 def settling_runs(

@@ -65,7 +65,8 @@ def option_columns(advice: Advice) -> Columns:
         columns.append(("price", lambda o: number(o.cost.money)))
     if any(o.cost.fits for o in options):
         columns.append(("memory", lambda o: o.cost.fits))
-    columns.append(("laws missed by", lambda o: nats(o.missed)))
+    missed = "hidden sizes missed by" if advice.law == "forecast" else "laws missed by"
+    columns.append((missed, lambda o: nats(o.missed)))
     return columns
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from finescale.advice.candidates import candidates, tasks_of
+from finescale.advice.candidates import base_words, candidates, tasks_of
 from finescale.advice.cost import costs
 from finescale.advice.crossovers import Crossovers
 from finescale.advice.options import Advice, Question
@@ -108,16 +108,20 @@ def show(advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...]
     out.print(advice.table(out.width))
     asked = advice.options[0]
     size = f", {count(asked.model_params)} parameters" if asked.model_params else ""
+    parts = [f"law: {advice.law}", basis]
     if len({(option.examples, option.model_params) for option in advice.options}) == 1:
-        say(f"asked: {examples_of(asked.examples)}{size}; law: {advice.law}; {basis}")
-    else:
-        say(f"law: {advice.law}; {basis}")
+        parts = [f"asked: {examples_of(asked.examples)}{size}", *parts]
+    if base := base_words(advice.base, without=("model_params",) if size else ()):
+        parts.insert(-2, f"base setting: {base}")
+    say("; ".join(parts))
     if pairs:
         out.print(crossover_cells(pairs).within(out.width))
         for pair in pairs:
             say(pair.sentence)
-        missed = max(option.missed for option in advice.options)
-        say(f"Where two methods differ by less than the laws missed by ({nats(missed)}), nothing is told.")
+        missed, who = max(option.missed for option in advice.options), "the laws"
+        if advice.law == "forecast":
+            who = "the forecast's members"
+        say(f"Where two methods differ by less than {who} missed by ({nats(missed)}), nothing is told.")
     for note in advice.notes:
         say(f"note: {note}")
 

@@ -99,7 +99,7 @@ def show(made: Plan, out: Path | None, to: Console, *, folder: Path | None = Non
         command = shlex.join(["finescale", "run", str(out), *(["--out", str(folder)] if folder else [])])
         say(f"Written: {out}. Next: {command} --dry-run, then without --dry-run; then plan again.")
     else:
-        say("Make the cheap runs first, then plan again with what they show.")
+        say("Make the runs in this order, then plan again with what they show.")
 
 
 def _numbers(options: Sequence[str], flag: str) -> tuple[float, ...]:

@@ -22,6 +22,7 @@ from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.student import quantile
 from finescale.forecasts.trend import stacked
 from finescale.records.records import DATA_SIZE, FACTORS
+from finescale.records.settings import of_equals
 
 Array = np.ndarray[Any, Any]
 _SAME = 1e-9
@@ -114,7 +115,7 @@ def _plain(value: Any) -> Any:
 def _base_of(
     own: Sequence[Curve], columns: Sequence[str], group: Mapping[str, Any], base: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The base value of each column: asked for, else that with most settings, the middle one of several."""
+    """The base value of each column: asked for, else that with most settings; of several as everywhere."""
     found: dict[str, Any] = {}
     for name in columns:
         asked = base.get(f"{name}.{group.get('method')}", base.get(name))
@@ -127,7 +128,8 @@ def _base_of(
                 counts[curve.place[name]] = counts.get(curve.place[name], 0) + curve.u.size
         if counts:
             most = sorted(value for value, count in counts.items() if count == max(counts.values()))
-            found[name] = most[(len(most) - 1) // 2]
+            key = f"{name}.{group.get('method')}" if name == "pet_size" else name
+            found[name] = of_equals(most, key)[0]
     return found
 
 

@@ -17,11 +17,13 @@ import polars as pl
 
 from finescale.advice.cost import Costs
 from finescale.errors import DataError, UsageError
+from finescale.planning.at_target import runs_with_target
 from finescale.planning.beliefs import PARAMETERS, PRIORS, Settings
+from finescale.planning.expected import Expected
 from finescale.planning.known import DRAWS, Known, together
 from finescale.planning.measured import measured_settings, run_noise
 from finescale.planning.outlook import Outlook, Plan, Planned
-from finescale.planning.search import Check, best_runs
+from finescale.planning.search import Check
 from finescale.records.records import DATA_SIZE, FACTORS, Records
 from finescale.wording import chance, count, listed, method_name, nats
 
@@ -34,8 +36,10 @@ BEND = 0.02
 CHECK_SHARE = 0.2
 """The part of the spending that goes near the target, where it would expose a law that fails."""
 SURE = 0.98
-_SHOWN_DRAWS = 400
+SHOWN_DRAWS = 400
+"""Draws that the probabilities are counted in."""
 _LEVEL = 1.645
+_SAME = 1e-9
 
 
 def plan_runs(
@@ -51,6 +55,8 @@ def plan_runs(
     check_share: float = CHECK_SHARE,
     seeds: int = 3,
     seed: int = 0,
+    forecasts: Mapping[str, Expected] | None = None,
+    reachable: bool = False,
 ) -> Plan:
     """Finds the next runs that are worth most for a budget.
 
@@ -67,6 +73,9 @@ def plan_runs(
         check_share: The part of the budget that goes to the settings nearest to the target.
         seeds: Most runs of one setting, earlier ones counted.
         seed: Seed of the draws.
+        forecasts: What is forecast at the target, by method (``expected.expected``), in place of what the
+            planner's own law says of it.
+        reachable: Whether a value of the factor that is not offered can be run, too.
 
     Returns:
         The plan.
@@ -79,16 +88,23 @@ def plan_runs(
     rng = np.random.default_rng(seed)
     measured = {m: measured_settings(records, task, factor, m, choices.base) for m in choices.methods}
     noise, notes = run_noise(records, task, choices.methods, noise)
-    knowns = {m: _known(choices, costs, factor, m, target, measured[m], noise, bend) for m in choices.methods}
-    shown = {m: known.draws(_SHOWN_DRAWS, rng) for m, known in knowns.items()}
-    missed = {m: _misses(known) for m, known in knowns.items()}
-    losses = {
-        m: known.targets.loss(shown[m])[:, 0] + missed[m] * rng.standard_normal(_SHOWN_DRAWS)
-        for m, known in knowns.items()
+    knowns = {
+        m: _known(choices, costs, factor, m, target, measured[m], noise, bend, reachable=reachable)
+        for m in choices.methods
     }
+    shown = {m: known.draws(SHOWN_DRAWS, rng) for m, known in knowns.items()}
+    missed = {m: _misses(known) for m, known in knowns.items()}
+    told = dict(forecasts or {})
+    for m, known in knowns.items():
+        off = missed[m] * rng.standard_normal(SHOWN_DRAWS)
+        if m not in told:
+            told[m] = _by_law(known.targets.loss(shown[m])[:, 0] + off)
+        elif known.runs.any():
+            missed[m] = 0.0
+    losses = {m: told[m].draws for m in knowns}
     best = _best(losses)
     weights = _weights(losses, best, sum(known.runs.sum() for known in knowns.values()))
-    _refuse_known(losses, noise, weights)
+    _refuse_known(told, noise, weights)
     problems = [known.problem(shown[m][:DRAWS]) for m, known in knowns.items()]
     problem = together(problems, [weights[m] for m in knowns])
     offered = np.concatenate(
@@ -101,7 +117,9 @@ def plan_runs(
     distance = np.concatenate([known.distance for known in knowns.values()])
     most = np.where(offered, np.maximum(seeds - problem.made, 0), 0)
     check = Check(np.where(offered, distance, np.inf), check_share, np.asarray(0.0))
-    runs = best_runs(problem, np.asarray(float(budget)), most, check)
+    doubted = np.concatenate([np.full(known.cost.size, weights[m] > 0) for m, known in knowns.items()])
+    there = np.where((distance < _SAME) & doubted, np.maximum(seeds - problem.made, 0), 0)
+    runs, first = runs_with_target(problem, float(budget), most, check, there)
     if not runs.any():
         raise DataError(
             "every setting that the budget pays for has its runs already",
@@ -116,10 +134,14 @@ def plan_runs(
     for m, known in knowns.items():
         part = slice(at, at + known.cost.size)
         at = part.stop
-        made += _rows(choices, measured[m], factor, m, known, runs[part], near[part])
-        outlooks.append(_outlook(m, known, shown[m], losses[m], best[m], missed[m], runs[part]))
-    made.sort(key=lambda run: (run.cost, run.method))
-    notes += _remarks(knowns, weights, missed, target, costs, budget)
+        made += _rows(choices, measured[m], factor, m, known, runs[part], near[part], target)
+        after = _after(known, shown[m], told[m].half, runs[part], first[part], missed[m])
+        now = told[m]
+        had = int(np.count_nonzero(known.runs))
+        outlooks.append(Outlook(m, now.loss, now.low, now.high, after, best[m], had))
+    made.sort(key=lambda run: (dict(run.sizes) != dict(target), run.cost, run.method))
+    at = {m: any(run.method == m and dict(run.sizes) == dict(target) for run in made) for m in knowns}
+    notes += _remarks(knowns, weights, missed, target, costs, budget, at)
     basis = costs.basis.partition(", hours")[0]
     return Plan(task, dict(target), float(budget), tuple(made), tuple(outlooks), tuple(notes), basis)
 
@@ -169,14 +191,18 @@ def _known(  # noqa: PLR0917
     measured: pl.DataFrame,
     noise: float,
     bend: float,
+    *,
+    reachable: bool,
 ) -> Known:
-    """What is known of a method: the settings to choose from come first, then others that were measured."""
+    """What is known of a method: settings on offer come first, then the target and others with runs."""
     x, d = _offered(choices, method)
-    place = {(a, b): i for i, (a, b) in enumerate(zip(x, d, strict=True))}
-    rows = measured.iter_rows(named=True)
-    other = [row for row in rows if (row[factor], row[DATA_SIZE]) not in place]
-    x = np.r_[x, [row[factor] for row in other]]
-    d = np.r_[d, [row[DATA_SIZE] for row in other]]
+    place = set(zip(x, d, strict=True))
+    asked = (target[factor], target[DATA_SIZE])
+    other = [asked] if reachable or asked[0] in choices.sizes[method][0] else []
+    other += [(row[factor], row[DATA_SIZE]) for row in measured.iter_rows(named=True)]
+    other = [one for one in dict.fromkeys(other) if one not in place]
+    x = np.r_[x, [one[0] for one in other]]
+    d = np.r_[d, [one[1] for one in other]]
     place = {(a, b): i for i, (a, b) in enumerate(zip(x, d, strict=True))}
     runs, mean = np.zeros(x.size), np.zeros(x.size)
     for row in measured.iter_rows(named=True):
@@ -235,14 +261,18 @@ def _weights(losses: Mapping[str, Array], best: Mapping[str, float], made: float
     return weights | {leader: max(weights.values())}
 
 
-def _refuse_known(losses: Mapping[str, Array], noise: float, weights: Mapping[str, float]) -> None:
+def _by_law(losses: Array) -> Expected:
+    low, middle, high = (float(value) for value in np.percentile(losses, (5, 50, 95)))
+    return Expected(middle, low, high, losses)
+
+
+def _refuse_known(told: Mapping[str, Expected], noise: float, weights: Mapping[str, float]) -> None:
     """One method whose target is known to within a run's noise needs no run."""
-    counted = [m for m, weight in weights.items() if weight]
-    width = {m: float(np.std(losses[m])) * _LEVEL for m in counted}
-    if len(losses) == 1 and all(value < noise for value in width.values()):
-        method = counted[0]
+    (method, *others) = weights
+    now = told[method]
+    if not others and now.half < noise:
         raise DataError(
-            f"the target is known already: {nats(float(np.median(losses[method])))} +- {nats(width[method])} "
+            f"the target is known already: {nats(now.loss)} +- {nats(now.half)} "
             f"nats, less than the noise of a run ({nats(noise)})",
             wanted="a target that the runs leave in doubt",
             remedy="ask for a larger model or more examples",
@@ -267,12 +297,15 @@ def _rows(  # noqa: PLR0917
     known: Known,
     runs: Array,
     near: Array,
+    target: Mapping[str, float],
 ) -> list[Planned]:
     used = {(row[factor], row[DATA_SIZE]): set(row["seeds"]) for row in measured.iter_rows(named=True)}
     x, d = _offered(choices, method)
     rows = []
     for index in np.flatnonzero(runs):
-        sizes = {factor: float(x[index]), DATA_SIZE: float(d[index])}
+        inside = index < x.size  # else it is the target
+        here = (x[index], d[index]) if inside else (target[factor], target[DATA_SIZE])
+        sizes = {factor: float(here[0]), DATA_SIZE: float(here[1])}
         had = used.get((sizes[factor], sizes[DATA_SIZE]), set())
         free = (number for number in range(10**6) if number not in had)
         seeds = tuple(next(free) for _ in range(int(runs[index])))
@@ -281,13 +314,19 @@ def _rows(  # noqa: PLR0917
     return rows
 
 
-def _outlook(  # noqa: PLR0917
-    method: str, known: Known, draws: Array, losses: Array, best: float, missed: float, runs: Array
-) -> Outlook:
-    low, middle, high = (float(value) for value in np.percentile(losses, (5, 50, 95)))
-    after = np.sqrt(known.problem(draws).variance(runs) + missed**2)
-    measured = int(np.count_nonzero(known.runs))
-    return Outlook(method, middle, low, high, _LEVEL * float(np.median(after)), best, measured)
+def _after(  # noqa: PLR0917
+    known: Known, draws: Array, half: float, runs: Array, first: Array, missed: float
+) -> float:
+    """Half the interval that is expected after the runs.
+
+    Runs elsewhere narrow what is believed now by as much as they narrow the law; those at the target are
+    observations of it.
+    """
+    problem = known.problem(draws)
+    now = (half / _LEVEL) ** 2
+    before, then = (float(np.median(problem.variance(some))) + missed**2 for some in (0 * runs, runs - first))
+    left = now * min(then / before, 1.0)
+    return _LEVEL / math.sqrt(1 / left + float(first.sum()) / known.noise**2)
 
 
 def _remarks(  # noqa: PLR0917
@@ -297,6 +336,7 @@ def _remarks(  # noqa: PLR0917
     target: Mapping[str, float],
     costs: Costs,
     budget: float,
+    made: Mapping[str, bool],
 ) -> list[str]:
     notes = []
     clear = [method_name(m) for m, weight in weights.items() if not weight]
@@ -310,11 +350,13 @@ def _remarks(  # noqa: PLR0917
             notes.append(f"{words}, more than their noise; the intervals have that in them.")
     params = target.get("model_params")
     own = {m: costs.of(m, params, target[DATA_SIZE]).flops for m in knowns} if params else {}
-    paid = [method_name(m) for m, flops in own.items() if flops <= budget]
+    paid = [m for m, flops in own.items() if flops <= budget and weights[m]]
+    first = [m for m in paid if made[m]]
     if paid:
-        notes.append(
-            f"The budget pays for a run at the target itself ({listed(paid)}): make it, if it can be made."
-        )
+        who = listed([method_name(m) for m in first or paid])
+        words = f"The budget pays for a run at the target itself ({who}): "
+        can = "it comes first, as no other tells more. If it cannot be made, say what can (--values)."
+        notes.append(words + (can if first else "make it, if it can be made."))
     return notes
 
 

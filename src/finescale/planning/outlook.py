@@ -68,7 +68,7 @@ class Plan:
         task: The task.
         target: What is to be predicted, by column.
         budget: FLOPs that may be spent.
-        runs: The settings, cheapest first: plan again when the cheap ones are there.
+        runs: The settings: those at the target, then the cheapest first; plan again when these are there.
         outlooks: What is known of each method, and what is expected after the runs.
         notes: What to know, in sentences.
         basis: How costs are known, in words.

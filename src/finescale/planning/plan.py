@@ -14,7 +14,8 @@ import polars as pl
 from finescale.advice.cost import costs
 from finescale.errors import UsageError
 from finescale.planning.choices import Choices, of_runs, of_study
-from finescale.planning.design import BEND, CHECK_SHARE, check_question, plan_runs
+from finescale.planning.design import BEND, CHECK_SHARE, SHOWN_DRAWS, check_question, plan_runs
+from finescale.planning.expected import expected
 from finescale.planning.measured import most_seen
 from finescale.planning.outlook import Plan
 from finescale.records.options import AS_INFERRED, ReadingOptions
@@ -94,10 +95,11 @@ def plan(
         refuse_score(source.records.outcome, "a plan")
         name, runs, base = most_seen(source.records, task)
         choices = of_runs(runs, factor, base, **limits)
+        told = expected(source.records, runs, target, base, draws=SHOWN_DRAWS, seed=seed)
     else:
         assert source.study is not None
         choices = of_study(source.study, factor, **limits)
-        name, runs = source.study.task_name, _rows(choices, factor)
+        name, runs, told = source.study.task_name, _rows(choices, factor), {}
     made = plan_runs(
         source.records,
         target,
@@ -110,6 +112,8 @@ def plan(
         check_share=check_share,
         seeds=seeds,
         seed=seed,
+        forecasts={method: one for method, one in told.items() if method in choices.methods},
+        reachable=source.study is None and not values,
     )
     read = source.records.notes if source.records is not None else ()
     return replace(made, notes=(*read, *made.notes))

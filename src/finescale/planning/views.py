@@ -26,7 +26,7 @@ def question(plan: Plan) -> str:
 
 
 def runs_table(plan: Plan) -> Cells:
-    """One row a setting, the cheapest first."""
+    """One row a setting: those at the target, then the cheapest."""
     words = {"method": [method_name(run.method) for run in plan.runs]}
     if any(run.model for run in plan.runs):
         words["model"] = [run.model or "-" for run in plan.runs]
@@ -34,7 +34,7 @@ def runs_table(plan: Plan) -> Cells:
     numbers["seeds"] = [", ".join(map(str, run.seeds)) for run in plan.runs]
     numbers["FLOPs each"] = [number(run.cost) for run in plan.runs]
     numbers[""] = ["check" if run.check else "" for run in plan.runs]
-    return Cells("runs, the cheapest first", words, numbers)
+    return Cells("runs, in the order to make them", words, numbers)
 
 
 def outlook_table(plan: Plan) -> Cells:

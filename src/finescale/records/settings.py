@@ -195,6 +195,21 @@ def _all_at(values: pl.Series, value: Any) -> bool:
     return values.min() == value == values.max()
 
 
+def of_equals(values: Sequence[Any], key: str) -> tuple[Any, str]:
+    """The base value among equally frequent ones, and why it is taken.
+
+    Args:
+        values: The values, ascending.
+        key: The factor's column; ``pet_size.METHOD`` for PET sizes.
+    """
+    if key == "pretrain_tokens":
+        return values[-1], "the last checkpoint, as in the paper"
+    for value in values:
+        if key in PAPER_BASE and abs(value / PAPER_BASE[key] - 1) < _SAME:
+            return value, "the paper's default"
+    return values[len(values) // 2], "the middle one"
+
+
 def _most_frequent(rows: pl.DataFrame, name: str, key: str) -> tuple[float, str] | None:
     """The most frequent positive value; of several the paper's, else the middle one, and words on the tie."""
     if name not in rows.columns:
@@ -205,12 +220,7 @@ def _most_frequent(rows: pl.DataFrame, name: str, key: str) -> tuple[float, str]
     most = sorted(counts.filter(pl.col("len") == pl.col("len").max())[name].to_list())
     if len(most) == 1:
         return float(most[0]), ""
-    chosen, why = most[len(most) // 2], "the middle one"
-    paper = [value for value in most if key in PAPER_BASE and abs(value / PAPER_BASE[key] - 1) < _SAME]
-    if key == "pretrain_tokens":
-        chosen, why = most[-1], "the last checkpoint, as in the paper"
-    elif paper:
-        chosen, why = paper[0], "the paper's default"
+    chosen, why = of_equals(most, key)
     shown = ", ".join(f"{value:g}" for value in most[:6]) + (", ..." if len(most) > 6 else "")
     words = f"{key} {shown} are equally frequent, the base setting takes {chosen:g}, {why}"
     return float(chosen), f"{words} (--base {key}=VALUE to choose)."
