@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def headline(plan: Plan) -> str:
     """How many runs for how much."""
     total = sum(len(run.seeds) for run in plan.runs)
-    return f"{plan.task or 'plan'}: {total} runs for {number(plan.cost)} FLOPs of {number(plan.budget)}"
+    runs = "1 run" if total == 1 else f"{total} runs"
+    return f"{plan.task or 'plan'}: {runs} for {number(plan.cost)} FLOPs of {number(plan.budget)}"
 
 
 def question(plan: Plan) -> str:
