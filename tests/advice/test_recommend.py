@@ -284,3 +284,10 @@ def test_pet_sizes_that_do_not_differ_or_were_chosen_stay_one_candidate() -> Non
         assert {(o.name, o.pet_size) for o in advice.options} == {("full", None), ("lora", rank)}
     assert same.base["pet_size.lora"] == 4  # the paper's default, of three that are equally frequent
     assert "pet_size.lora" in same.to_dict()["base"]
+
+
+def test_candidates_that_all_reach_a_target_at_the_smallest_size_share_the_probability() -> None:
+    advice = recommend(_ranked(0.2), target_loss=3.0)
+    ranks = [option for option in advice.options if option.method == "lora"]
+    assert [option.probability for option in ranks] == pytest.approx([1 / 3] * 3)
+    assert advice.best is None

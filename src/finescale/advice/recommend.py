@@ -237,13 +237,14 @@ def _refuse_unreachable(needs: Mapping[str, tuple[Needed, Array | None]], target
 
 
 def _chances(scores: Sequence[Array | None]) -> list[float]:
-    """In which share of the draws each candidate is best; a draw that scores none counts for none."""
+    """In which share of the draws each candidate is best; equals share a draw; one without any is none's."""
     known = [score for score in scores if score is not None]
     if len(known) < len(scores):
         return [math.nan] * len(scores)
     table = np.stack(known)
-    best = np.where(np.isfinite(table.min(axis=0)), table.argmin(axis=0), -1)
-    return [float(np.mean(best == index)) for index in range(len(scores))]
+    least = table.min(axis=0)
+    best = (table == least) & np.isfinite(least)
+    return [float(share) for share in (best / np.maximum(best.sum(axis=0), 1)).mean(axis=1)]
 
 
 def _option(place: _Place, chance: float, prices: Costs, need: Needed | None, *, by_target: bool) -> Option:
