@@ -8,6 +8,7 @@ from typing import Any
 from finescale.errors import UsageError
 from finescale.records.reading import RawTable
 from finescale.records.tables import read_table
+from finescale.records.trainer_folders import find_runs, read_runs
 from finescale.spec.paths import exists
 
 RECORDS = "records.parquet"
@@ -18,7 +19,7 @@ def open_source(source: str | Path | Any) -> RawTable:
     """Opens what an analysis may start from, without interpreting it.
 
     Args:
-        source: A table's file, a study's folder, or any frame that narwhals knows.
+        source: A table's file, a study's folder, a folder of the Trainer's, or any frame that narwhals knows.
 
     Raises:
         UsageError: It is none of these, or cannot be read.
@@ -27,6 +28,9 @@ def open_source(source: str | Path | Any) -> RawTable:
     if isinstance(source, str | Path) and exists(source):
         path = Path(source)
         folder = path if path.is_dir() else path.parent
+        study = any((path / name).exists() for name in (RECORDS, "ledger.sqlite"))
+        if path.is_dir() and not study and find_runs(path):
+            return read_runs(path)
         source = table_in(path) if path.is_dir() else path
     frame, origin, first_row = read_table(source)
     return RawTable(frame, origin, first_row, folder)
