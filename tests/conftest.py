@@ -1,8 +1,12 @@
 """Small models and a tokenizer made on the spot; nothing is downloaded."""
 
+import hypothesis
 import pytest
 
 from finescale.ladder import Shape
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # speed is measured in benchmarks/ alone
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -127,7 +127,7 @@ def test_a_study_brings_its_own_methods() -> None:
         ("use_dora: true", "r: 8", "line 5, base.pet_size.dora", "the size once: here or as methods.dora.r"),
         ("dora: {peft: LoraConfig", "dora: {peft: lora", "methods.dora.peft", "wanted: "),
         ("  dora: {peft: LoraConfig, ", "  dora: {", "line 31, methods.dora", "class in PEFT"),
-        ("{lora_alpha: 8}", "{r: 8}", "line 34, methods.lora.r", "one of lora_alpha, quantize"),
+        ("{lora_alpha: 8}", "{r: 8}", "line 34, methods.lora.r", "one of lora_alpha, target_modules"),
         ("{lora_alpha: 8}", "{lora_alpha: 0}", "line 34, methods.lora.lora_alpha", "a number above 0"),
         ("  lora: {lora_alpha: 8}", "  full: {peft: IA3Config}", "line 34, methods.full", "built in"),
         ("  ia3: 1e-2\n", "", "learning_rates.ia3", "at least one rate for ia3"),

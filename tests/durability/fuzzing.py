@@ -46,7 +46,8 @@ WHOLE = (
 """Problems of a study file's text, which no field is to blame for."""
 OF_TABLES = (
     "cannot be read as a table", "no column", "no factor column", "the file is empty", "zero bytes inside",
-    "too large", "nested values", "two columns are called",
+    "too large", "nested values", "two columns are called", "columns are missing", "is damaged",
+    "a status that says nothing",
 )  # fmt: skip
 """Problems of a whole table, or of a whole column."""
 
@@ -212,6 +213,8 @@ def _is_named(kind: str, words: str, name: str) -> bool:
     if kind == "study":
         line = re.search(r", line \d+(, .+: )?", head)
         return "too large" in head or bool(line and (line[1] or any(part in head for part in WHOLE)))
+    if re.search(r": \d+ values that cannot be right$", head):
+        return bool(re.search(r"\n  got: row \d+, column ", words))
     return ", row " in head or any(part in head for part in OF_TABLES)
 
 

@@ -212,6 +212,8 @@ def _flags(series: pl.Series, name: str, origin: str) -> tuple[pl.Series, pl.Ser
 def _texts(series: pl.Series, name: str, kind: Kind | None, origin: str) -> pl.Series:
     """Texts as they are; a label of whole numbers as whole numbers; undocumented numbers as numbers."""
     if kind == "text":
+        if name == "status":
+            _refuse_nested(series, name, origin, "one word in each row")
         return _as_text(series)
     if series.dtype == pl.String:
         numbers = series.str.strip_chars().cast(pl.Float64, strict=False)
@@ -266,6 +268,7 @@ def shown_value(series: pl.Series, row: int) -> str:
         return f"a {series.dtype} out of range"
     if value is None:
         return "an empty cell"
+    value = value.to_list() if isinstance(value, pl.Series) else value
     return (
         repr(value) if series.dtype == pl.String else f"{value:g}" if isinstance(value, float) else str(value)
     )
