@@ -31,6 +31,7 @@ from mutating import Input, make
 from rich.console import Console
 
 from finescale.errors import FinescaleError
+from finescale.runs.memory import resident_peak
 
 CPU_SECONDS, WALL_SECONDS = 20, 600
 """Longer means hanging; a usual input takes a hundredth of a second. Wall-clock time ends a deadlock."""
@@ -244,7 +245,7 @@ def main(first: int, count: int) -> None:
             signal.alarm(0)
             told = {"input": number, "end": end, "words": words if end not in GOOD else ""}
             print(json.dumps(told), flush=True)
-    print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+    print(json.dumps({"peak": resident_peak("self") or 0}))  # its own: ru_maxrss begins with its parent's
 
 
 if __name__ == "__main__":

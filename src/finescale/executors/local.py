@@ -204,7 +204,6 @@ class _Worker:
         ours, theirs = socket.socketpair()
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         paths = [item for item in sys.path if item]
-        self.inherited = resident_peak("self") or 0
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "finescale.executors.worker", str(theirs.fileno())],
@@ -220,7 +219,7 @@ class _Worker:
         self.share = 0.0
         self.ready = False
         self.dead = False
-        self.peak = 0
+        self.peak = self.first_peak = 0
         self.began = 0.0
 
     def look(self) -> None:
@@ -241,7 +240,7 @@ class _Worker:
         except (EOFError, OSError):
             return self._died()
         if kind == "ready":
-            self.ready = True
+            self.ready, self.first_peak = True, body
             return None
         if kind == "progress":
             self.share = min(max(body, 0.0), 1.0)
@@ -254,9 +253,10 @@ class _Worker:
         self.stop(signal.SIGKILL)
         _, ended, usage = os.wait4(self.process.pid, 0)  # like process.wait(), with the memory it took
         code = self.process.returncode = os.waitstatus_to_exitcode(ended)
-        # a process begins with the peak of the one that started it: below that, what was seen is its own
+        # the kernel counts a process from the peak of the one that started it, here the driver's:
+        # only what is more than the worker had in that account when it began is its own
         peak = largest_resident(usage.ru_maxrss)
-        if peak <= self.inherited:
+        if peak <= self.first_peak or not self.ready:
             peak = self.peak
         self.errors.seek(0)
         said = self.errors.read()[-2000:].decode(errors="replace").strip() + tail(self.job.log)

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from finescale.executors.attempt_log import captured, forgiving_streams, last_words, tail
-from finescale.runs.memory import forget_peak, peak_memory
+from finescale.runs.memory import accounted_peak, forget_peak, peak_memory
 
 PACKAGES = ("finescale", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "polars")
 PROGRESS_SECONDS = 0.5
@@ -104,7 +104,7 @@ def main(descriptor: int) -> None:
     connection = Connection(descriptor)
     jobs: queue.SimpleQueue[Call] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(connection, jobs), daemon=True).start()
-    connection.send(("ready", None))
+    connection.send(("ready", accounted_peak()))
     while True:
         outcome = call(jobs.get(), lambda share: connection.send(("progress", share)))
         try:
