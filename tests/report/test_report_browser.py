@@ -62,7 +62,7 @@ def crowd() -> Evidence:
         one.with_columns(
             pl.when(pl.col("method") == "lora").then(pl.lit(name)).otherwise("method").alias("method"),
             pl.lit("organisation/a-model-" * 8).alias("model"),
-            pl.col("test_loss") + 0.001 * rank,
+            pl.col("test_loss") + 0.0001 * rank,
             pl.format("{}-{}", pl.lit(rank), "run").alias("run"),
         )
         for rank, name in enumerate(MANY)
@@ -243,6 +243,8 @@ def test_a_probability_counts_candidates_that_are_not_shown(
     made = decide(crowd.records, crowd.tasks[0].task, bootstrap=crowd.bootstrap, seed=crowd.seed)
     assert isinstance(made, Decision)
     tab = open_page(crowded)
+    tab.focus("#explorer-0-data")
+    tab.keyboard.press("End")
     advice = advise(made.found, Question(_asked(tab)["data"]), made.prices)
     assert tab.locator("#explorer-0 tbody tr").count() == SHOWN < len(advice.options)
     assert sum(option.probability for option in advice.options[SHOWN:]) > 0

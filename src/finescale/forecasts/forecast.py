@@ -15,7 +15,7 @@ from finescale.forecasts.extrapolate import Axis
 from finescale.forecasts.grid import Surface
 from finescale.forecasts.members import Increment, across_members, members_of
 from finescale.forecasts.priors import ACROSS, ALONG, prior_of
-from finescale.forecasts.question import Predicted, answered, asked_for, half_widths
+from finescale.forecasts.question import Predicted, answered, asked_for, half_widths, quantiles
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.surfaces import Learned, Slice, across, alone, learned, slices_of
 from finescale.laws.law import Law
@@ -141,6 +141,11 @@ class Forecast:
         shape = (-1, *(1,) * centre.ndim)
         noise, wrong = (row.reshape(shape) for row in self.variates)
         return self.scale.from_z(centre + seen * noise + beyond * wrong)
+
+    @property
+    def quantiles(self) -> tuple[float, float]:
+        """The normal's quantile (noise) and Student's (discrepancy) at the intervals' upper end."""
+        return quantiles(self)
 
     def half_widths(self, seen: Array, beyond: Array) -> tuple[Array, Array]:
         """Half the width of the interval of the mean, and of a new run, on the outcome's scale."""

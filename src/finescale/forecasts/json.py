@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finescale.forecasts.student import quantile
-
 if TYPE_CHECKING:
     from finescale.forecasts.forecast import Forecast, Forecasts
     from finescale.forecasts.grid import Surface
@@ -31,9 +29,8 @@ def to_dict(found: Forecasts) -> dict[str, Any]:
 
 
 def _group(group: Forecast) -> dict[str, Any]:
-    from statistics import NormalDist  # noqa: PLC0415
-
-    tail, outcome = 0.5 * (1 + group.level), group.outcome
+    outcome = group.outcome
+    normal, student = group.quantiles
     return {
         "by": dict(group.by),
         "law": "forecast",
@@ -49,8 +46,8 @@ def _group(group: Forecast) -> dict[str, Any]:
             "unit": outcome.unit,
         },
         "level": group.level,
-        "normal": NormalDist().inv_cdf(tail),
-        "student": quantile(tail, group.freedom),
+        "normal": normal,
+        "student": student,
         "noise": group.noise,
         "surfaces": {name: _surface(surface) for name, surface in group.surfaces.items()},
         "base": dict(group.base),

@@ -141,10 +141,15 @@ def _stays(group: Forecast, name: str, value: Array) -> bool:
     return bool(np.all(np.abs(value / base - 1) < 1e-9))
 
 
+def quantiles(group: Forecast) -> tuple[float, float]:
+    """The normal's quantile (noise) and Student's (discrepancy) at the intervals' upper end."""
+    tail = 0.5 * (1 + group.level)
+    return NormalDist().inv_cdf(tail), float(quantile(tail, group.freedom))
+
+
 def half_widths(group: Forecast, seen: Array, beyond: Array) -> tuple[Array, Array]:
     """Half widths of the intervals of the mean and of a new run, on the outcome's scale."""
-    tail = 0.5 * (1 + group.level)
-    z, t = NormalDist().inv_cdf(tail), quantile(tail, group.freedom)
+    z, t = quantiles(group)
     mean = np.sqrt((z * seen) ** 2 + (t * beyond) ** 2)
     return mean, np.sqrt(mean**2 + (z * group.noise) ** 2)
 

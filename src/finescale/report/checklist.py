@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import sys
 from importlib import metadata
 
+from finescale.advice.candidates import Candidates
+from finescale.forecasts.forecast import Forecast
 from finescale.laws.estimate import DELTA
 from finescale.laws.formulas import EXPONENT
 from finescale.laws.solver.assembly import GRID_SIZES
@@ -16,7 +19,7 @@ from finescale.report.decisions import Decision
 from finescale.report.evidence import Evidence
 from finescale.report.findings import base_words
 from finescale.report.fits import all_laws
-from finescale.wording import listed
+from finescale.wording import listed, nats
 
 _PACKAGES = ("finescale", "numpy", "polars", "scipy", "altair", "vl-convert-python")
 
@@ -79,12 +82,27 @@ def _base(evidence: Evidence) -> str:
 
 
 def _advice(content: Content) -> str:
-    """Which law answers, and what it is fitted to."""
-    chosen = {task: made.found.law for task, made in content.decisions.items() if isinstance(made, Decision)}
-    if not chosen:
-        return ""
-    named = listed([law if task == UNNAMED else f"{law} ({task})" for task, law in chosen.items()])
-    return f"the law that predicts hidden, larger sizes best: {named}; fitted to all runs, held-out ones too"
+    """What answers: the forecast's members with their weights, or the law that was asked for."""
+    said = []
+    for task, made in content.decisions.items():
+        if isinstance(made, Decision):
+            words = _believed(made.found)
+            said.append(words if task == UNNAMED else f"{task}: {words}")
+    return "; ".join([*said, "all runs count, held-out ones too"]) if said else ""
+
+
+def _believed(found: Candidates) -> str:
+    """The forecast's members, most weight first; or the law's name."""
+    first = found.laws[0]
+    if not isinstance(first, Forecast):
+        return f"the {found.law} law"
+    members = sorted(first.members, key=lambda member: -member.weight)
+    parts = [
+        f"{m.name} {m.weight:.0%}"
+        + ("" if math.isnan(m.error) else f" (off by {nats(m.error)} when backtested)")
+        for m in members
+    ]
+    return f"forecast from {listed(parts)}"
 
 
 def _left_out(evidence: Evidence) -> str:

@@ -1,15 +1,15 @@
 """Figure 5: the map of the best method over model size and data size, and each pair's crossover.
 
 A cell of the map belongs to the method with the lowest predicted loss; where its probability of being best is
-below the advice's limit, or the laws were off by more than its lead, or could not be tested, the cell says
-"cannot tell": the uncertain zone.
+below the advice's limit, or fitted laws (--law) were off by more than its lead or could not be tested, the
+cell says "cannot tell": the uncertain zone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -68,19 +68,24 @@ class CriticalPanel(Panel):
 
 
 def figure_5(decision: Decision) -> Figure | None:
-    """The map and the pairs' crossovers; None without a law over model size, draws, or a rival."""
+    """The map and the pairs' crossovers; None without model sizes, draws, or a rival."""
     found = decision.found
-    if found.factor is None or len(found.members) < 2 or not all(law.draws for law in found.laws):  # pyright: ignore
+    if (
+        found.factor is None
+        or len(found.members) < 2
+        or not all(law.drawn and SIZE in law.ranges for law in found.laws)
+    ):
         return None
     ends = [law.ranges[SIZE] for law in found.laws]
     low, high = min(e[0] for e in ends) / FAR, max(e[1] for e in ends) * FAR
     pairs = crossovers(found.laws, list(np.geomspace(low, high, _ALONG)))
     panels = [_map(decision, (low, high)), *filter(None, map(_critical, pairs))]
     never = [p for p in pairs if not any(point.crossings for point in p.points)]
+    missed = "" if found.forecast else " or the laws were off by more than its lead"
     caption = (
         "First: the method with the lowest predicted loss, ten times beyond the runs (frame; crosses are "
-        f"settings with runs); grey where its probability is below {SURE:.0%} or the laws were off by more "
-        "than its lead. Then, for each pair, the data size at which the laws cross, with its 90% band."
+        f"settings with runs); grey where its probability is below {SURE:.0%}{missed}. Then, for each pair, "
+        "the data size at which they cross, with its 90% band."
     )
     if any(math.isfinite(pair.H) for pair in pairs):
         caption += " Dotted: equal reducible loss (Eq. 3), which is not the crossover."
@@ -128,7 +133,7 @@ def _column(decision: Decision, size: float, data: Array) -> Array:
     losses, draws, off = [], [], []
     for member in decision.found.members:
         asked = member.asked(size, data)
-        losses.append(replace(member.law, draws={}).predict(asked).value)
+        losses.append(member.law.centre(asked))
         draws.append(member.law.mean_draws(asked))
         low, high = member.law.ranges[DATA_SIZE]
         at_edge = member.outside(size, low)
@@ -139,6 +144,8 @@ def _column(decision: Decision, size: float, data: Array) -> Array:
     columns = np.arange(data.size)
     wins = np.mean(np.stack(draws).argmin(axis=0) == best, axis=0)
     lead = np.stack(losses)[second, columns] - np.stack(losses)[best, columns]
+    if decision.found.forecast:  # its own error is in its draws
+        return np.where((wins >= SURE) & (lead > 0), best, -1)
     missed = np.maximum(np.stack(off)[best, columns], np.stack(off)[second, columns])
     return np.where((wins >= SURE) & (missed <= lead), best, -1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from finescale.advice.candidates import SIZE, Candidates, candidates
+from finescale.advice.candidates import FORECAST, SIZE, Candidates, candidates
 from finescale.advice.cost import Costs, costs
 from finescale.advice.crossovers import Crossovers
 from finescale.advice.options import Advice, Question
@@ -40,17 +40,18 @@ class Decision:
 def decide(
     records: Records, task: str, *, law: str | Law = "auto", bootstrap: int, seed: int
 ) -> Decision | str:
-    """Fits and answers; where that cannot be done, says why in a sentence.
+    """Answers as ``finescale advise`` does; where that cannot be done, says why in a sentence.
 
     Args:
         records: The runs.
         task: The task.
-        law: The law; ``auto``: the one that predicts hidden data sizes best.
-        bootstrap: Number of resamples.
-        seed: Seed of the bootstrap.
+        law: A law, which is fitted and answers alone; ``auto``: the forecast, as in the command.
+        bootstrap: Number of joint draws, or of resamples.
+        seed: Their seed.
     """
     try:
-        found = candidates(records, task, law=law, fitted=True, bootstrap=bootstrap, seed=seed)
+        asked = FORECAST if law == "auto" else law
+        found = candidates(records, task, law=asked, fitted=True, bootstrap=bootstrap, seed=seed)
         prices = costs(found.runs)
         advice = advise(found, Question(), prices)
         pairs = find_crossovers(found, advice) if len(found.members) > 1 else ()
@@ -86,7 +87,8 @@ def crossover_sheet(decision: Decision) -> Sheet:
         notes.append(
             "Equal reducible loss is H X^gamma (Eq. 3): the crossover only if both floors E were equal."
         )
-    title = f"Crossovers: at which data size the better method changes ({decision.found.law} law)"
+    by = decision.found.law + ("" if decision.found.forecast else " law")
+    title = f"Crossovers: at which data size the better method changes ({by})"
     return Sheet(crossover_name(decision.task), title, rows, shown, tuple(notes))
 
 

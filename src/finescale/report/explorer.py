@@ -1,7 +1,8 @@
 """The explorer: what the page's script needs to predict for any model size, data size and price.
 
-The script (``assets/explorer.js``) evaluates the laws themselves in every bootstrap draw, so it shows the
-numbers of ``finescale advise``; nothing is interpolated from a table. It knows no law: each comes as data.
+The script (``assets/explorer.js``) shows the numbers of ``finescale advise``: it reads a forecast from its
+grid by the rule that Python reads it with (``forecasts/grid.py``), with the same joint draws; where one law
+was asked for, it evaluates that law in every bootstrap draw. It knows no law: each comes as data.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from typing import Any
 import numpy as np
 
 from finescale.advice.candidates import SIZE, Candidate
+from finescale.advice.scan import Belief
 from finescale.advice.verdict import SURE
+from finescale.forecasts.forecast import Forecast
+from finescale.forecasts.grid import Surface
 from finescale.laws.fitted import FAR, FittedLaw
 from finescale.laws.trace import Expression
 from finescale.records.records import DATA_SIZE
@@ -43,20 +47,31 @@ def script_hash() -> str:
 
 
 def explorable(decision: Decision) -> bool:
-    """Whether the script can evaluate the laws of this decision: what they compute is plain arithmetic."""
-    laws = decision.found.laws
-    return all(isinstance(law, FittedLaw) and law.draws and _expression(law) is not None for law in laws)
+    """Whether the script can say the same: forecasts over model size, or laws that are plain arithmetic."""
+
+    def known(law: Belief) -> bool:
+        if isinstance(law, Forecast):
+            return set(law.factors) <= {SIZE}
+        return _expression(law) is not None
+
+    return all(law.drawn and known(law) for law in decision.found.laws)
 
 
 def room(decision: Decision, tasks: int) -> int:
     """How many candidates of a task the page has room for."""
-    law = decision.found.members[0].law
-    each = (len(law.draws) + 1) * law.run_deviation.size * 8 * 4 / 3  # base64: 4 letters for 3 bytes  # pyright: ignore
+    each = max(map(_numbers, decision.found.laws)) * 8 * 4 / 3  # base64: 4 letters for 3 bytes
     return max(SHOWN, int(_BYTES / max(tasks, 1) / each))
 
 
+def _numbers(law: Belief) -> int:
+    """How many numbers the script needs of one candidate."""
+    if isinstance(law, Forecast):
+        return 3 * _surface(law).centre.size + law.variates.size
+    return (len(law.draws) + 1) * law.run_deviation.size
+
+
 def payload(decision: Decision, most: int) -> dict[str, Any]:
-    """What the script reads: laws with their draws (base64, little-endian doubles), ranges, costs.
+    """What the script reads: forecasts or laws (base64, little-endian doubles), ranges, costs.
 
     Args:
         decision: The laws and the advice of a task.
@@ -77,6 +92,8 @@ def payload(decision: Decision, most: int) -> dict[str, Any]:
         "level": members[0].law.level,
         "sure": SURE,
         "far": FAR,
+        "forecast": decision.found.forecast,
+        "doubts": list(decision.found.doubts),
         "candidates": [_candidate(member, decision, index) for index, member in enumerate(members)],
     }
 
@@ -90,11 +107,7 @@ def _candidate(member: Candidate, decision: Decision, index: int) -> dict[str, A
         "name": member.name,
         "label": method_name(member.name),
         "series": index,
-        "formula": _expression(law),  # pyright: ignore
-        "log": law.residual == "log",  # pyright: ignore
-        "parameters": {name: parameter.value for name, parameter in law.parameters.items()},  # pyright: ignore
-        "draws": {name: _packed(draws) for name, draws in law.draws.items()},  # pyright: ignore
-        "run": _packed(law.run_deviation),  # pyright: ignore
+        **(_forecast(law) if isinstance(law, Forecast) else _fitted(law)),
         "ranges": {"size": law.ranges.get(SIZE), "data": law.ranges[DATA_SIZE]},
         "misses": [_null(v) for v in (member.misses.inside, member.misses.data, member.misses.size)],
         "tuned": member.tuned,
@@ -103,6 +116,41 @@ def _candidate(member: Candidate, decision: Decision, index: int) -> dict[str, A
         "rate": decision.prices.rates.get(member.method),
         "hours": [[_null(float(s)) for s in timed[0]], [float(h) for h in timed[1]]],
     }
+
+
+def _fitted(law: FittedLaw) -> dict[str, Any]:
+    """A law: its formula, its parameters, and those of every draw."""
+    return {
+        "formula": _expression(law),
+        "log": law.residual == "log",
+        "parameters": {name: parameter.value for name, parameter in law.parameters.items()},
+        "draws": {name: _packed(draws) for name, draws in law.draws.items()},
+        "run": _packed(law.run_deviation),
+    }
+
+
+def _forecast(law: Forecast) -> dict[str, Any]:
+    """A forecast: its grid, its joint draws, and what turns them into intervals on the outcome's scale."""
+    surface, outcome = _surface(law), law.outcome
+    normal, student = law.quantiles
+    return {
+        "grid": {name: _packed(getattr(surface, name)) for name in ("d", "x", "centre", "seen", "beyond")},
+        "variates": [_packed(row) for row in law.variates],
+        "scale": {
+            "name": outcome.scale,
+            "sign": outcome.sign,
+            "low": _null(outcome.low),
+            "high": _null(outcome.high),
+        },
+        "normal": normal,
+        "student": student,
+        "noise": law.noise,
+    }
+
+
+def _surface(law: Forecast) -> Surface:
+    """The surface that answers a question of model size and data size."""
+    return law.surfaces[SIZE] if SIZE in law.surfaces else next(iter(law.surfaces.values()))
 
 
 def _expression(law: FittedLaw) -> Expression | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -243,7 +243,7 @@ def _changes(task: TaskEvidence, decision: Decision | str) -> Iterator[Outcome]:
     ends = [law.ranges[DATA_SIZE] for law in found.laws]
     low, high = max(end[0] for end in ends), min(end[1] for end in ends)
     reach = f"from {count(low)} to {count(high)} examples"
-    if not all(law.draws for law in found.laws) or low >= high:  # pyright: ignore
+    if not all(law.drawn for law in found.laws) or low >= high:
         yield Outcome(task.task, 5, who, "needs bootstrap draws and data sizes that all methods share")
         return
     data = np.geomspace(low, high, _GRID)
@@ -251,12 +251,12 @@ def _changes(task: TaskEvidence, decision: Decision | str) -> Iterator[Outcome]:
     losses = [member.law.mean_draws(member.asked(size, data)) for member in found.members]
     best = np.stack(losses).argmin(axis=0)  # [draws, data]
     share = float(np.mean((best != best[:, :1]).any(axis=1)))
-    plain_laws = [(member, replace(member.law, draws={})) for member in found.members]
-    means = np.stack([law.predict(member.asked(size, data)).value for member, law in plain_laws])
+    means = np.stack([member.law.centre(member.asked(size, data)) for member in found.members])
     order = dict.fromkeys(means.argmin(axis=0).tolist())
     named = [method_name(found.members[index].name) for index in order]
     here = f"{listed(named, 'then')} {reach}" if len(named) > 1 else f"{named[0]} throughout, {reach}"
-    yield Outcome(task.task, 5, who, here, share, f"a change there in joint draws of the {found.law} law")
+    by = found.law if found.forecast else f"{found.law} law"
+    yield Outcome(task.task, 5, who, here, share, f"a change there in joint draws of the {by}")
 
 
 def _keeps(evidence: Evidence, task: TaskEvidence) -> Iterator[Outcome]:

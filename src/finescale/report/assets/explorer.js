@@ -1,5 +1,6 @@
 "use strict";
-// The explorer: evaluates each law in every bootstrap draw for the chosen model size, data size and price.
+// The explorer: reads each forecast from its grid, or evaluates each law in every bootstrap draw, for the chosen model
+// size, data size and price.
 (() => {
   const OPERATIONS = {
     "+": (a, b) => a + b, "-": (a, b) => a - b, "*": (a, b) => a * b, "/": (a, b) => a / b, "**": (a, b) => a ** b,
@@ -65,10 +66,49 @@
     }
     return c.kept;
   };
+  // a forecast's centre, noise and discrepancy: linear between the nodes of its grid in log2 D and log2 X, on the
+  // outcome's scale; beyond the grid those of its edge
+  const between = (nodes, at) => {
+    if (nodes.length === 1) return [0, 0, 0];
+    const v = Math.min(Math.max(at, nodes[0]), nodes[nodes.length - 1]);
+    let i = 0;
+    while (i < nodes.length - 2 && nodes[i + 1] <= v) i++;
+    return [i, i + 1, (v - nodes[i]) / (nodes[i + 1] - nodes[i])];
+  };
+  const onGrid = (c, X, D) => {
+    const { d, x } = c.grid, [i, k, u] = between(d, Math.log2(D)), [j, m, v] = between(x, Math.log2(X ?? 1));
+    return ["centre", "seen", "beyond"].map((name) => {
+      const row = (at) => c.grid[name][at * d.length + i] * (1 - u) + c.grid[name][at * d.length + k] * u;
+      return row(j) * (1 - v) + row(m) * v;
+    });
+  };
+  const fromZ = ({ name, sign, low, high }, z) => {
+    const safe = Math.min(Math.max(z, -690), 690);
+    if (name === "log") return sign * Math.exp(safe);
+    if (name !== "logit") return sign * z;
+    const loss = (high - low) / (1 + Math.exp(-safe));
+    return sign > 0 ? low + loss : high - loss;
+  };
+  const forecastAt = (c, X, D) => {
+    const [centre, seen, beyond] = onGrid(c, X, D);
+    const mean = Math.hypot(c.normal * seen, c.student * beyond), run = Math.hypot(mean, c.normal * c.noise);
+    const inOrder = (half) => [fromZ(c.scale, centre - half), fromZ(c.scale, centre + half)].sort((a, b) => a - b);
+    return { loss: fromZ(c.scale, centre), mean: inOrder(mean), run: inOrder(run) };
+  };
   const drawsAt = (c, X, D) => {
+    if (c.grid) {
+      const [centre, seen, beyond] = onGrid(c, X, D), [noise, wrong] = c.variates;
+      return Float64Array.from(noise, (v, i) => fromZ(c.scale, centre + seen * v + beyond * wrong[i]));
+    }
     const { draws } = atSize(c, X), result = new Float64Array(draws.length);
     for (let i = 0; i < result.length; i++) result[i] = draws[i](D);
     return result;
+  };
+  // the median or fitted value, and the intervals of the mean and of a new run
+  const predicted = (c, X, D, level, draws) => {
+    if (c.grid) return forecastAt(c, X, D);
+    const run = c.log ? draws.map((v, i) => v * Math.exp(c.run[i])) : draws.map((v, i) => v + c.run[i]);
+    return { loss: atSize(c, X).fitted(D), mean: ends(draws, level), run: ends(run, level) };
   };
   const outside = (range, v) => (range ? Math.max(v / range[1], range[0] / v, 1) : 1);
   const perExample = ([sizes, flops], c, X) => {
@@ -92,13 +132,11 @@
   const answer = (d, X, D, price) => {
     const rows = d.candidates.map((c) => {
       const draws = drawsAt(c, X, D);
-      const run = draws.map((v, i) => (c.log ? v * Math.exp(c.run[i]) : v + c.run[i]));
-      const [low, high] = ends(draws, d.level), [runLow, runHigh] = ends(run, d.level);
+      const { loss, mean: [low, high], run: [runLow, runHigh] } = predicted(c, X, D, d.level, draws);
       const far = { size: outside(c.ranges.size, X), data: outside(c.ranges.data, D) };
       const flops = perExample(c.flops, c, X) * D;
       const hours = c.rate ? flops / c.rate / 3600 : perExample(c.hours, c, X) * D;
       const money = price === null ? NaN : hours === hours ? hours * price : (flops / 1e18) * price;
-      const loss = atSize(c, X).fitted(D);
       return { c, draws, loss, low, high, runLow, runHigh, far, missed: missed(c, far), flops, hours, money, wins: 0 };
     });
     const n = rows[0].draws.length;
@@ -111,7 +149,7 @@
     return rows.sort((a, b) => a.loss - b.loss);
   };
   const reasons = (d, rows) => {
-    const [best, second] = rows, said = [], pair = rows.slice(0, 2);
+    const [best, second] = rows, said = [...d.doubts], pair = rows.slice(0, 2);
     for (const what of ["size", "data"]) {
       const far = Math.max(...pair.map((r) => r.far[what]));
       if (far > d.far) said.push(`the ${what === "size" ? "model" : "data"} size lies ${times(far)}x outside the runs`);
@@ -119,7 +157,10 @@
     if (!second) return said;
     if (pair.some((r) => r.c.tuned === false)) said.push("a learning rate was not tuned");
     const gap = Math.abs(second.loss - best.loss), off = Math.max(...pair.map((r) => r.missed));
-    if (Number.isNaN(off)) said.push("the laws could not be tested this far outside their data");
+    if (d.forecast) {
+      // a forecast's own error is in its probabilities
+      if (gap === 0 && !(best.probability > d.sure)) said.push(`${best.c.label} and ${second.c.label} tie`);
+    } else if (Number.isNaN(off)) said.push("the laws could not be tested this far outside their data");
     else if (off > gap) said.push(`the laws were off by ${off.toFixed(3)} nats where they were tested, more than the ${gap.toFixed(3)} between the two`);
     if (best.probability < d.sure) said.push(`the probability is ${chance(best.probability)} only`);
     return said;
@@ -146,6 +187,11 @@
   const start = (root) => {
     const d = JSON.parse(root.querySelector("script.data").textContent);
     for (const c of d.candidates) {
+      if (c.grid) {
+        for (const name of Object.keys(c.grid)) c.grid[name] = unpack(c.grid[name]);
+        c.variates = c.variates.map(unpack);
+        continue;
+      }
       c.run = unpack(c.run);
       const arrays = Object.entries(c.draws).map(([name, text]) => [name, unpack(text)]);
       c.sets = Array.from(c.run, (_, i) => Object.fromEntries(arrays.map(([name, values]) => [name, values[i]])));
@@ -169,6 +215,10 @@
       if (c.curve?.X !== X) {
         const points = Array.from({ length: POINTS }, (_, i) => {
           const D = d.data[0] * (d.data[1] / d.data[0]) ** (i / (POINTS - 1));
+          if (c.grid) {
+            const { loss, mean: [low, high] } = forecastAt(c, X, D);
+            return { D, loss, low, high };
+          }
           const [low, high] = ends(drawsAt(c, X, D), d.level);
           return { D, loss: atSize(c, X).fitted(D), low, high };
         });
@@ -237,13 +287,15 @@
       const all = answer(d, values.size, values.data, values.price), why = reasons(d, all);
       const rows = all.slice(0, d.shown), [best, second] = rows;
       shown = d.candidates.filter((c) => rows.some((r) => r.c === c));
+      const off = Math.max(...rows.map((r) => r.missed || 0)), tested = rows.some((r) => r.missed === r.missed);
       const lead = second ? `, ${(second.loss - best.loss).toFixed(3)} below ${second.c.label}` : "";
       root.querySelector(".verdict").textContent = why.length
         ? "Cannot tell."
         : `${capital(best.c.label)}: ${best.loss.toFixed(3)} nats${lead}; best with a probability of ${chance(best.probability)}.`;
       root.querySelector(".why").textContent = why.length
-        ? `Because ${why.join("; ")}. By the laws alone ${best.c.label} has the lowest loss${lead}.`
-        : `The laws were off by up to ${Math.max(...rows.map((r) => r.missed || 0)).toFixed(3)} nats where they were tested like this.`;
+        ? `Because ${why.join("; ")}. By the ${d.forecast ? "forecast" : "laws"} alone ${best.c.label} has the lowest loss${lead}.`
+        : tested ? `${d.forecast ? "The forecast was" : "The laws were"} off by up to ${off.toFixed(3)} nats on average where tested.`
+          : "There were too few data sizes to hide any as a test.";
       const timed = rows.every((r) => Number.isFinite(r.hours)), counted = d.candidates.some((c) => c.flops[1].length);
       root.querySelector("tbody").replaceChildren(...rows.map((r) => {
         const tr = document.createElement("tr"), key = document.createElement("th");

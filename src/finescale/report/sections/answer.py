@@ -15,7 +15,7 @@ from finescale.wording import capital, method_name, slug
 
 
 def answer(content: Content) -> Html:
-    """The answer of every task: what the observed means say, what the laws advise, and their evidence."""
+    """The answer of every task: what the observed means say, what is advised, and the evidence."""
     if not content.answers:
         failed = any(sheet.name == "troubles" for sheet in content.sheets)
         where = " See what failed below." if failed else " What is known of the base models is in Figure 10."
@@ -36,11 +36,12 @@ def answer(content: Content) -> Html:
 
 
 def advice_words(made: Decision | str) -> Html:
-    """What the laws advise at the base setting, or why they do not."""
+    """What the forecast (or the law that was asked for) advises at the base setting, or why not."""
     if isinstance(made, str):
-        return missing(f"The laws advise nothing: {made}")
+        return missing(f"No advice: {made}")
     advice = made.advice
-    parts = [tag("p", tag("strong", "By the laws: "), advice.sentence)]
+    by = "By the forecast: " if made.found.forecast else f"By the {made.found.law} law: "
+    parts = [tag("p", tag("strong", by), advice.sentence)]
     if advice.settle:
         parts += [tag("p", "These runs would settle it:"), bullets(*[run.words for run in advice.settle])]
     if advice.notes:
@@ -57,14 +58,20 @@ def explore(content: Content) -> Html:
         if isinstance(made, str):
             parts.append(missing(f"Nothing to explore: {made}"))
         elif not explorer.explorable(made):
-            parts.append(missing("The explorer needs bootstrap draws (--bootstrap) of laws of the zoo."))
+            parts.append(
+                missing("The explorer needs draws (--bootstrap), and laws that are plain arithmetic.")
+            )
         else:
             parts.append(explorer.section(made, index, len(content.decisions)))
     how = (
-        "Move model size, data and price: every law is evaluated here in all its bootstrap draws, at most "
-        "ten times beyond the runs. The laws are fitted to all runs, held-out ones too."
+        "Move model size, data and price, at most ten times beyond the runs: the numbers are those of "
+        "finescale advise. All runs count, held-out ones too."
     )
-    return joined(tag("p", how, class_="soft"), *parts) if parts else missing("The explorer needs laws.")
+    return (
+        joined(tag("p", how, class_="soft"), *parts)
+        if parts
+        else missing("The explorer needs finished runs.")
+    )
 
 
 def crossings(content: Content) -> Html:
@@ -74,7 +81,7 @@ def crossings(content: Content) -> Html:
         if len(content.decisions) > 1:
             parts.append(tag("h3", task))
         if isinstance(made, str) or not made.pairs:
-            parts.append(missing("Crossovers need the laws of two methods or more."))
+            parts.append(missing("Crossovers need two methods or more."))
             continue
         parts.append(bullets(*_at_base(made)))
         drawn = [pair for pair in content.figures.get(task, ()) if pair[0].number == CROSSOVERS]
@@ -84,7 +91,7 @@ def crossings(content: Content) -> Html:
         tables = [table(sheet) for sheet in content.sheets if sheet.name == crossover_name(task)]
         parts.append(folded("Every pair at every model size", *tables))
     if not parts:
-        return missing("Crossovers need the laws of two methods or more.")
+        return missing("Crossovers need two methods or more.")
     eq3 = named(content, TABLE_5)
     needs = "Table 5 needs multiplicative laws of two methods over model size or pretraining tokens."
     return joined(*parts, *(eq3 or [missing(needs)]))
