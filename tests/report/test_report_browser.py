@@ -224,7 +224,7 @@ def from_the_outside(X, D, A, alpha, beta, E):
 def test_explorer_evaluates_a_law_that_the_page_never_heard_of(
     frame: pl.DataFrame, open_page: Open, tmp_path: Path
 ) -> None:
-    made = gather(read_records(base_only(frame)), bootstrap=20, law=from_the_outside)
+    made = gather(read_records(frame), bootstrap=20, law=from_the_outside)
     tab = open_page(write_report(made, Source("nano"), tmp_path))
     found = decide(made.records, made.tasks[0].task, law=made.law, bootstrap=20, seed=made.seed)
     assert isinstance(found, Decision)
