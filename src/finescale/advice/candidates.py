@@ -204,6 +204,7 @@ def candidates(
         name = FORECAST if asked is None else asked.name
         notes += [
             _rests_on(found),
+            *found.notes,
             *_at_setting(setting, factor or (SIZE if _several_models(runs) else None)),
         ]
         notes += [_apart_words(method, parts[method]) for method in open_]

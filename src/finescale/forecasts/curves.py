@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from finescale.errors import DataError, UsageError
+from finescale.forecasts.noise import RunNoise, run_noise
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.trend import Paths, stacked
 from finescale.records.records import DATA_SIZE, FACTORS, untuned
@@ -48,21 +49,19 @@ class Curves:
     Attributes:
         task: The task; "" where the groups know none.
         curves: The curves.
-        noise: Variance of one run on the scale, pooled over repeated settings; 0 where none was repeated.
-        freedom: Degrees of freedom of that.
+        noise: The noise of one run on the scale.
         columns: The factors (and model) that the table names.
     """
 
     task: str
     curves: tuple[Curve, ...]
-    noise: float
-    freedom: int
+    noise: RunNoise
     columns: tuple[str, ...]
 
     @property
     def paths(self) -> Paths:
         """The curves as padded arrays."""
-        return stacked([(c.u, c.z, self.noise / c.runs) for c in self.curves])
+        return stacked([(c.u, c.z, self.noise.at(c.z) / c.runs) for c in self.curves])
 
     @property
     def units(self) -> Array:
@@ -122,14 +121,16 @@ def curves_of(frame: pl.DataFrame, by: Sequence[str], scale: OutcomeScale, sourc
         )
     still = frame.filter(pl.col("_untuned"))
     if "task" not in by:
-        return [_of_task("", tuned, still, by)]
+        return [_of_task("", tuned, still, by, scale)]
     return [
-        _of_task(str(task), rows, still.filter(pl.col("task") == task), by)
+        _of_task(str(task), rows, still.filter(pl.col("task") == task), by, scale)
         for (task,), rows in tuned.group_by("task", maintain_order=True)
     ]
 
 
-def _of_task(task: str, rows: pl.DataFrame, still: pl.DataFrame, by: Sequence[str]) -> Curves:
+def _of_task(
+    task: str, rows: pl.DataFrame, still: pl.DataFrame, by: Sequence[str], scale: OutcomeScale
+) -> Curves:
     group = list(by)
     columns = [name for name in ("model", *FACTORS) if name in rows.columns and name not in group]
     if {"model_params", "model_params_nonembedding"} <= set(columns):
@@ -144,8 +145,6 @@ def _of_task(task: str, rows: pl.DataFrame, still: pl.DataFrame, by: Sequence[st
         )
         .sort(DATA_SIZE, maintain_order=True)
     )
-    freedom = int((means["runs"] - 1).sum())
-    noise = float(means["scatter"].sum()) / freedom if freedom else 0.0
     curves = []
     for key, part in means.group_by(keys, maintain_order=True):
         values = dict(zip(keys, key, strict=True))
@@ -161,7 +160,9 @@ def _of_task(task: str, rows: pl.DataFrame, still: pl.DataFrame, by: Sequence[st
                 _untuned_z(still, {**own, **place}),
             )
         )
-    return Curves(task, tuple(curves), noise, freedom, tuple(columns))
+    bare = stacked([(c.u, c.z, np.zeros_like(c.z)) for c in curves])
+    noise = run_noise(bare, float(means["scatter"].sum()), int((means["runs"] - 1).sum()), scale)
+    return Curves(task, tuple(curves), noise, tuple(columns))
 
 
 def _untuned_z(still: pl.DataFrame, at: Mapping[str, Any]) -> float:

@@ -72,7 +72,7 @@ def fitted(
     Args:
         error: Errors of the pooled centre in the backtest, [B, T]; None without a backtest.
         units: Which model each path is of, [P].
-        cuts: The backtest.
+        cuts: The backtest, with the noise that is taken off the errors.
         prior: The prior.
         alike: So many paths tell what one tells.
 

@@ -18,7 +18,7 @@ from finescale.forecasts.backtest import Origins, origins
 from finescale.forecasts.discrepancy import Discrepancy, Prior, fitted
 from finescale.forecasts.members import Context, Increment
 from finescale.forecasts.scale import OutcomeScale
-from finescale.forecasts.trend import Paths, Smoother, Wander, thinned, wander
+from finescale.forecasts.trend import Paths, Smoother, thinned, wander
 from finescale.forecasts.weights import Weights, pooled, together
 
 Array = np.ndarray[Any, Any]
@@ -34,11 +34,14 @@ class Bundle:
         paths: The paths.
         units: Which unit each path is of, [P]: the methods on one model are a unit.
         ceiling: The largest z that a forecast may reach, [P].
+        told: The share of the paths' noise that repeated runs tell: only that is known not to be the
+            forecast's own error.
     """
 
     paths: Paths
     units: Array
     ceiling: Array
+    told: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,6 @@ class Axis:
         weights: The members' weights.
         discrepancy: How wrong the forecast may be.
         misses: Each member's mean absolute error in the backtest, in the outcome's unit, [members].
-        noise: Variance of one run where no setting was repeated: a quarter of a setting's own deviation.
     """
 
     def __init__(
@@ -83,9 +85,9 @@ class Axis:
             prior: The prior of the discrepancy.
             alike: So many paths tell what one tells.
         """
-        paths, self.pooled, self.noise = _noise_apart(bundle.paths)
-        self.bundle, self._members = replace(bundle, paths=paths), members
+        self.bundle, self._members, paths = bundle, members, bundle.paths
         thin = thinned(paths)
+        self.pooled = wander(thin)
         typical = float(np.mean(paths.noise[paths.there]))
         u = paths.u[paths.there]
         sizes = (2.0 ** float(u.min()), 2.0 ** float(u.max()))
@@ -101,7 +103,8 @@ class Axis:
         centre = np.tensordot(self.weights.share, each, axes=1)
         places = np.round(cuts.at, 6)
         centre = together(centre, bundle.units[cuts.path], self.weights.own, places)
-        self.discrepancy = fitted(last + centre - cuts.z, bundle.units, cuts, prior, alike)
+        told = replace(cuts, noise=bundle.told * cuts.noise)
+        self.discrepancy = fitted(last + centre - cuts.z, bundle.units, told, prior, alike)
         off = np.abs(scale.from_z(last + each) - scale.from_z(cuts.z))
         self.misses = np.nanmean(off, axis=(1, 2))
 
@@ -146,17 +149,3 @@ def _backward(paths: Paths, u: Array) -> Array:
         return np.zeros_like(before)
     step = np.maximum(paths.u[:, 1] - paths.u[:, 0], 0.25)
     return _BACK * np.nan_to_num((paths.z[:, 1] - paths.z[:, 0]) / step)[:, None] * before
-
-
-def _noise_apart(paths: Paths) -> tuple[Paths, Wander, float]:
-    """The pooled variances; where no setting was repeated, a quarter of a setting's own deviation is noise.
-
-    Returns:
-        The paths with their noise, the variances, and the noise's variance where it was found so (else 0).
-    """
-    found = wander(thinned(paths))
-    if np.max(paths.noise[paths.there]) > 0:
-        return paths, found, 0.0
-    noise = found.nugget / 4
-    noisy = Paths(paths.u, paths.z, np.where(paths.there, noise, np.nan))
-    return noisy, replace(found, nugget=found.nugget - noise), noise

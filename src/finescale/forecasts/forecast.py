@@ -14,6 +14,7 @@ from finescale.forecasts.discrepancy import Prior
 from finescale.forecasts.extrapolate import Axis
 from finescale.forecasts.grid import Surface
 from finescale.forecasts.members import Increment, across_members, members_of
+from finescale.forecasts.noise import noise_note
 from finescale.forecasts.priors import ACROSS, ALONG, prior_of
 from finescale.forecasts.question import Predicted, answered, asked_for, half_widths, quantiles
 from finescale.forecasts.scale import OutcomeScale
@@ -57,6 +58,7 @@ class Forecast:
         members: The members' weights and errors, those of its task.
         outcome: What is forecast.
         noise: Standard deviation of one run on the outcome's scale.
+        noise_freedom: Degrees of freedom behind that, those of its prior among them.
         freedom: Degrees of freedom of the discrepancy.
         measured: Measured settings of each surface: log2 of factor and data size, to mean and number of runs.
         curves: How many curves of its task the members were weighed on.
@@ -76,6 +78,7 @@ class Forecast:
     members: tuple[Member, ...]
     outcome: Outcome
     noise: float
+    noise_freedom: float
     freedom: float
     measured: Mapping[str, Mapping[tuple[float, float], tuple[float, int]]] = field(repr=False)
     variates: Array = field(repr=False)
@@ -144,7 +147,7 @@ class Forecast:
 
     @property
     def quantiles(self) -> tuple[float, float]:
-        """The normal's quantile (noise) and Student's (discrepancy) at the intervals' upper end."""
+        """Student's quantiles at the intervals' upper end: of the noise, and of the discrepancy."""
         return quantiles(self)
 
     def half_widths(self, seen: Array, beyond: Array) -> tuple[Array, Array]:
@@ -300,10 +303,11 @@ def forecast(
     groups = [name for name in by if name in records.frame.columns]
     rng = np.random.default_rng(seed)
     found: list[Forecast] = []
-    notes = list(records.notes)
-    for curves in curves_of(frame, groups, scale, records.source):
+    tasks = curves_of(frame, groups, scale, records.source)
+    for curves in tasks:
         found += _of_task(curves, chosen, scale, base or {}, prior or {}, draws, rng)
-    return Forecasts(tuple(found), tuple(notes), records.source)
+    unknown = noise_note({curves.task: curves.noise for curves in tasks}, scale)
+    return Forecasts(tuple(found), (*records.notes, *([unknown] if unknown else [])), records.source)
 
 
 def _outcome(records: Records) -> Outcome:
@@ -343,12 +347,11 @@ def _of_task(  # noqa: PLR0917
         prior = priors.get("across") or prior_of(ACROSS, scale, curves.paths)
         made, _ = across(known, mine, across_members(members), scale, prior)
         surfaces += list(zip(mine, made, strict=True))
-    variates = _variates(len(groups), known.axis, draws, rng)
+    variates = _variates(len(groups), curves.noise.freedom, known.axis, draws, rng)
     shown = tuple(
         Member(name, float(share), float(miss))
         for name, share, miss in zip(members, known.axis.weights.share, known.axis.misses, strict=True)
     )
-    noise = float(np.sqrt(curves.noise or known.axis.noise))
     return [
         Forecast(
             group,
@@ -356,7 +359,8 @@ def _of_task(  # noqa: PLR0917
             next(s.base for s, _ in surfaces if s.group == index),
             shown,
             scale.outcome,
-            noise,
+            curves.noise.sd,
+            curves.noise.freedom,
             known.axis.discrepancy.freedom,
             {s.factor or "": _measured(known, s, scale) for s, _ in surfaces if s.group == index},
             variates[index],
@@ -366,12 +370,16 @@ def _of_task(  # noqa: PLR0917
     ]
 
 
-def _variates(groups: int, axis: Axis, draws: int, rng: np.random.Generator) -> Array:
-    """Standard variates, [groups, 2, draws]: noise, independent; discrepancy, correlated and heavy-tailed."""
+def _variates(groups: int, noise_freedom: float, axis: Axis, draws: int, rng: np.random.Generator) -> Array:
+    """Standard variates, [groups, 2, draws]: noise, and discrepancy, which is correlated between groups.
+
+    Both are Student's t: a draw has one scale of the noise, and one of the discrepancy, for all groups.
+    """
     freedom, rho = axis.discrepancy.freedom, axis.discrepancy.rho
     heavy = np.sqrt(freedom / rng.chisquare(freedom, draws))
     common = rng.standard_normal(draws)
     own = rng.standard_normal((groups, 2, draws))
+    own[:, 0] *= np.sqrt(noise_freedom / rng.chisquare(noise_freedom, draws))
     own[:, 1] = heavy * (np.sqrt(rho) * common + np.sqrt(1 - rho) * own[:, 1])
     return own
 

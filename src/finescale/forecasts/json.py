@@ -19,7 +19,8 @@ def to_dict(found: Forecasts) -> dict[str, Any]:
 
     For a group: z = centre + seen * variates[0] + beyond * variates[1], all three linear between the nodes
     log2 D and log2 X; intervals have the half width sqrt((normal * seen)^2 + (student * beyond)^2), a new
-    run's sqrt of that squared + (normal * noise)^2.
+    run's sqrt of that squared + (normal * noise)^2. ``normal`` is the quantile of the noise: Student's, as
+    ``student`` is the discrepancy's, with other degrees of freedom.
     """
     return {
         "schema": 1,

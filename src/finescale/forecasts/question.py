@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,16 +141,16 @@ def _stays(group: Forecast, name: str, value: Array) -> bool:
 
 
 def quantiles(group: Forecast) -> tuple[float, float]:
-    """The normal's quantile (noise) and Student's (discrepancy) at the intervals' upper end."""
+    """Student's quantiles at the intervals' upper end: of the noise, and of the discrepancy."""
     tail = 0.5 * (1 + group.level)
-    return NormalDist().inv_cdf(tail), float(quantile(tail, group.freedom))
+    return quantile(tail, group.noise_freedom), quantile(tail, group.freedom)
 
 
 def half_widths(group: Forecast, seen: Array, beyond: Array) -> tuple[Array, Array]:
     """Half widths of the intervals of the mean and of a new run, on the outcome's scale."""
-    z, t = quantiles(group)
-    mean = np.sqrt((z * seen) ** 2 + (t * beyond) ** 2)
-    return mean, np.sqrt(mean**2 + (z * group.noise) ** 2)
+    noise, wrong = quantiles(group)
+    mean = np.sqrt((noise * seen) ** 2 + (wrong * beyond) ** 2)
+    return mean, np.sqrt(mean**2 + (noise * group.noise) ** 2)
 
 
 def answered(group: Forecast, at: Mapping[str, Any]) -> Predicted:

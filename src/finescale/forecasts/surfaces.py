@@ -67,7 +67,7 @@ class Learned:
 
 def learned(curves: Curves, members: Mapping[str, Increment], scale: OutcomeScale, prior: Prior) -> Learned:
     """Learns the data size's axis and carries every curve along it."""
-    bundle = Bundle(curves.paths, curves.units, curves.ceiling(scale))
+    bundle = Bundle(curves.paths, curves.units, curves.ceiling(scale), curves.noise.told)
     axis = Axis(bundle, members, scale, prior)
     d = data_nodes(bundle.paths.u[bundle.paths.there])
     reached = axis.at(d)
