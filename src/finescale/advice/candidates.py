@@ -26,10 +26,11 @@ from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import BASELINE, contenders, named
 from finescale.laws.law import Law
 from finescale.laws.select import Backtest, backtest
-from finescale.records.outcomes import refuse_score
+from finescale.records.outcome_words import amount, difference, noun
+from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
 from finescale.records.settings import ANY, at_base, base_setting, check_base, fill_groups
-from finescale.wording import capital, count, factor_name, listed, method_name, nats, pet_word
+from finescale.wording import capital, count, factor_name, listed, method_name, pet_word
 
 SIZE = "model_params"
 FORECAST = "forecast"
@@ -42,7 +43,7 @@ _HIDE = (1, 2)
 
 @dataclass(frozen=True)
 class Misses:
-    """How far a law has been off, in nats (mean absolute deviations); NaN where it could not be tested.
+    """How far a law has been off (mean absolute deviations); NaN where it could not be tested.
 
     Attributes:
         inside: On the settings that it was fitted to.
@@ -109,6 +110,7 @@ class Candidates:
         runs: The finished tuned runs at the base setting (any model size).
         notes: What to know, in sentences.
         doubts: What must be known of the table before there is advice, in clauses.
+        outcome: What is compared.
     """
 
     task: str
@@ -120,6 +122,7 @@ class Candidates:
     runs: pl.DataFrame
     notes: tuple[str, ...]
     doubts: tuple[str, ...] = ()
+    outcome: Outcome = TEST_LOSS
 
     @property
     def forecast(self) -> bool:
@@ -168,7 +171,6 @@ def candidates(
         DataError: No run to fit, or too few.
     """
     check_base(base or {})
-    refuse_score(records.outcome, "advice")
     frame = _of_task(records, task)
     chosen = str(frame["task"][0])
     base_found = base_setting(frame, base)
@@ -210,7 +212,9 @@ def candidates(
         notes += [_apart_words(method, parts[method]) for method in open_]
         doubts = records.reading.doubts
         believed = _believed(found, runs, open_)
-        return Candidates(chosen, name, factor, believed, tuple(sizes), setting, runs, tuple(notes), doubts)
+        return Candidates(
+            chosen, name, factor, believed, tuple(sizes), setting, runs, tuple(notes), doubts, records.outcome
+        )
     factor = SIZE if len(sizes) > 1 and (asked is None or not asked.per_curve) else None
     if factor and asked is None and not _follows_size(mine, notes):
         factor = None
@@ -219,26 +223,41 @@ def candidates(
     best = _best(tried, chosen, among)
     name = best.name
     fits = fit(mine, best, factor if best.takes_factor else None, **options)
-    notes += [*fits.notes, *_beaten(tried, chosen, name)]
+    notes += [*fits.notes, *_beaten(tried, chosen, name, records.outcome)]
     by_size = _size_misses(mine, best, max(sizes), free) if factor else {}
     members = _members(fits, tried, by_size, runs)
     doubts = records.reading.doubts
-    return Candidates(chosen, name, factor, members, tuple(sizes), setting, runs, tuple(notes), doubts)
+    return Candidates(
+        chosen, name, factor, members, tuple(sizes), setting, runs, tuple(notes), doubts, records.outcome
+    )
 
 
 def _follows_size(runs: Records, notes: list[str]) -> bool:
     """Whether the models' losses follow from their sizes; adds a note where they do not."""
     try:
+        runs = replace(runs, outcome=_with_a_best(runs))
         share = _unexplained(fit(runs, contenders("surface")[0], SIZE, hold_out=False, bootstrap=0))
     except DataError:
         return True
+    what = "losses" if runs.outcome.kind == "loss" else f"values of {runs.outcome.name}"
     if share > _MOST_UNEXPLAINED:
         notes.append(
             f"A law over {factor_name(SIZE)} leaves {share:.0%} of the spread between these models "
-            "unexplained: their losses do not follow from their sizes. So every model has a curve of its "
+            f"unexplained: their {what} do not follow from their sizes. So every model has a curve of its "
             "own, and nothing can be said about other models."
         )
     return share <= _MOST_UNEXPLAINED
+
+
+def _with_a_best(runs: Records) -> Outcome:
+    """The outcome; of a score without a best value, as if that lay the whole range beyond the best seen."""
+    outcome = runs.outcome
+    if math.isfinite(outcome.best):
+        return outcome
+    values = runs.frame[runs.loss].drop_nulls().to_numpy()
+    low, high = float(values.min()), float(values.max())
+    reach = max(high - low, 1e-9)
+    return replace(outcome, low=low - reach) if outcome.lower else replace(outcome, high=high + reach)
 
 
 def _untuned_of(frame: pl.DataFrame, task: str) -> pl.DataFrame:
@@ -368,7 +387,7 @@ def _of_task(records: Records, task: str | None) -> pl.DataFrame:
     if not frame.height:
         raise DataError(
             "no finished run of a tuned model: nothing can be advised",
-            wanted="runs with a loss, and status done",
+            wanted=f"runs with a {noun(records.outcome)}, and status done",
             got=records.rows_in_words,
             remedy="see why they failed: finescale report",
             where=records.source,
@@ -413,7 +432,7 @@ def _best(tried: Backtest | None, task: str, among: Sequence[Law]) -> Law:
     return by_name[rows["law"][0]] if rows.height else among[0]
 
 
-def _beaten(tried: Backtest | None, task: str, law: str) -> list[str]:
+def _beaten(tried: Backtest | None, task: str, law: str, outcome: Outcome) -> list[str]:
     """A sentence where a straight line predicts hidden sizes better than the law, or nothing was tested."""
     if tried is None:
         return ["Too few data sizes to hide any: the laws are untested beyond their data."]
@@ -421,7 +440,8 @@ def _beaten(tried: Backtest | None, task: str, law: str) -> list[str]:
     if law != BASELINE and law in errors and errors.get(BASELINE, math.inf) < errors[law]:
         return [
             f"A straight line through the last three data sizes predicts hidden sizes better than the {law} "
-            f"law ({nats(errors[BASELINE])} against {nats(errors[law])} nats off on average)."
+            f"law ({amount(outcome, errors[BASELINE])} against {difference(outcome, errors[law])} off on "
+            "average)."
         ]
     return []
 
@@ -438,7 +458,7 @@ def _size_misses(records: Records, law: Law, largest: float, base: Mapping[str, 
 
 
 def _unexplained(fits: Fits) -> float:
-    """Mean absolute deviation of the law over that of the median loss at each data size."""
+    """Mean absolute deviation of the law over that of the median outcome at each data size."""
     missed = spread = 0.0
     for made in fits:
         assert made.points is not None

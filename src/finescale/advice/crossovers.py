@@ -1,4 +1,4 @@
-r"""Crossovers: the data size at which two methods' laws have equal loss (the paper's Figure 5 and Table 5).
+r"""Crossovers: the data size at which two methods' laws are equal (the paper's Figure 5 and Table 5).
 
 The gap of the two laws is scanned on a dense grid of log $D_f$, so that no crossing, one and several are told
 apart (a root finder from one start cannot), and every crossing is refined by bisection. The same is done in
@@ -35,8 +35,8 @@ class Crossing:
         examples: The crossover D_f, in examples.
         low: Lower end of its interval; 0 where it may lie below the range of interest, NaN without draws.
         high: Upper end; infinite where it may lie above the range of interest or not exist.
-        below: The method with the lower loss on less data.
-        above: The method with the lower loss on more data.
+        below: The better method on less data.
+        above: The better method on more data.
         outside: How many times outside the data of either law it lies (1: inside).
 
     Example:
@@ -66,7 +66,7 @@ class CriticalPoint:
         at: The factor's value; None for laws without a factor.
         crossings: The crossovers, by data size; empty where the laws do not cross in the range.
         probability: Share of the draws with a crossing in the range of interest; NaN without draws.
-        better: The method with the lower loss throughout, where the laws do not cross; else empty.
+        better: The better method throughout, where the laws do not cross; else empty.
         equal_reducible: H X^gamma, in examples: not the crossover; NaN unless both laws are multiplicative.
 
     Example:

@@ -1,4 +1,4 @@
-"""How many examples a target loss needs, by the fitted law and in every draw."""
+"""How many examples a target needs, by the fitted law and in every draw."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def needed(member: Candidate, model_params: float | None, target: float) -> tupl
     Args:
         member: The candidate.
         model_params: Parameters of the model; read where the law has them.
-        target: The loss to reach, in nats.
+        target: The loss or score to reach.
 
     Returns:
         The examples with their interval, and the examples of every draw, [draws] (infinite where a draw never
@@ -33,7 +33,8 @@ def needed(member: Candidate, model_params: float | None, target: float) -> tupl
     where = {SIZE: model_params} if member.law.factors else {}
     least = member.law.ranges[DATA_SIZE][0] if isinstance(member.law, Forecast) else 1.0  # as it was observed
     scan = Scan(member.law, where, (least, _MOST))
-    floor = float(scan(np.array([_ENDLESS]))[0])
+    target *= scan.sign
+    floor = scan.sign * float(scan(np.array([_ENDLESS]))[0])
     if scan(np.array([math.log(least)]))[0] <= target:
         fitted = least
     else:

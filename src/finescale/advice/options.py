@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from finescale.advice.cost import Cost
 from finescale.laws.fitted import FAR
-from finescale.wording import count, method_name, nats
+from finescale.records.outcome_words import amount
+from finescale.records.outcomes import TEST_LOSS, Outcome
+from finescale.wording import count, method_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,21 +29,31 @@ class Question:
         model_params: Parameters of the model; None: not said.
         budget: FLOPs that may be spent on one run; None: no limit.
         target_loss: The loss to reach, in nats per target token; None: none.
+        target_score: The score to reach; None: none.
 
     Example:
         >>> advice.question
-        Question(examples=2000, model_params=None, budget=None, target_loss=None)
+        Question(examples=2000, model_params=None, budget=None, target_loss=None, target_score=None)
     """
 
     examples: float | None = None
     model_params: float | None = None
     budget: float | None = None
     target_loss: float | None = None
+    target_score: float | None = None
+
+    @property
+    def target(self) -> float | None:
+        """The loss or score to reach."""
+        return self.target_loss if self.target_score is None else self.target_score
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What a doubling buys: nats with their interval, and the FLOPs that it adds (NaN: unknown).
+    """What a doubling buys, with its interval, and the FLOPs that it adds (NaN: unknown).
+
+    ``nats``, ``low`` and ``high`` are improvements in the outcome's unit: of a score, how much higher it gets
+    (lower, where lower is better).
 
     Example:
         >>> gain = advice.best.double_examples
@@ -56,19 +68,19 @@ class Gain:
 
     @property
     def per_flop(self) -> float:
-        """Nats for each added FLOP."""
+        """The improvement for each added FLOP."""
         return self.nats / self.flops
 
 
 @dataclass(frozen=True)
 class Needed:
-    """The examples that a target loss needs.
+    """The examples that a target needs.
 
     Attributes:
-        examples: By the fitted law; infinite where its floor is above the target.
+        examples: By the fitted law; infinite where its floor does not reach the target.
         low: Lower end of the interval; NaN without draws.
         high: Upper end; infinite where some draws never reach the target.
-        floor: The loss that no amount of data goes below, by the fitted law.
+        floor: The loss or score that no amount of data gets beyond, by the fitted law.
 
     Example:
         >>> asked = fs.recommend(records, target_loss=3.3, bootstrap=50)
@@ -91,13 +103,13 @@ class Option:
         method: The method.
         model_params: Parameters of the model that is asked for; None where no law knows it.
         examples: Examples that are asked for (or that the budget buys, or that the target needs).
-        loss: Predicted mean loss, with ``low`` and ``high``.
+        loss: Predicted mean of the outcome (a loss, or a score), with ``low`` and ``high``.
         low: Lower end of the mean's interval; NaN without draws.
         high: Upper end.
         run_low: Lower end of the interval for one new run.
         run_high: Upper end.
         probability: Share of the draws in which it is the best; NaN without draws.
-        missed: How far its law was off where it was tested like this, in nats; NaN: untested.
+        missed: How far its law was off where it was tested like this; NaN: untested.
         outside: How many times outside its data the question lies, by column; 1 inside.
         cost: The run's cost; with a target and nothing else, of the examples that the target needs.
         double_examples: What twice the data buys.
@@ -139,10 +151,10 @@ class Option:
         """The largest factor by which the question lies outside the data."""
         return max(self.outside.values(), default=1.0)
 
-    @property
-    def interval(self) -> str:
+    def interval(self, outcome: Outcome) -> str:
         """The mean's interval in words."""
-        return "" if math.isnan(self.low) else f"90% interval {nats(self.low)} to {nats(self.high)}"
+        ends = f"{amount(outcome, self.low)} to {amount(outcome, self.high)}"
+        return "" if math.isnan(self.low) else f"90% interval {ends}"
 
 
 @dataclass(frozen=True)
@@ -193,6 +205,7 @@ class Advice:
         notes: What else to know, in sentences.
         law: The law's name.
         base: The base setting, at which the other factors stay.
+        outcome: What is compared: the loss, or the score.
 
     Example:
         >>> advice.best.name, advice.law, advice.reasons
@@ -208,6 +221,7 @@ class Advice:
     notes: tuple[str, ...]
     law: str
     base: Mapping[str, Any] = field(default_factory=dict)
+    outcome: Outcome = TEST_LOSS
 
     @property
     def best(self) -> Option | None:

@@ -1,4 +1,4 @@
-"""Which method (and model) for this much data, this model or this budget: losses, chances, costs."""
+"""Which method (and model) for this much data, this model or this budget: outcomes, chances, costs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from finescale.advice.verdict import judged
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import FAR
 from finescale.laws.law import Law
+from finescale.records.outcome_words import amount, one
+from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE, Records, read_records
-from finescale.wording import count, listed, method_name, nats
+from finescale.wording import count, listed, method_name
 
 if TYPE_CHECKING:
     from finescale.records.tables import TableLike
@@ -44,6 +46,8 @@ def recommend(
     model_params: float | None = None,
     budget: float | None = None,
     target_loss: float | None = None,
+    target_score: float | None = None,
+    score: str | None = None,
     task: str | None = None,
     price_per_hour: float | None = None,
     flops_per_second: float | None = None,
@@ -59,11 +63,14 @@ def recommend(
     Args:
         records: Records, or what ``read_records`` takes.
         examples: Finetuning examples at hand. Default: the largest data size that every method was run with;
-            with a budget, what it buys; with a target loss, what it needs.
+            with a budget, what it buys; with a target, what it needs.
         model_params: Parameters of the model. Default: the base setting's; with a budget, the best of those
             in the records.
         budget: FLOPs for one training run.
         target_loss: The loss to reach, in nats per target token.
+        target_score: The score to reach, on its own scale.
+        score: The score column to advise by, for a table that is not read yet (``read_records`` takes
+            ``better`` and ``bounds`` too).
         task: The task; may be left out where there is one.
         price_per_hour: Price of an hour of the machine.
         flops_per_second: The machine's rate; default: as measured in the records.
@@ -87,10 +94,16 @@ def recommend(
         >>> fs.recommend(records, examples=2000, bootstrap=50).best.name
         'full'
     """
-    question = Question(examples, model_params, budget, target_loss)
+    question = Question(examples, model_params, budget, target_loss, target_score)
     check(question)
     if not isinstance(records, Records):
-        records = read_records(records)
+        records = read_records(records, score=score)
+    elif score not in (None, records.loss):
+        raise UsageError(
+            f"records that were read by `{records.loss}`",
+            wanted=f"those of the score, e.g. read_records(source, score={score!r})",
+            got=f"score={score!r}",
+        )
     found = candidates(records, task, law=law, base=base, bootstrap=bootstrap, seed=seed)
     prices = costs(
         found.runs,
@@ -103,12 +116,17 @@ def recommend(
 
 
 def check(question: Question) -> None:
-    """Refuses sizes, budgets and losses that are not positive.
+    """Refuses sizes, budgets and losses that are not positive, a score that is no number, two targets.
 
     Raises:
         UsageError: One of them.
     """
-    for name, value in vars(question).items():
+    if question.target_loss is not None and question.target_score is not None:
+        raise UsageError("both --target-loss and --target-score", wanted="one of them")
+    if question.target_score is not None and not math.isfinite(question.target_score):
+        raise UsageError("--target-score", wanted="a number", got=f"{question.target_score:g}")
+    sizes = {name: value for name, value in vars(question).items() if name != "target_score"}
+    for name, value in sizes.items():
         if value is not None and not 0 < value < math.inf:
             flag = f"--{name.replace('_', '-')} {value:g}"
             raise UsageError(flag, wanted="a number above 0", got=f"{value:g}")
@@ -120,12 +138,14 @@ def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
     Raises:
         DataError: As ``recommend``.
     """
-    by_target = question.target_loss is not None and question.examples is None and question.budget is None
+    _check_target(found.outcome, question)
+    target, sign = question.target, found.outcome.sign
+    by_target = target is not None and question.examples is None and question.budget is None
     places = _places(found, question, prices)
     needs: dict[str, tuple[Needed, Array | None]] = {}
-    if question.target_loss is not None:
-        needs = {p.member.name: needed(p.member, p.model_params, question.target_loss) for p in places}
-        _refuse_unreachable(needs, question.target_loss)
+    if target is not None:
+        needs = {p.member.name: needed(p.member, p.model_params, target) for p in places}
+        _refuse_unreachable(needs, target, found.outcome)
     each = {p.member.name: prices.per_example(p.member.method, p.model_params) for p in places}
     scale = each if all(map(math.isfinite, each.values())) else dict.fromkeys(each, 1.0)
     if by_target:
@@ -138,7 +158,7 @@ def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
             drawn = needs[place.member.name][1]
             scores.append(None if drawn is None else drawn * scale[place.member.name])
         elif place.member.law.drawn:
-            scores.append(place.member.law.mean_draws(_asked(place)))
+            scores.append(sign * place.member.law.mean_draws(_asked(place)))
         else:
             scores.append(None)
     chances = _chances(scores)
@@ -149,8 +169,31 @@ def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
     if by_target:
         options.sort(key=lambda o: o.needed.examples * scale[o.name] if o.needed else math.inf)
     else:
-        options.sort(key=lambda option: option.loss)
+        options.sort(key=lambda option: sign * option.loss)
     return judged(found, question, tuple(options), prices)
+
+
+def _check_target(outcome: Outcome, question: Question) -> None:
+    """Refuses the target of another kind than the outcome, and one outside the score's bounds.
+
+    Raises:
+        UsageError: One of them.
+    """
+    value, kind = question.target, "score" if question.target_score is not None else "loss"
+    if value is None:
+        return
+    if kind != outcome.kind:
+        raise UsageError(
+            f"--target-{kind}, and what is compared is a {outcome.kind} (`{outcome.column}`)",
+            wanted=f"--target-{outcome.kind} NUMBER",
+            got=f"--target-{kind} {value:g}",
+        )
+    if not outcome.low <= value <= outcome.high:
+        raise UsageError(
+            f"--target-{kind} {value:g} is outside the bounds of {outcome.name}",
+            wanted=f"{outcome.low:g} to {outcome.high:g}",
+            got=f"{value:g}",
+        )
 
 
 def _asked(place: _Place) -> dict[str, Any]:
@@ -181,7 +224,7 @@ def _places(found: Candidates, question: Question, prices: Costs) -> list[_Place
             if bought >= max(1.0, low / FAR):
                 affordable.append(_Place(member, params, bought))
         if affordable:
-            places.append(min(affordable, key=_fitted_loss))
+            places.append(min(affordable, key=_to_be_small))
     if not places:
         raise DataError(
             "the budget buys no run that these laws could predict",
@@ -193,8 +236,10 @@ def _places(found: Candidates, question: Question, prices: Costs) -> list[_Place
     return places
 
 
-def _fitted_loss(place: _Place) -> float:
-    return float(place.member.law.centre(_asked(place)))
+def _to_be_small(place: _Place) -> float:
+    """The outcome in the middle, so that lower is better."""
+    law = place.member.law
+    return law.outcome.sign * float(law.centre(_asked(place)))
 
 
 def _at_size(found: Candidates, wanted: float | None) -> list[Candidate]:
@@ -210,7 +255,7 @@ def _at_size(found: Candidates, wanted: float | None) -> list[Candidate]:
         have = listed([count(size) for size in found.sizes[:8]]) or "no column model_params"
         raise DataError(
             f"these records say nothing about a model of {count(wanted)} parameters",
-            wanted="runs of several model sizes whose losses follow from the size",
+            wanted="runs of several model sizes whose results follow from the size",
             got=have + (" and more" if len(found.sizes) > 8 else ""),
             remedy="leave out --model-params, or run that model",
             where=found.task,
@@ -218,21 +263,26 @@ def _at_size(found: Candidates, wanted: float | None) -> list[Candidate]:
     return same
 
 
-def _refuse_unreachable(needs: Mapping[str, tuple[Needed, Array | None]], target: float) -> None:
+def _refuse_unreachable(
+    needs: Mapping[str, tuple[Needed, Array | None]], target: float, outcome: Outcome
+) -> None:
     if any(math.isfinite(need.examples) for need, _ in needs.values()):
         return
-    floors = [f"{method_name(name)} {nats(need.floor)}" for name, (need, _) in needs.items()]
-    below = [method_name(name) for name, (need, _) in needs.items() if need.floor < target]
-    reason = "the floor of every law is above it"
-    if below:
-        reason = f"by the law of {listed(below)} it takes over 10^15 examples"
-    if 0 < len(below) < len(needs):
-        reason += ", and the other floors are above it"
+    end, side, other = ("floor", "above", "lowest") if outcome.lower else ("ceiling", "below", "highest")
+    easier = "higher" if outcome.lower else "lower"
+    ends = [f"{method_name(name)} {amount(outcome, need.floor)}" for name, (need, _) in needs.items()]
+    sign = outcome.sign
+    within = [method_name(name) for name, (need, _) in needs.items() if sign * need.floor < sign * target]
+    reason = f"the {end} of every law is {side} it"
+    if within:
+        reason = f"by the law of {listed(within)} it takes over 10^15 examples"
+    if 0 < len(within) < len(needs):
+        reason += f", and the other {end}s are {side} it"
     raise DataError(
-        f"a loss of {target:g} is out of reach: {reason}",
-        wanted="a target above the lowest floor",
-        got="floors: " + "; ".join(floors[:8]),
-        remedy="ask for a larger model (--model-params), or for a higher --target-loss",
+        f"{one(outcome)} of {target:g} is out of reach: {reason}",
+        wanted=f"a target {side} the {other} {end}" if outcome.lower else f"a target below the {other} {end}",
+        got=f"{end}s: " + "; ".join(ends[:8]),
+        remedy=f"ask for a larger model (--model-params), or for a {easier} --target-{outcome.kind}",
     )
 
 
@@ -283,11 +333,11 @@ def _option(place: _Place, chance: float, prices: Costs, need: Needed | None, *,
 
 
 def _gain(here: _Place, there: _Place, flops: float) -> Gain:
-    value = _fitted_loss(here) - _fitted_loss(there)
+    value = _to_be_small(here) - _to_be_small(there)
     law = here.member.law
     if not law.drawn:
         return Gain(value, math.nan, math.nan, flops)
-    draws = law.mean_draws(_asked(here)) - law.mean_draws(_asked(there))
+    draws = law.outcome.sign * (law.mean_draws(_asked(here)) - law.mean_draws(_asked(there)))
     tail = 50 * (1 - law.level)
     low, high = np.percentile(draws, [tail, 100 - tail])
     return Gain(value, float(low), float(high), flops)

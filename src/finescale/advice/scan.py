@@ -14,7 +14,7 @@ from finescale.records.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]
 Belief = FittedLaw | Forecast
-"""What a candidate's losses follow: a law, or a forecast."""
+"""What a candidate's outcomes follow: a law, or a forecast."""
 _GRID, _DRAW_GRID = 513, 129
 _ZOOMS = 5
 """Each narrows a crossing 512 times: to one part in 10^13 of the range."""
@@ -26,20 +26,25 @@ class Scan:
     Attributes:
         law: The law.
         where: The factor's value, by column.
+        sign: +1 for outcomes of which lower is better, -1 for the others.
         ends: The range's ends, natural logarithms.
         grid: The draws' grid of log data sizes, [grid].
-        draws: The law's mean in every draw on that grid, [draws, grid]; None without draws.
+        draws: The law's mean in every draw on that grid, [draws, grid], so that lower is better (a score is
+            negated); None without draws.
     """
 
     def __init__(self, law: Belief, where: Mapping[str, Any], within: tuple[float, float]) -> None:
         self.law, self.where = law, where
         self.ends = math.log(within[0]), math.log(within[1])
         self.grid = np.linspace(*self.ends, _DRAW_GRID)
-        self.draws = law.mean_draws({**where, DATA_SIZE: np.exp(self.grid)}) if law.drawn else None
+        self.sign = law.outcome.sign
+        self.draws = None
+        if law.drawn:
+            self.draws = self.sign * law.mean_draws({**where, DATA_SIZE: np.exp(self.grid)})
 
     def __call__(self, log_size: Array) -> Array:
-        """The fitted law's loss at log data sizes, [sizes]."""
-        return self.law.centre({**self.where, DATA_SIZE: np.exp(log_size)})
+        """The fitted law's outcome at log data sizes, [sizes]; lower is better."""
+        return self.sign * self.law.centre({**self.where, DATA_SIZE: np.exp(log_size)})
 
     def outside(self, log_size: float) -> float:
         """How many times outside the law's data, over data size and factor; 1 inside."""

@@ -9,8 +9,10 @@ from finescale.advice.candidates import SIZE, Candidates
 from finescale.advice.cost import Costs
 from finescale.advice.options import Advice, Option, ProposedRun, Question
 from finescale.laws.fitted import FAR
+from finescale.records.outcome_words import amount, difference, lead, named, one
+from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE
-from finescale.wording import capital, chance, count, examples_of, listed, method_name, nats, ratio
+from finescale.wording import capital, chance, count, examples_of, listed, method_name, ratio
 
 SURE = 0.8
 """Below this probability of being best there is no advice."""
@@ -31,8 +33,9 @@ def judged(found: Candidates, question: Question, options: tuple[Option, ...], p
     """
     best, rivals = options[0], options[1:]
     untuned = [m.method for m in found.members if m.tuned is False]
-    reasons = (*found.doubts, *_reasons(best, rivals, untuned, laws=not found.forecast))
-    sentence = _leading_words(best, rivals, question, with_chance=not reasons)
+    laws, outcome = not found.forecast, found.outcome
+    reasons = (*found.doubts, *_reasons(best, rivals, untuned, outcome, laws=laws))
+    sentence = _leading_words(best, rivals, question, outcome, with_chance=not reasons)
     if reasons:
         alone = "forecast" if found.forecast else "laws"
         sentence = f"No advice: {'; '.join(reasons)}. By the {alone} alone: {sentence}"
@@ -47,7 +50,7 @@ def judged(found: Candidates, question: Question, options: tuple[Option, ...], p
     notes += _status_notes(options)
     settle = settling_runs(found, options, untuned, prices) if reasons else ()
     return Advice(
-        found.task, question, options, sentence, reasons, settle, tuple(notes), found.law, found.base
+        found.task, question, options, sentence, reasons, settle, tuple(notes), found.law, found.base, outcome
     )
 
 
@@ -82,7 +85,9 @@ def _towards(asked: float, low: float, high: float) -> float:
     return asked if 0.25 <= asked / near <= 4 else math.sqrt(asked * near)
 
 
-def _reasons(best: Option, rivals: Sequence[Option], untuned: Sequence[str], *, laws: bool) -> list[str]:
+def _reasons(
+    best: Option, rivals: Sequence[Option], untuned: Sequence[str], outcome: Outcome, *, laws: bool
+) -> list[str]:
     """Why there is no advice; a forecast's errors are in its probabilities, those of laws are told apart."""
     contenders = [best, *rivals[:1]]
     reasons = []
@@ -99,7 +104,7 @@ def _reasons(best: Option, rivals: Sequence[Option], untuned: Sequence[str], *, 
         bad = [method_name(name) for name in untuned if name in {option.method for option in contenders}]
         if bad:
             reasons.append(f"the learning rate of {listed(bad)} was not tuned")
-        reasons += _missed(best, rivals[0]) if laws else []
+        reasons += _missed(best, rivals[0], outcome) if laws else []
         if best.loss == rivals[0].loss and not best.probability > SURE:
             reasons.append(f"{method_name(best.name)} and {method_name(rivals[0].name)} tie")
         elif math.isnan(best.probability):
@@ -113,7 +118,7 @@ def _reasons(best: Option, rivals: Sequence[Option], untuned: Sequence[str], *, 
     return reasons
 
 
-def _missed(best: Option, second: Option) -> list[str]:
+def _missed(best: Option, second: Option, outcome: Outcome) -> list[str]:
     """Whether the laws were off by more, where they were tested, than what lies between the two leaders."""
     gap = abs(second.loss - best.loss)
     pair = f"{method_name(best.name)} and {method_name(second.name)}"
@@ -121,41 +126,46 @@ def _missed(best: Option, second: Option) -> list[str]:
     if any(map(math.isnan, missed)):
         return [f"the laws of {pair} are asked beyond their data and could not be tested there"]
     if max(missed) > gap:
-        words = f"the laws were off by {nats(max(missed))} nats on average where they were tested"
-        return [f"{words}, more than the {nats(gap)} nats between {pair}"]
+        off = difference(outcome, max(missed))
+        words = f"the laws were off by {off} on average where they were tested"
+        return [f"{words}, more than the {difference(outcome, gap)} between {pair}"]
     return []
 
 
-def _leading_words(best: Option, rivals: Sequence[Option], question: Question, *, with_chance: bool) -> str:
+def _leading_words(
+    best: Option, rivals: Sequence[Option], question: Question, outcome: Outcome, *, with_chance: bool
+) -> str:
     """What is predicted of the leading option, and by how much it leads."""
     name = capital(method_name(best.name))
     known = best.model_params if best.name == best.method else None
     size = f" on a model of {count(known)} parameters" if known else ""
     data = examples_of(best.examples)
-    loss = f"predicted test loss {nats(best.loss)} nats" + (f" ({best.interval})" if best.interval else "")
+    interval = best.interval(outcome)
+    told = f"predicted {named(outcome, best.loss)}" + (f" ({interval})" if interval else "")
     need = best.needed if question.examples is None and question.budget is None else None
     if need is not None:
         reach = "" if math.isnan(need.low) else f" (90% interval {count(need.low)} to {_most(need.high)})"
-        words = f"{name}{size} needs about {examples_of(need.examples)}{reach} for a loss of "
-        words += nats(question.target_loss)
+        words = f"{name}{size} needs about {examples_of(need.examples)}{reach} for "
+        words += f"{one(outcome)} of {amount(outcome, question.target)}"
     elif question.budget is not None and math.isfinite(best.cost.flops):
-        words = f"{name} with {data}{size} for {best.cost.flops:.2g} FLOPs: {loss}"
+        words = f"{name} with {data}{size} for {best.cost.flops:.2g} FLOPs: {told}"
     else:
-        words = f"{name} for {data}{size}: {loss}"
+        words = f"{name} for {data}{size}: {told}"
     if rivals:
-        words += f", {_versus(best, rivals[0], by_need=need is not None)}"
+        words += f", {_versus(best, rivals[0], outcome, by_need=need is not None)}"
     if rivals and with_chance:
         words += f"; best with a probability of {chance(best.probability)}"
     return f"{words}."
 
 
-def _versus(best: Option, second: Option, *, by_need: bool) -> str:
+def _versus(best: Option, second: Option, outcome: Outcome, *, by_need: bool) -> str:
     who = method_name(second.name)
     if not by_need or second.needed is None:
-        return f"{nats(second.loss - best.loss)} below {who}"
+        return f"{lead(outcome, outcome.sign * (second.loss - best.loss))} {who}"
     if math.isfinite(second.needed.examples):
         return f"{who} needs {count(second.needed.examples)}"
-    return f"{who} does not get there (its floor is {nats(second.needed.floor)})"
+    end = "floor" if outcome.lower else "ceiling"
+    return f"{who} does not get there (its {end} is {amount(outcome, second.needed.floor)})"
 
 
 def _most(value: float) -> str:

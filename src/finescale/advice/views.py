@@ -8,7 +8,9 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from finescale.cells import Cells, bullets
-from finescale.wording import capital, chance, count, hours, method_name, nats, number
+from finescale.records.outcome_words import amount, heading, noun
+from finescale.records.outcomes import TEST_LOSS, Outcome
+from finescale.wording import capital, chance, count, hours, method_name, number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 def advice_table(advice: Advice, width: int | None = None) -> Table | Text:
     """One row a candidate, best first; one column a candidate, or lines of text, where only that fits."""
-    title = "predicted test loss, nats per target token, with 90% intervals"
+    title = f"predicted {heading(advice.outcome)}, with 90% intervals"
     (first, name), *columns = option_columns(advice)
     names = [name(option) for option in advice.options]
     cells = {heading: [cell(option) for option in advice.options] for heading, cell in columns}
@@ -37,26 +39,30 @@ def advice_table(advice: Advice, width: int | None = None) -> Table | Text:
 
 def option_columns(advice: Advice) -> Columns:
     """The columns that this advice has something to say in."""
-    options = advice.options
+    options, outcome = advice.options, advice.outcome
+
+    def between(low: float, high: float) -> str:
+        return "-" if math.isnan(low) else f"{amount(outcome, low)} to {amount(outcome, high)}"
+
     columns: Columns = [("candidate", lambda o: capital(method_name(o.name)))]
     if len({(o.examples, o.model_params) for o in options}) > 1:
         columns.append(("examples", lambda o: count(o.examples)))
         if any(o.model_params for o in options):
             columns.append(("parameters", lambda o: count(o.model_params)))
     columns += [
-        ("loss", lambda o: nats(o.loss)),
-        ("mean's interval", lambda o: _range(o.low, o.high)),
-        ("a new run's", lambda o: _range(o.run_low, o.run_high)),
+        (noun(outcome), lambda o: amount(outcome, o.loss)),
+        ("mean's interval", lambda o: between(o.low, o.high)),
+        ("a new run's", lambda o: between(o.run_low, o.run_high)),
     ]
     if len(options) > 1:
         columns.append(("best with", lambda o: chance(o.probability)))
     if any(o.needed for o in options):
-        columns.append(("examples for target", _needed))
+        columns.append(("examples for target", lambda o: _needed(o, outcome)))
     priced = any(o.double_examples and math.isfinite(o.double_examples.flops) for o in options)
     cost = ", for FLOPs" if priced else ""
-    columns.append((f"2x examples buys{cost}", lambda o: gain(o.double_examples)))
+    columns.append((f"2x examples buys{cost}", lambda o: gain(o.double_examples, outcome)))
     if any(o.double_model for o in options):
-        columns.append((f"2x model buys{cost}", lambda o: gain(o.double_model)))
+        columns.append((f"2x model buys{cost}", lambda o: gain(o.double_model, outcome)))
     if any(math.isfinite(o.cost.flops) for o in options):
         columns.append(("FLOPs", lambda o: number(o.cost.flops)))
     if any(math.isfinite(o.cost.hours) for o in options):
@@ -66,7 +72,7 @@ def option_columns(advice: Advice) -> Columns:
     if any(o.cost.fits for o in options):
         columns.append(("memory", lambda o: o.cost.fits))
     missed = "hidden sizes missed by" if advice.law == "forecast" else "laws missed by"
-    columns.append((missed, lambda o: nats(o.missed)))
+    columns.append((missed, lambda o: amount(outcome, o.missed)))
     return columns
 
 
@@ -111,24 +117,21 @@ def advice_html(advice: Advice) -> str:
     return "".join(parts)
 
 
-def gain(found: Gain | None) -> str:
-    """What a doubling buys in nats, and for how many FLOPs."""
+def gain(found: Gain | None, outcome: Outcome = TEST_LOSS) -> str:
+    """What a doubling buys in the outcome's unit, and for how many FLOPs."""
     if found is None:
         return "-"
     extra = f" for {number(found.flops, 2)}" if math.isfinite(found.flops) else ""
-    return f"{nats(found.nats)}{extra}"
+    return f"{amount(outcome, found.nats)}{extra}"
 
 
-def _range(low: float, high: float) -> str:
-    return "-" if math.isnan(low) else f"{nats(low)} to {nats(high)}"
-
-
-def _needed(option: Option) -> str:
+def _needed(option: Option, outcome: Outcome) -> str:
     need = option.needed
     if need is None:
         return "-"
     if not math.isfinite(need.examples):
-        return f"not reachable: the floor {nats(need.floor)} is above it"
+        end, side = ("floor", "above") if outcome.lower else ("ceiling", "below")
+        return f"not reachable: the {end} {amount(outcome, need.floor)} is {side} it"
     if math.isnan(need.low):
         return count(need.examples)
     high = count(need.high) if math.isfinite(need.high) else "no end"

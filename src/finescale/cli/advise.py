@@ -19,6 +19,7 @@ from finescale.advice.views import crossover_cells
 from finescale.cli.laws import write_json
 from finescale.cli.reading import Table
 from finescale.errors import DataError
+from finescale.records.outcome_words import difference
 from finescale.records.records import DATA_SIZE, Records
 from finescale.wording import count, examples_of, nats
 
@@ -121,7 +122,8 @@ def show(advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...]
         missed, who = max(option.missed for option in advice.options), "the laws"
         if advice.law == "forecast":
             who = "the forecast's members"
-        say(f"Where two methods differ by less than {who} missed by ({nats(missed)}), nothing is told.")
+        off = difference(advice.outcome, missed) if advice.outcome.kind == "score" else nats(missed)
+        say(f"Where two methods differ by less than {who} missed by ({off}), nothing is told.")
     for note in advice.notes:
         say(f"note: {note}")
 

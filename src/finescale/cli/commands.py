@@ -242,6 +242,9 @@ def advise(
     target_loss: Annotated[
         str | None, typer.Option(metavar=NUMBER, help="Loss to reach, nats per token.")
     ] = None,
+    target_score: Annotated[
+        str | None, typer.Option(metavar=NUMBER, help="Score to reach, with --score.")
+    ] = None,
     task: Annotated[str | None, typer.Option(help="Task. (default: every task)")] = None,
     crossovers: Annotated[
         bool, typer.Option("--crossovers", help="Show at which data sizes the better method changes.")
@@ -284,6 +287,7 @@ def advise(
             amount(model_params, "--model-params", whole=True),
             amount(budget, "--budget"),
             amount(target_loss, "--target-loss"),
+            amount(target_score, "--target-score"),
         ),
         task=task,
         crossing=crossovers,

@@ -54,11 +54,12 @@ def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | 
     if back:
         tested = backtest(records, chosen or None, **options)
         rows = {"scores": tested.scores.to_dicts(), "best": dict(tested.best)}
-        shown, notes = backtest_cells(tested.scores), [*tested.notes, *map(tested.verdict, tested.best)]
+        notes = [*tested.notes, *map(tested.verdict, tested.best)]
+        shown = backtest_cells(tested.scores, tested.outcome)
     else:
         compared = compare(records, chosen or None, **options)
         rows = {"comparison": compared.table.to_dicts()}
-        shown, notes = comparison_cells(compared.table), [*compared.notes]
+        shown, notes = comparison_cells(compared.table, compared.outcome), [*compared.notes]
     if to:
         write_json({"schema": 1, **rows, "notes": notes}, to)
     if to != "-":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,7 @@ from finescale.laws.solver.newton import exchange, one_step, refit
 from finescale.laws.solver.problem import Problem, Solution, residual
 from finescale.laws.solver.profile import distinct, solve, solve_curves
 from finescale.laws.trouble import soft_trouble
+from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]
@@ -58,9 +60,14 @@ def solve_alike(puts: Sequence[Assembly], settings: FitOptions) -> list[Solution
 
 
 def _problem(put: Assembly, settings: FitOptions, fixed: tuple[str, ...]) -> Problem:
-    delta = DELTA if put.law.huber_delta is None else put.law.huber_delta
+    delta = DELTA * _unit(put.pieces[0].outcome) if put.law.huber_delta is None else put.law.huber_delta
     log = (put.law.residual or settings.residual) == "log"
     return put.problem(log=log, delta=delta, fixed=fixed)
+
+
+def _unit(outcome: Outcome) -> float:
+    """What Huber's delta is relative to: 1 nat, or the distance of a score's bounds."""
+    return outcome.width if outcome.kind == "score" and math.isfinite(outcome.width) else 1.0
 
 
 def _solved(problem: Problem, grid: Array, start: Array, solver: str) -> Solution:
@@ -128,6 +135,7 @@ def estimate(
         level=settings.level,
         shared=settings.shared,
         formula=put.law,
+        outcome=replace(first.outcome, column=loss),
     )
     points = _predicted(made, put)
     deltas = {held: _mean_deviation(points, held) for held in (False, True)}
@@ -193,9 +201,10 @@ def _predicted(made: FittedLaw, put: Assembly) -> pl.DataFrame:
         arguments = {name: values[put.own(name, suffix)] for name in put.law.parameters}
         variables = {name: piece.points[column].to_numpy() for name, column in piece.columns.items()}
         with np.errstate(all="ignore"):
-            predicted = put.law.function(**variables, **arguments)
+            predicted = made.in_bounds(put.law.function(**variables, **arguments))
         factor = pl.Series("factor", [suffix] * piece.points.height, dtype=pl.String)
-        frames.append(piece.points.hstack([pl.Series("predicted", predicted), factor]))
+        points = piece.points.with_columns(piece.outcome.from_lost(pl.col("loss")).alias("loss"))
+        frames.append(points.hstack([pl.Series("predicted", predicted), factor]))
     return pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from finescale.errors import DataError, UsageError
 from finescale.laws.formulas import named
 from finescale.laws.law import Law
+from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE
 
 if TYPE_CHECKING:
@@ -39,16 +40,17 @@ class Parameter:
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """Predicted losses; every array has the shape of the question.
+    """Predicted losses or scores; every array has the shape of the question.
 
     Attributes:
         at: What was asked for.
-        value: Predicted mean loss.
+        value: Predicted mean.
         low: Lower end of the mean's interval; NaN without draws.
         high: Upper end of the mean's interval.
         run_low: Lower end of the interval for one new run.
         run_high: Upper end of the interval for one new run.
         status: What to know, e.g. extrapolation.
+        outcome: What is predicted.
 
     Example:
         >>> predicted = lora.predict(model_params=4e5, finetune_examples=[1e3, 4e3])
@@ -65,16 +67,18 @@ class Prediction:
     run_low: Array
     run_high: Array
     status: tuple[str, ...] = ()
+    outcome: Outcome = TEST_LOSS
 
     def __repr__(self) -> str:
         """One line: a single prediction with its interval, or how many there are."""
         value = np.ravel(self.value)
+        unit = f" {self.outcome.unit}".rstrip()
         if value.size != 1:
-            ends = f": {value.min():.4g} to {value.max():.4g} nats" if value.size else ""
+            ends = f": {value.min():.4g} to {value.max():.4g}{unit}" if value.size else ""
             return f"Prediction({value.size} values{ends})"
         low, high = float(np.ravel(self.low)[0]), float(np.ravel(self.high)[0])
         interval = f" [{low:.4g}, {high:.4g}]" if np.isfinite(low) else ""
-        return f"Prediction({value[0]:.4g}{interval} nats)"
+        return f"Prediction({value[0]:.4g}{interval}{unit})"
 
     def __str__(self) -> str:
         """The table of predictions, and what to know of them."""
@@ -116,7 +120,8 @@ class FittedLaw:
         shared: Parameters that are shared with other factors or groups.
         formula: The law itself.
         points: Settings with their predictions (columns as in ``Slice.points`` and ``predicted``,
-            ``factor``); None after reading from JSON.
+            ``factor``), scores as scores; None after reading from JSON.
+        outcome: What is predicted; a score's law is one of its distance from the best value.
 
     Example:
         >>> lora
@@ -149,6 +154,7 @@ class FittedLaw:
     shared: tuple[str, ...] = ()
     formula: Law | None = field(default=None, compare=False)
     points: pl.DataFrame | None = field(default=None, compare=False)
+    outcome: Outcome = TEST_LOSS
 
     @property
     def label(self) -> str:
@@ -206,13 +212,13 @@ class FittedLaw:
         nothing = np.full(centre.shape, np.nan)
         shown = {name: np.broadcast_to(np.asarray(value), centre.shape) for name, value in asked.items()}
         if not self.draws:
-            return Prediction(shown, centre, nothing, nothing, nothing, nothing, status)
+            return Prediction(shown, centre, nothing, nothing, nothing, nothing, status, self.outcome)
         mean = self.mean_draws(asked)
         tail = 100 * (1 - self.level) / 2
         ends = [tail, 100 - tail]
         low, high = map(np.asarray, np.percentile(mean, ends, axis=0))
         run_low, run_high = map(np.asarray, np.percentile(self.add_run(mean), ends, axis=0))
-        return Prediction(shown, centre, low, high, run_low, run_high, status)
+        return Prediction(shown, centre, low, high, run_low, run_high, status, self.outcome)
 
     def centre(self, at: Mapping[str, Any] | None = None, /, **sizes: Any) -> Array:
         """The fitted law's mean alone, without intervals.
@@ -245,7 +251,14 @@ class FittedLaw:
     def add_run(self, mean: Array) -> Array:
         """What one new run would show in each draw, given the means [draws, ...] of ``mean_draws``."""
         deviation = self.run_deviation.reshape(-1, *(1,) * (mean.ndim - 1))
-        return mean * np.exp(deviation) if self.residual == "log" else mean + deviation
+        lost = self.outcome.lost(mean)
+        return self.in_bounds(lost * np.exp(deviation) if self.residual == "log" else lost + deviation)
+
+    def in_bounds(self, lost: Any) -> Array:
+        """What the formula gives, as it is predicted: a loss, or a score that keeps to its bounds."""
+        if self.outcome.kind == "loss":
+            return lost
+        return np.clip(self.outcome.from_lost(lost), self.outcome.low, self.outcome.high)
 
     def summary(self) -> Table:
         """The parameters and their intervals as a rich table."""
@@ -348,7 +361,7 @@ class FittedLaw:
     def _evaluate(self, values: Mapping[str, Array], factor: str, numbers: Mapping[str, Any]) -> Any:
         arguments = {name: numbers[self._name(name, factor)] for name in self._formula.parameters}
         with np.errstate(all="ignore"):
-            return self._formula.function(**values, **arguments)
+            return self.in_bounds(self._formula.function(**values, **arguments))
 
     def _far(self, asked: Mapping[str, Any]) -> Iterator[str]:
         for name, (low, high) in self.ranges.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from pydantic import (
 from finescale.errors import UsageError, printable
 from finescale.laws.formulas import named
 from finescale.laws.law import Law
+from finescale.records.outcomes import TEST_LOSS, Outcome
 
 if TYPE_CHECKING:
     from finescale.laws.fitted import FittedLaw
@@ -55,6 +57,13 @@ def law_to_dict(law: FittedLaw) -> dict[str, Any]:
         "loss": law.loss,
         "level": law.level,
         "shared": list(law.shared),
+        **({"outcome": _outcome(law.outcome)} if law.outcome.kind == "score" else {}),
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        name: _null(value) if isinstance(value, float) else value for name, value in asdict(outcome).items()
     }
 
 
@@ -83,6 +92,23 @@ class _Formula(_Plain):
     probe: list[FiniteFloat | None]
 
 
+class _Measured(_Plain):
+    """The score that a law predicts; bounds that are not there are null."""
+
+    column: str
+    name: str
+    kind: Literal["score"]
+    better: Literal["lower", "higher"]
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+    unit: str
+
+    @property
+    def outcome(self) -> Outcome:
+        low, high = (-np.inf if self.low is None else self.low), (np.inf if self.high is None else self.high)
+        return Outcome(self.column, self.name, self.kind, self.better, low, high, self.unit)
+
+
 class _Stored(_Plain):
     """What the Fit JSON of a law holds."""
 
@@ -107,6 +133,7 @@ class _Stored(_Plain):
     loss: str
     level: Annotated[float, Field(gt=0, lt=1)]
     shared: list[str]
+    outcome: _Measured | None = None
 
     @field_validator("by", "base")
     @classmethod
@@ -168,6 +195,7 @@ def law_fields(data: Any, laws: Sequence[Law] = (), where: str = "") -> dict[str
         "level": stored.level,
         "shared": tuple(stored.shared),
         "formula": formula,
+        "outcome": stored.outcome.outcome if stored.outcome else replace(TEST_LOSS, column=stored.loss),
     }
 
 

@@ -23,6 +23,7 @@ from finescale.laws.law import Law
 from finescale.laws.options import FitKeywords, FitOptions, read_options
 from finescale.laws.slices import Choice
 from finescale.records.held_out import LARGEST, held_out
+from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE, FACTORS, Records
 from finescale.records.settings import setting_columns, varying_factors
 
@@ -42,9 +43,10 @@ class Comparison:
 
     Attributes:
         table: One row a task, method, factor and law: ``n_fitted``, ``n_held_out``, ``delta_e``, ``delta_h``
-            (mean absolute deviations, nats), and ``delta_h_common`` on the ``n_common`` held-out settings
+            (mean absolute deviations), and ``delta_h_common`` on the ``n_common`` held-out settings
             that every law predicts.
         notes: What was left out.
+        outcome: What the laws predict.
 
     Example:
         >>> fs.compare(records, factors="model_params")
@@ -53,6 +55,7 @@ class Comparison:
 
     table: pl.DataFrame
     notes: tuple[str, ...] = ()
+    outcome: Outcome = TEST_LOSS
 
     def __repr__(self) -> str:
         """One line: which laws were compared."""
@@ -63,12 +66,12 @@ class Comparison:
         """The table and the notes."""
         from finescale.laws.views import comparison_cells, text  # noqa: PLC0415 - rich only where it is shown
 
-        return text(comparison_cells(self.table), [f"note: {note}" for note in self.notes])
+        return text(comparison_cells(self.table, self.outcome), [f"note: {note}" for note in self.notes])
 
     def _repr_html_(self) -> str:
         from finescale.laws.views import comparison_cells, html  # noqa: PLC0415 - only in notebooks
 
-        return html(comparison_cells(self.table), self.notes)
+        return html(comparison_cells(self.table, self.outcome), self.notes)
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,12 +79,13 @@ class Backtest:
     """How well laws predicted hidden, larger data sizes.
 
     Attributes:
-        scores: One row a task and law, best first: ``error`` (mean absolute error, nats),
+        scores: One row a task and law, best first: ``error`` (mean absolute error, in the outcome's unit),
             ``standard_error``, ``cells``.
         cells: Every prediction: task, method, the curve's columns, ``hidden`` (sizes hidden), ``law``,
             ``loss``, ``predicted``.
         best: The best law of each task (the baseline, if none beats it).
         notes: What was left out.
+        outcome: What the laws predict.
 
     Example:
         >>> tested = fs.backtest(records, ["power"], hide=[1])
@@ -95,17 +99,20 @@ class Backtest:
     cells: pl.DataFrame
     best: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    outcome: Outcome = TEST_LOSS
 
     def verdict(self, task: str) -> str:
         """The choice for one task, in a sentence."""
         part = self.scores.filter(pl.col("task") == task)
         best = self.best[task]
         row = part.filter(pl.col("law") == best).row(0, named=True)
+        unit = f" {self.outcome.unit}".rstrip()
         if best == BASELINE:
-            return f"no law beats the log-linear baseline in the backtest of {task} ({row['error']:.2g} nats)"
+            off = f"{row['error']:.2g}{unit}"
+            return f"no law beats the log-linear baseline in the backtest of {task} ({off})"
         line = part.filter(pl.col("law") == BASELINE)
         rival = f", the log-linear baseline by {line['error'][0]:.2g}" if line.height else ""
-        return f"{best} predicts hidden sizes of {task} best: off by {row['error']:.2g} nats{rival}"
+        return f"{best} predicts hidden sizes of {task} best: off by {row['error']:.2g}{unit}{rival}"
 
     def __repr__(self) -> str:
         """One line: the best law of every task."""
@@ -116,12 +123,12 @@ class Backtest:
         """The table of scores, the choice for every task and the notes."""
         from finescale.laws.views import backtest_cells, text  # noqa: PLC0415 - rich only where it is shown
 
-        return text(backtest_cells(self.scores), self._lines())
+        return text(backtest_cells(self.scores, self.outcome), self._lines())
 
     def _repr_html_(self) -> str:
         from finescale.laws.views import backtest_cells, html  # noqa: PLC0415 - only in notebooks
 
-        return html(backtest_cells(self.scores), self._lines())
+        return html(backtest_cells(self.scores, self.outcome), self._lines())
 
     def _lines(self) -> list[str]:
         return [*map(self.verdict, self.best), *self.notes]
@@ -180,7 +187,7 @@ def compare(
         error.filter(common).mean().alias("delta_h_common"),
     )
     table = table.sort("task", "method", "slice", maintain_order=True)
-    return Comparison(table.rename({"slice": "factor"}), tuple(dict.fromkeys(notes)))
+    return Comparison(table.rename({"slice": "factor"}), tuple(dict.fromkeys(notes)), records.outcome)
 
 
 def backtest(
@@ -264,7 +271,7 @@ def _backtest(  # noqa: PLR0917
             where=records.source,
         )
     cells = pl.concat(steps, how="diagonal_relaxed")
-    return _scored(cells, tuple(dict.fromkeys((*records.notes, *notes))))
+    return replace(_scored(cells, tuple(dict.fromkeys((*records.notes, *notes)))), outcome=records.outcome)
 
 
 def fit_auto(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -11,7 +12,7 @@ import polars as pl
 from finescale.errors import DataError, UsageError, nearest
 from finescale.laws.law import Law
 from finescale.records.held_out import mark_held_out, of_one_curve
-from finescale.records.outcomes import refuse_score
+from finescale.records.outcomes import TEST_LOSS, Outcome, need_best
 from finescale.records.records import DATA_SIZE, FACTORS, Records
 from finescale.records.settings import (
     ANY,
@@ -31,6 +32,8 @@ from finescale.records.settings import (
 )
 
 _ROW = "_row"
+_EDGE = 1e-4
+"""A bounded score is kept so far from its best value, as a share of the bounds' distance."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Slice:
         points: One row a setting: the variables' columns, ``loss``, ``runs``, ``weight``, ``held_out``.
         runs: One row a run: ``point`` (index into points), ``loss``, ``seed`` (null where unknown).
         notes: What was left out of this slice.
+        outcome: What was measured; of a score, ``loss`` is the distance from the best value.
     """
 
     by: Mapping[str, Any]
@@ -54,6 +58,7 @@ class Slice:
     points: pl.DataFrame
     runs: pl.DataFrame
     notes: tuple[str, ...] = ()
+    outcome: Outcome = TEST_LOSS
 
     @property
     def fitted(self) -> pl.DataFrame:
@@ -120,8 +125,9 @@ def slices(records: Records, law: Law, factor: str | None, choice: Choice) -> tu
         DataError: No run at all.
     """
     check_base(choice.base)
-    if choice.loss == records.loss:
-        refuse_score(records.outcome, "a law")
+    outcome = records.outcome if choice.loss == records.loss else TEST_LOSS
+    if outcome.kind == "score":
+        need_best(outcome, "a law")
     check_groups(choice.by, records)
     columns = variable_columns(law, factor)
     if "X" in columns and factor is None:
@@ -136,6 +142,7 @@ def slices(records: Records, law: Law, factor: str | None, choice: Choice) -> tu
             )
     notes: list[str] = []
     tuned = _tuned(mark_held_out(frame, choice.hold_out).with_row_index(_ROW), choice.loss, notes)
+    tuned = tuned.with_columns(_lost(outcome, choice.loss))
     frame = _with_variables(tuned, columns, notes)
     by = [name for name in choice.by if name in frame.columns]
     curve = _curve_columns(frame, law, columns, by, choice)
@@ -150,7 +157,7 @@ def slices(records: Records, law: Law, factor: str | None, choice: Choice) -> tu
         if isinstance(piece, str):
             notes.append(piece)
         else:
-            made.append(piece)
+            made.append(replace(piece, outcome=outcome))
     if not frame.height:
         raise DataError(
             "no run is left to fit", got="; ".join((*records.notes, *notes)), where=records.source
@@ -168,6 +175,14 @@ def _tuned(frame: pl.DataFrame, loss: str, notes: list[str]) -> pl.DataFrame:
         )
         frame = frame.filter(tuned)
     return frame
+
+
+def _lost(outcome: Outcome, column: str) -> pl.Expr:
+    """What the law is fitted to; a perfect score keeps a trace of a distance, as logs need one."""
+    lost = outcome.lost(pl.col(column))
+    if outcome.kind == "score":
+        lost = lost.clip(lower_bound=_EDGE * (outcome.width if math.isfinite(outcome.width) else 1.0))
+    return lost.alias(column)
 
 
 def _with_variables(frame: pl.DataFrame, columns: Mapping[str, str], notes: list[str]) -> pl.DataFrame:
@@ -237,7 +252,7 @@ def _at_bases(  # noqa: PLR0917
         base = bases[scope]
         rows = at_base(part, base.values, free=free)
         kept.append(rows)
-        for group in _lost(part, rows, by):
+        for group in _without_runs(part, rows, by):
             mine = part.filter([pl.col(name).eq_missing(value) for name, value in group.items()])
             notes.append(_nothing_there(mine, group, base.values, free, choice))
         notes += [
@@ -250,7 +265,7 @@ def _at_bases(  # noqa: PLR0917
     return pl.concat(kept).sort(_ROW)
 
 
-def _lost(rows: pl.DataFrame, kept: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
+def _without_runs(rows: pl.DataFrame, kept: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
     """The groups of which nothing is kept."""
     if kept.height == rows.height or not by:
         return [{}] if rows.height and not kept.height else []

@@ -10,6 +10,7 @@ import numpy as np
 from finescale.laws.fitted import FittedLaw
 from finescale.laws.solver.assembly import Assembly
 from finescale.laws.solver.problem import Problem, Solution
+from finescale.records.outcome_words import noun
 from finescale.records.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]
@@ -27,7 +28,8 @@ def soft_trouble(made: FittedLaw, put: Assembly, problem: Problem, solution: Sol
     """
     constant = float(np.ptp(put.y)) <= 1e-9 * float(np.abs(put.y).max())
     if constant:
-        yield "constant loss: every run has the same loss, so the exponents mean nothing"
+        what = noun(made.outcome)
+        yield f"constant {what}: every run has the same {what}, so the exponents mean nothing"
     if not solution.converged[0]:
         yield "not converged: the solver stopped early"
     yield from _bounds(made, put, problem, solution)
@@ -113,8 +115,9 @@ def _direction(made: FittedLaw, put: Assembly) -> Iterator[str]:
             slopes = _slopes(size, loss, others)
             rises = np.median(slopes) if slopes.size else 0.0
             if rises > 1e-9 * loss.mean() / max(float(np.ptp(size)), 1e-9):
-                noun = "more data" if column == DATA_SIZE else f"a larger {column}"
-                yield f"the loss rises with {column}: {noun} does not help in these runs"
+                more = "more data" if column == DATA_SIZE else f"a larger {column}"
+                turns = "rises" if made.outcome.lower else "falls"
+                yield f"the {noun(made.outcome)} {turns} with {column}: {more} does not help in these runs"
 
 
 def _slopes(size: Array, loss: Array, others: list[Array]) -> Array:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finescale.cells import Cells, as_text, bullets
+from finescale.records.outcome_words import heading, unit_of
+from finescale.records.outcomes import TEST_LOSS, Outcome
 
 if TYPE_CHECKING:
     import polars as pl
 
     from finescale.laws.fitted import FittedLaw, Prediction
 
-_PREDICTED = "predicted loss, nats per target token"
 _MOST_ROWS = 30
 """A notebook shows so many rows of predictions."""
 
@@ -47,11 +48,12 @@ def law_cells(laws: Sequence[FittedLaw]) -> Cells:
     if any(law.n_held_out for law in laws):
         numbers["held out"] = [str(law.n_held_out) for law in laws]
         numbers["held out off by"] = [number(law.delta_h, 2) for law in laws]
-    return Cells(f"{level}; off by: mean absolute deviation, nats per target token", words, numbers)
+    unit = unit_of(laws[0].outcome if laws else TEST_LOSS)
+    return Cells(f"{level}; off by: mean absolute deviation, {unit}", words, numbers)
 
 
 def prediction_cells(laws: Sequence[FittedLaw], predictions: Sequence[Prediction]) -> Cells:
-    """One row a law and question: the predicted loss with both intervals."""
+    """One row a law and question: the prediction with both intervals."""
     words = {name: [_cell(law.by.get(name)) for law in laws] for name in _groups(laws)}
     words["law"] = [law.law for law in laws]
     at = [{name: float(value) for name, value in one.at.items()} for one in predictions]
@@ -62,10 +64,15 @@ def prediction_cells(laws: Sequence[FittedLaw], predictions: Sequence[Prediction
         "interval of the mean": [_range(one.low, one.high) for one in predictions],
         "interval of a new run": [_range(one.run_low, one.run_high) for one in predictions],
     }
-    return Cells(_PREDICTED, words, numbers)
+    return Cells(_predicted(predictions[0]), words, numbers)
 
 
-def comparison_cells(table: pl.DataFrame) -> Cells:
+def _predicted(one: Prediction) -> str:
+    name = "loss, " + unit_of(one.outcome) if one.outcome.kind == "loss" else heading(one.outcome)
+    return f"predicted {name}"
+
+
+def comparison_cells(table: pl.DataFrame, outcome: Outcome = TEST_LOSS) -> Cells:
     """Table 6 for the user's data: mean absolute deviations by task, method, factor and law."""
     titles = {"n_fitted": "settings", "delta_e": "off by", "n_held_out": "held out"}
     titles |= {"delta_h": "held out off by", "n_common": "in common", "delta_h_common": "in common off by"}
@@ -78,16 +85,17 @@ def comparison_cells(table: pl.DataFrame) -> Cells:
         for name in table.columns
     }
     words = {name: columns.pop(name) for name in list(columns) if name not in titles.values()}
-    return Cells("off by: mean absolute deviation, nats per target token", words, columns)
+    return Cells(f"off by: mean absolute deviation, {unit_of(outcome)}", words, columns)
 
 
-def backtest_cells(scores: pl.DataFrame) -> Cells:
+def backtest_cells(scores: pl.DataFrame, outcome: Outcome = TEST_LOSS) -> Cells:
     """The laws of each task, best first, with their mean error on hidden data sizes."""
     rows = scores.to_dicts()
     words = {name: [str(row[name]) for row in rows] for name in ("task", "law")}
     errors = [f"{number(row['error'])} ± {number(row['standard_error'] or np.nan, 2)}" for row in rows]
     numbers = {"mean error": errors, "predictions": [str(row["cells"]) for row in rows]}
-    return Cells("backtest: error on hidden larger data sizes, nats", words, numbers)
+    unit = outcome.unit if outcome.kind == "loss" else unit_of(outcome)
+    return Cells(f"backtest: error on hidden larger data sizes, {unit}", words, numbers)
 
 
 def _groups(laws: Sequence[FittedLaw]) -> list[str]:
@@ -121,7 +129,7 @@ def answer_cells(found: Prediction) -> tuple[Cells, list[str]]:
             numbers[name] = [_range(a, b) for a, b in pairs]
     lines = [f"look: {status}" for status in found.status]
     lines += [f"{value.size - _MOST_ROWS:,} more predictions"] if value.size > _MOST_ROWS else []
-    return Cells(_PREDICTED, words, numbers), lines
+    return Cells(_predicted(found), words, numbers), lines
 
 
 def html(cells: Cells, lines: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from finescale.errors import UsageError
 from finescale.records.names import bare
@@ -48,6 +48,32 @@ class Outcome:
         if math.isfinite(self.low) and math.isfinite(self.high):
             return "logit"
         return "log" if self.kind == "loss" and self.low == 0 else "identity"
+
+    @property
+    def best(self) -> float:
+        """The best value that there is; infinite for a score without such a bound."""
+        return self.low if self.lower else self.high
+
+    @property
+    def width(self) -> float:
+        """The distance of the bounds; infinite without two."""
+        return self.high - self.low
+
+    def lost(self, value: Any) -> Any:
+        """What laws are fitted to: a loss as it is, a score's distance from the best value.
+
+        Args:
+            value: Values: numbers, arrays or polars expressions.
+        """
+        if self.kind == "loss":
+            return value
+        return value - self.best if self.lower else self.best - value
+
+    def from_lost(self, lost: Any) -> Any:
+        """The values of distances from the best value; the inverse of ``lost``."""
+        if self.kind == "loss":
+            return lost
+        return self.best + lost if self.lower else self.best - lost
 
     @property
     def lower(self) -> bool:
@@ -168,7 +194,7 @@ def refuse_score(outcome: Outcome, what: str) -> None:
 
     Args:
         outcome: What the records are measured by.
-        what: Who asks, e.g. ``a law``.
+        what: Who asks, e.g. ``a plan``.
 
     Raises:
         UsageError: It is a score.
@@ -178,6 +204,25 @@ def refuse_score(outcome: Outcome, what: str) -> None:
             f"`{outcome.column}` is a score ({outcome.better} is better), and {what} takes losses",
             wanted="a loss column (--loss COLUMN)",
             got=f"--score {outcome.column}",
+        )
+
+
+def need_best(outcome: Outcome, what: str) -> None:
+    """Refuses a score without a best value where its distance from that is needed.
+
+    Args:
+        outcome: What the records are measured by.
+        what: Who asks, e.g. ``a law``.
+
+    Raises:
+        UsageError: No best value is known.
+    """
+    if not math.isfinite(outcome.best):
+        raise UsageError(
+            f"{what} takes a score's distance from its best value; that of `{outcome.column}` is not known",
+            wanted="--bounds LOW,HIGH",
+            got=f"--score {outcome.column}, {outcome.better} is better, without bounds",
+            remedy="state the bounds; a forecast (finescale predict without --law) needs none",
         )
 
 

@@ -1,0 +1,105 @@
+"""Advice by a score: its own direction, scale and unit, and the same answer as by what it leaves out."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+import finescale as fs
+
+SIZES = (64, 128, 256, 512, 1024, 2048)
+
+
+def table(seed: int, *, noise: float = 0.1, seeds: int = 2) -> pl.DataFrame:
+    """Accuracies of two methods that rise as sigmoids in log D from a chance level to an asymptote."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for method in ("full", "lora"):
+        chance, top = rng.uniform(0.2, 0.5), rng.uniform(0.75, 0.98)
+        half, steep = rng.uniform(6, 11), rng.uniform(0.5, 1.2)
+        for size in SIZES:
+            mean = chance + (top - chance) / (1 + np.exp(-steep * (np.log2(size) - half)))
+            for repeat in range(seeds):
+                z = np.log(mean / (1 - mean)) + noise * rng.standard_normal()
+                value = 1 / (1 + np.exp(-z))
+                row = {"task": "t", "method": method, "finetune_examples": size, "seed": repeat}
+                rows.append(row | {"accuracy": value, "error_rate": 1 - value, "lr_tuned": True})
+    return pl.DataFrame(rows)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_accuracy_and_error_rate_give_the_same_advice(seed: int) -> None:
+    runs = table(seed)
+    by_score = fs.recommend(fs.read_records(runs, score="accuracy"), examples=4096, bootstrap=200)
+    by_error = fs.recommend(fs.read_records(runs, loss="error_rate"), examples=4096, bootstrap=200)
+    assert [o.name for o in by_score.options] == [o.name for o in by_error.options]
+    assert len(by_score.reasons) == len(by_error.reasons)
+    for score, error in zip(by_score.options, by_error.options, strict=True):
+        assert score.loss == pytest.approx(1 - error.loss, abs=1e-6)
+        assert (score.low, score.high) == pytest.approx((1 - error.high, 1 - error.low), abs=1e-6)
+        assert score.probability == pytest.approx(error.probability, abs=0.011)
+        assert score.double_examples is not None
+        assert error.double_examples is not None
+        assert score.double_examples.nats == pytest.approx(error.double_examples.nats, abs=1e-6)
+
+
+def test_the_higher_score_leads_and_every_sentence_has_its_unit() -> None:
+    runs = table(1, noise=0.01).filter(pl.col("finetune_examples") > 64)
+    advice = fs.recommend(runs, score="accuracy", examples=2048, bootstrap=200)
+    last = runs.filter(pl.col("finetune_examples") == 2048).group_by("method").agg(pl.col("accuracy").mean())
+    assert advice.options[0].name == last.sort("accuracy")["method"][-1]
+    assert f"predicted accuracy {advice.options[0].loss:.3f}" in advice.sentence
+    assert "above" in advice.sentence
+    assert not any("nats" in words for words in (advice.sentence, *advice.notes, *advice.reasons))
+    assert advice.to_dict()["outcome"]["better"] == "higher"
+
+
+def test_nothing_leaves_the_bounds() -> None:
+    for seed in range(6):
+        runs = table(seed, noise=1.5)
+        records = fs.read_records(runs, score="accuracy")
+        for size in (2, 1e5, 1e9):
+            for one in fs.forecast(records, draws=50).predict(finetune_examples=size):
+                ends = [one.value, one.low, one.high, one.run_low, one.run_high]
+                assert 0 <= min(ends) <= max(ends) <= 1
+        fits = fs.fit(records, "power", bootstrap=30)
+        for law in fits:
+            told = law.predict(finetune_examples=[2, 1e5, 1e9])
+            ends = np.stack([told.value, told.low, told.high, told.run_low, told.run_high])
+            assert ((ends >= 0) & (ends <= 1)).all()
+
+
+def test_a_target_score_asks_for_examples() -> None:
+    records = fs.read_records(table(1, noise=0.01), score="accuracy")
+    leader = fs.recommend(records, examples=1024, bootstrap=50).options[0]
+    advice = fs.recommend(records, target_score=leader.loss, bootstrap=50)
+    needed = {option.name: option.needed for option in advice.options}
+    assert needed[leader.name].examples == pytest.approx(1024, rel=0.1)
+    assert f"for an accuracy of {leader.loss:.3f}" in advice.sentence
+
+
+def test_a_target_that_is_out_of_reach_names_the_ceilings() -> None:
+    with pytest.raises(fs.DataError, match="ceiling") as told:
+        fs.recommend(table(1, noise=0.01), score="accuracy", target_score=0.9999, bootstrap=50)
+    assert "lower --target-score" in told.value.remedy
+
+
+def test_targets_that_make_no_sense_are_refused() -> None:
+    records = fs.read_records(table(1), score="accuracy")
+    with pytest.raises(fs.UsageError, match="outside the bounds of accuracy"):
+        fs.recommend(records, target_score=80)
+    with pytest.raises(fs.UsageError, match="--target-loss"):
+        fs.recommend(records, target_loss=0.5)
+    with pytest.raises(fs.UsageError, match="read by"):
+        fs.recommend(fs.read_records(table(1), score="accuracy"), score="error_rate")
+
+
+def test_a_score_without_bounds_may_be_negative() -> None:
+    runs = table(2).with_columns((pl.col("accuracy") * 4 - 3).alias("reward"))
+    advice = fs.recommend(runs, score="reward", examples=1024, bootstrap=100)
+    best = runs.filter(pl.col("finetune_examples") == 1024).group_by("method").agg(pl.col("reward").mean())
+    assert advice.options[0].name == best.sort("reward")["method"][-1]
+    with pytest.raises(fs.UsageError, match="best value") as told:
+        fs.fit(fs.read_records(runs, score="reward"), "power")
+    assert "--bounds" in told.value.wanted
