@@ -26,7 +26,7 @@ study: setup  ## run the nano study and write its page
 	  $(BIN)/finescale report $(STUDY) && exit $$code
 
 test: setup  ## run all tests, on two cores
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff and pyright
 	@$(BIN)/ruff check .

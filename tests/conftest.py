@@ -1,5 +1,7 @@
 """Small models and a tokenizer made on the spot; nothing is downloaded."""
 
+import collections
+
 import hypothesis
 import pytest
 
@@ -7,6 +9,12 @@ from finescale.ladder import Shape
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # speed is measured in benchmarks/ alone
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first: at the end no worker waits for the other's long file."""
+    slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])  # stable: the order inside a file stays
 
 
 @pytest.fixture(scope="session")

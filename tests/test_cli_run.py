@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from example import RUNS, TEXT
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A study file in an empty folder; runs are executed by `functions.instant`."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)  # one worker is enough
     monkeypatch.setattr(resolve, "resolver", functions.resolver)
     assert commands.run.__kwdefaults__ is not None
     monkeypatch.setitem(commands.run.__kwdefaults__, "execute", "functions:instant")

@@ -142,7 +142,7 @@ headers = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=2_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 @given(header=headers, rows=st.lists(st.lists(cells, max_size=7), max_size=5), raw=st.booleans())
 def test_malformed_tables_end_in_words_never_in_a_traceback(tmp_path_factory, header, rows, raw):
     path = tmp_path_factory.getbasetemp() / "malformed.csv"

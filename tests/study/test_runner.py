@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from example import RUNS, TEXT, plan
+from inline import InlineExecutor
 
 from finescale.errors import DataError, FinescaleError, UsageError
 from finescale.executors.local import LocalExecutor
@@ -23,9 +24,11 @@ from finescale.study.runner import Summary, run_study
 HERE = Path(__file__).parent
 
 
-def run(folder: Path, function: str, text: str = TEXT, workers: int = 2) -> Summary:
+def run(folder: Path, function: str, text: str = TEXT, workers: int = 0) -> Summary:
+    """Runs the study with so many worker processes; with none, in this process."""
     folder.mkdir(exist_ok=True)
-    return run_study(plan(folder, function, text), folder, LocalExecutor(workers))
+    executor = LocalExecutor(workers) if workers else InlineExecutor()
+    return run_study(plan(folder, function, text), folder, executor)
 
 
 def records(folder: Path) -> pl.DataFrame:
@@ -78,7 +81,7 @@ def alive(process: int) -> bool:
 
 
 def test_a_study_runs_from_sweep_to_records(tmp_path: Path) -> None:
-    summary = run(tmp_path, "instant")
+    summary = run(tmp_path, "instant", workers=2)
     assert summary == Summary({"done": RUNS}, RUNS, 0)
     frame = records(tmp_path)
     assert frame.columns == [column.name for column in COLUMNS]
@@ -101,15 +104,15 @@ def test_the_analysis_reads_what_the_runner_writes(tmp_path: Path) -> None:
 
 
 def test_a_finished_study_is_not_run_again(tmp_path: Path) -> None:
-    run(tmp_path, "slow")
+    run(tmp_path, "noted")
     before = records(tmp_path)
-    assert run(tmp_path, "slow").made == 0
+    assert run(tmp_path, "noted").made == 0
     assert records(tmp_path).equals(before)
     assert set(executions(tmp_path).values()) == {1}
 
 
 def test_the_sweep_comes_first_and_the_longest_run_next(tmp_path: Path) -> None:
-    run(tmp_path, "slow", workers=1)
+    run(tmp_path, "instant", workers=1)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         rows = [(ledger.attempts(row["run"])[0]["attempt"], row) for row in ledger.plan()]
     order = [row for _, row in sorted(rows, key=lambda pair: pair[0])]
@@ -235,7 +238,7 @@ def test_a_loss_that_is_no_number_is_never_done(tmp_path: Path) -> None:
 
 
 def test_a_killed_worker_costs_its_run_one_attempt(tmp_path: Path) -> None:
-    summary = run(tmp_path, "killed_once")
+    summary = run(tmp_path, "killed_once", workers=2)
     assert summary.counts == {"done": RUNS}
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         attempts = [ledger.attempts(row["run"]) for row in ledger.plan()]
@@ -245,7 +248,7 @@ def test_a_killed_worker_costs_its_run_one_attempt(tmp_path: Path) -> None:
 
 
 def test_a_run_that_keeps_breaking_fails_with_its_reason(tmp_path: Path) -> None:
-    summary = run(tmp_path, "broken")
+    summary = run(tmp_path, "broken", workers=2)
     assert summary.counts == {"done": RUNS - 8, "failed": 8}
     failed = records(tmp_path).filter(pl.col("status") == "failed")
     assert set(failed["error"]) == {"RuntimeError: no such device (in 4 attempts)"}
@@ -302,7 +305,7 @@ def test_the_driver_killed_in_the_middle_loses_and_repeats_nothing_finished(tmp_
     wait_for(lambda: not any(alive(child) for child in children), seconds=60)
     kept = finished(folder)
     assert 4 <= kept < RUNS
-    summary = run(folder, "slow")
+    summary = run(folder, "noted")
     assert summary.counts == {"done": RUNS}
     assert summary.made == RUNS - kept
     repeated = sum(count - 1 for count in executions(folder).values())
