@@ -17,7 +17,8 @@ setup: .venv/.ready  ## create .venv with the locked versions
 	  { echo "finescale needs Python 3.11 or newer; got $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@echo "Setting up .venv (once: a few minutes, about 2 GB) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # on all cores; some packages ship files that no Python compiles
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -25,6 +26,7 @@ study: setup  ## run the nano study and write its page
 	@$(BIN)/finescale run $(STUDY); code=$$?; case $$code in 0|3) ;; *) exit $$code;; esac; \
 	  $(BIN)/finescale report $(STUDY) && exit $$code
 
+# One thread a worker, and bytecode kept although a container may ask for none: the tests start many processes.
 test: setup  ## run all tests, on two cores
 	@OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 

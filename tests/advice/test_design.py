@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -181,7 +182,8 @@ def test_data_sizes_between_two_are_at_most_a_factor_of_two_apart():
     assert (sizes[1:] / sizes[:-1]).max() <= 2.0 + 1e-9
 
 
-def nano_plan(budget: float = 1e13):
+@functools.cache
+def nano_plan():
     study = load_study("studies/nano.yaml")
     choices = of_study(study, "model_params")
     rows = pl.DataFrame(
@@ -193,7 +195,7 @@ def nano_plan(budget: float = 1e13):
     )
     prices = costs(rows, tokens_per_example=246)
     target = {"model_params": 3e6, "finetune_examples": 8192.0}
-    return study, plan_runs(None, target, budget, choices=choices, costs=prices, task="mini-en-de")
+    return study, plan_runs(None, target, 1e13, choices=choices, costs=prices, task="mini-en-de")
 
 
 def test_a_study_that_has_not_run_is_planned_from_the_prior():

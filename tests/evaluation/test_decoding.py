@@ -79,8 +79,8 @@ def test_the_tokens_are_those_of_generate(architecture, method):
 def test_prompts_that_take_the_place_of_finished_ones_change_no_answer(method):
     tuned, given = wrapped("llama", method), prompts(24)
     alone = [decode(tuned, [prompt], pad=PAD, eos=-1, limit=LIMIT)[0] for prompt in given]
-    ends = {token: {tokens.index(token) for tokens in alone if token in tokens} for token in range(VOCABULARY)}
-    eos = max(ends, key=lambda token: len(ends[token]))  # ends continuations at the most different places
+    places = {i: {tokens.index(i) for tokens in alone if i in tokens} for i in range(VOCABULARY)}
+    eos = max(places, key=lambda token: len(places[token]))  # it ends continuations of the most lengths
     ended = [tokens[: tokens.index(eos)] if eos in tokens else tokens for tokens in alone]
     assert decode(tuned, given, pad=PAD, eos=eos, limit=LIMIT, batch_prompts=6) == ended
     assert len({len(tokens) for tokens in ended}) > 3
