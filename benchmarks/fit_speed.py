@@ -38,7 +38,7 @@ from scipy.special import logsumexp
 import finescale as fs
 from finescale.laws.bootstrap import setting_keys, setting_weights
 from finescale.laws.formulas import LAWS
-from finescale.laws.slices import Choice, slices
+from finescale.laws.slices import RunFilter, slices
 from finescale.laws.solver.assembly import Assembly, assemble
 from finescale.laws.solver.newton import refit
 from finescale.laws.solver.problem import Problem, objective
@@ -49,7 +49,7 @@ from random_tables import excess, random_table
 
 Array = np.ndarray[Any, Any]
 DELTA = 1e-3
-CHOICE = Choice((), "test_loss", False, {}, True, None)
+CHOICE = RunFilter((), "test_loss", False, {}, True, None)
 
 
 def seeded_points() -> pl.DataFrame:
@@ -77,8 +77,8 @@ def published_points() -> pl.DataFrame | None:
 def assembled(frame: pl.DataFrame) -> tuple[Assembly, Problem]:
     """The problem that ``fit`` solves."""
     pieces, _ = slices(fs.read_records(frame), LAWS["additive"], "model_params", CHOICE)
-    put = assemble(LAWS["additive"], pieces, [""], ())
-    return put, put.problem(log=True, delta=DELTA)
+    assembly = assemble(LAWS["additive"], pieces, [""], ())
+    return assembly, assembly.problem(log=True, delta=DELTA)
 
 
 def multiplicative(repeats: int) -> dict[str, float | None]:
@@ -93,10 +93,10 @@ def multiplicative(repeats: int) -> dict[str, float | None]:
         loss = 90 * x**-0.2 * d**-0.1 + 0.6 + rng.normal(0, 0.003, x.size)
         frame = pl.DataFrame({"model_params": x, "finetune_examples": d, "test_loss": loss})
         pieces, _ = slices(fs.read_records(frame), LAWS["multiplicative"], "model_params", CHOICE)
-        put = assemble(LAWS["multiplicative"], pieces, [""], ())
-        problem = put.problem(log=False, delta=DELTA)
+        assembly = assemble(LAWS["multiplicative"], pieces, [""], ())
+        problem = assembly.problem(log=False, delta=DELTA)
         figures[f"multiplicative_{x.size}_seconds"] = seconds(
-            lambda p=problem, a=put: solve(p, a.grid()), repeats
+            lambda p=problem, a=assembly: solve(p, a.grid()), repeats
         )[0]
     whole = seconds(lambda: fs.fit(frame, "multiplicative", "model_params"), repeats)[0]
     return figures | {"multiplicative_400_call_seconds": whole}
@@ -280,8 +280,8 @@ def main() -> None:
         print(json.dumps(random_figures()))
         return
     frame, repeats = seeded_points(), options.repeats
-    put, problem = assembled(frame)
-    ours, solution = seconds(lambda: solve(problem, put.grid()), repeats)
+    assembly, problem = assembled(frame)
+    ours, solution = seconds(lambda: solve(problem, assembly.grid()), repeats)
     whole, _ = seconds(
         lambda: fs.fit(frame, "additive", "model_params", residual="log", bootstrap=0), repeats
     )
@@ -289,13 +289,13 @@ def main() -> None:
     numeric, best_numeric = seconds(lambda: textbook.best(options.starts, analytic=False), 1)
     analytic, best_analytic = seconds(lambda: textbook.best(options.starts, analytic=True), 1)
     best = min(best_numeric, best_analytic, float(solution.objective[0]))
-    names = {name: float(value[0]) for name, value in put.public(solution.z[:1]).items()}
+    names = {name: float(value[0]) for name, value in assembly.public(solution.z[:1]).items()}
     start = np.array(
         [np.log(names["A"]), np.log(names["B"]), np.log(names["E"]), names["alpha"], names["beta"]]
     )
     best = min(best, minimize(textbook.value_and_slope, start, jac=True, method="L-BFGS-B", tol=1e-16).fun)
 
-    keys = setting_keys(put.pieces[0], put.points[0])
+    keys = setting_keys(assembly.pieces[0], assembly.points[0])
 
     def resample() -> Array:
         weights = setting_weights(keys, 0, options.refits)
@@ -306,7 +306,9 @@ def main() -> None:
 
     refits, draws = seconds(resample, repeats)
     weights = setting_weights(keys, 0, options.refits)
-    scipy_refits, scipy_draws = seconds(lambda: textbook.bootstrap(start, _unsorted(weights, put, frame)), 1)
+    scipy_refits, scipy_draws = seconds(
+        lambda: textbook.bootstrap(start, _unsorted(weights, assembly, frame)), 1
+    )
     difference = np.abs(np.median(draws[:, 3]) - np.median(scipy_draws[:, 3])) / np.std(draws[:, 3])
     figures: dict[str, float | None] = {
         "speedup_vs_scipy_numeric": numeric / ours,
@@ -335,16 +337,16 @@ def main() -> None:
         figures |= {"rows_memory_over_table": memory}
     known = published_points()
     if known is not None:
-        put, problem = assembled(known)
-        found = solve(problem, put.grid())
+        assembly, problem = assembled(known)
+        found = solve(problem, assembly.grid())
         figures |= {"published_objective": float(objective(problem, found.z[:1])[0])}
     figures |= multiplicative(repeats) | random_figures()
     publish("fit_speed", {name: _short(value) for name, value in figures.items()}, keep=not options.no_keep)
 
 
-def _unsorted(weights: Array, put: Assembly, frame: pl.DataFrame) -> Array:
+def _unsorted(weights: Array, assembly: Assembly, frame: pl.DataFrame) -> Array:
     """The weights in the frame's order of rows (the fit sorts its settings)."""
-    place = {loss: at for at, loss in enumerate(put.points[0]["loss"].to_list())}
+    place = {loss: at for at, loss in enumerate(assembly.points[0]["loss"].to_list())}
     return weights[:, [place[loss] for loss in frame["test_loss"].to_list()]]
 
 

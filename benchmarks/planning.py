@@ -45,9 +45,9 @@ from report import publish
 
 import finescale as fs
 from finescale.laws.formulas import LAWS
-from finescale.planning.beliefs import PRIORS, Prior, Settings, fit_normal
-from finescale.planning.known import Known
-from finescale.planning.search import Problem, best_shares
+from finescale.planning.beliefs import PRIORS, DesignPoints, ParameterPrior, fit_normal
+from finescale.planning.known import MethodKnowledge
+from finescale.planning.search import DesignProblem, best_shares
 
 Array = np.ndarray[Any, Any]
 NOISE = 0.005
@@ -66,9 +66,9 @@ LEAST_SQUARES = replace(LAWS["multiplicative"], huber_delta=np.inf)
 class Setup:
     """One task and method: the candidates, the grid and the held-out settings around one centre."""
 
-    candidates: Settings
-    grid: Settings
-    held_out: Settings
+    candidates: DesignPoints
+    grid: DesignPoints
+    held_out: DesignPoints
     sizes: tuple[Array, Array]
     cost: Array
     grid_cost: float
@@ -86,9 +86,9 @@ def setup(task: str, method: str, *, small: bool) -> Setup:
     cx, cd = (axis.ravel() for axis in np.meshgrid(models, some, indexing="ij"))
     centre = float(np.exp(np.log(cx).mean())), float(np.exp(np.log(cd).mean()))
     return Setup(
-        Settings.around(cx, cd, centre),
-        Settings.around(x[~held], d[~held], centre),
-        Settings.around(x[held], d[held], centre),
+        DesignPoints.around(cx, cd, centre),
+        DesignPoints.around(x[~held], d[~held], centre),
+        DesignPoints.around(x[held], d[held], centre),
         (cx, cd),
         cx * cd,
         3 * float((x * d)[~held].sum()),
@@ -105,7 +105,7 @@ def laws(row: dict[str, float], place: Setup, studies: int, rng: np.random.Gener
     return np.stack([a, alpha, beta, floor], axis=-1)
 
 
-def told(settings: Settings, theta: Array, runs: Array) -> Array:
+def told(settings: DesignPoints, theta: Array, runs: Array) -> Array:
     """Information of runs [..., N] at the laws theta [..., 4]."""
     slopes = settings.slopes(theta) / NOISE
     return np.swapaxes(slopes * runs[..., None], -1, -2) @ slopes
@@ -127,7 +127,7 @@ def limits(place: Setup, theta: Array) -> tuple[Array, Array, Array]:
     slopes = place.held_out.slopes(theta)
     target = np.swapaxes(slopes, -1, -2) @ slopes / slopes.shape[-2]
     n, one = place.cost.size, np.ones(len(theta))
-    problem = Problem(
+    problem = DesignProblem(
         (place.candidates.slopes(theta) / NOISE)[:, None],
         np.zeros((len(theta), 1, 4, 4)),
         np.zeros((len(theta), n)),
@@ -141,7 +141,7 @@ def limits(place: Setup, theta: Array) -> tuple[Array, Array, Array]:
     return cost, runs * cost[:, None], grid
 
 
-def least_squares(settings: Settings, runs: Array, mean: Array, start: Array) -> Array:
+def least_squares(settings: DesignPoints, runs: Array, mean: Array, start: Array) -> Array:
     """The law fitted to the runs, [studies, 4]; the floor is kept at 0 or above, as in ``fit``."""
     weight = np.sqrt(runs) / NOISE
     free, _ = fit_normal(settings, mean * weight, weight, start, np.full(4, 1e-12))
@@ -170,7 +170,7 @@ def simulate(
     """
     limit, best, grid = limits(place, theta)
     studies, n = len(theta), place.cost.size
-    known = Known(
+    known = MethodKnowledge(
         PRIORS["model_params"], place.candidates, place.held_out, place.cost, NOISE, 0.0,
         np.zeros((studies, n)), np.zeros((studies, n)),
     )  # fmt: skip
@@ -243,18 +243,18 @@ def replay(sizes: Array, losses: Array, bend: float, orders: int) -> dict[str, A
     """Absolute errors at the largest size, [budgets, curves], of planned, random and cheapest-first runs."""
     cost, n = sizes[:-1], sizes.size - 1
     centre = (1.0, float(np.exp(np.log(cost).mean())))
-    place = Settings.around(np.ones(n), cost, centre)
-    target = Settings.around(np.ones(1), sizes[-1:], centre)
-    prior: Prior = PRIORS["model_params"]
+    place = DesignPoints.around(np.ones(n), cost, centre)
+    target = DesignPoints.around(np.ones(1), sizes[-1:], centre)
+    prior: ParameterPrior = PRIORS["model_params"]
     errors: dict[str, list[Array]] = {"planned": [], "random": [], "cheapest": []}
     rng = np.random.default_rng(0)
     for share in BUDGETS:
         budget = share * float(cost.sum())
         found: dict[str, list[float]] = {name: [] for name in errors}
         for loss in losses:
-            nothing = Known(prior, place, target, cost, 0.01, bend, np.zeros(n), loss[:-1])
+            nothing = MethodKnowledge(prior, place, target, cost, 0.01, bend, np.zeros(n), loss[:-1])
 
-            def miss(runs: Array, known: Known = nothing, truth: float = float(loss[-1])) -> float:
+            def miss(runs: Array, known: MethodKnowledge = nothing, truth: float = float(loss[-1])) -> float:
                 draws = replace(known, runs=runs).draws(64, np.random.default_rng(1))
                 return abs(float(np.median(target.loss(draws))) - truth)
 
@@ -267,7 +267,7 @@ def replay(sizes: Array, losses: Array, bend: float, orders: int) -> dict[str, A
     return {name: np.stack(values) for name, values in errors.items()}
 
 
-def planned(known: Known, budget: float, rng: np.random.Generator, stages: int = 3) -> Array:
+def planned(known: MethodKnowledge, budget: float, rng: np.random.Generator, stages: int = 3) -> Array:
     """Runs chosen without seeing the others: plans are for all that is left, cheap runs are made first."""
     for stage in range(1, stages + 1):
         left = budget - float(known.runs @ known.cost)

@@ -12,7 +12,7 @@ import pytest
 from finescale.advice.crossovers import crossovers
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import FittedLaw, Parameter
-from finescale.laws.formulas import named
+from finescale.laws.formulas import get_law
 from finescale.laws.published import equal_reducible_loss, published
 
 METHODS = ("full", "lora", "prompt")
@@ -38,7 +38,7 @@ def power(
         status=(),
         columns={"": {"D": "finetune_examples"}},
         ranges={"finetune_examples": (100.0, 1e5)},
-        formula=named("power"),
+        formula=get_law("power"),
     )
 
 

@@ -7,24 +7,26 @@ from itertools import product
 import numpy as np
 import pytest
 
-from finescale.planning.beliefs import PRIORS, Prior, Settings, fit_normal, posterior
-from finescale.planning.known import Known, together
-from finescale.planning.search import Check, Problem, best_runs, best_shares, exchanged, whole_runs
+from finescale.planning.beliefs import PRIORS, DesignPoints, ParameterPrior, fit_normal, posterior
+from finescale.planning.known import MethodKnowledge, together
+from finescale.planning.search import Check, DesignProblem, best_runs, best_shares, exchanged, whole_runs
 
 
-def line(points: np.ndarray, at: float, cost: np.ndarray | None = None, misfit: float = 0.0) -> Problem:
+def line(points: np.ndarray, at: float, cost: np.ndarray | None = None, misfit: float = 0.0) -> DesignProblem:
     """Predict a straight line at `at` from measurements at the points."""
     slopes = np.stack([np.ones_like(points), points], axis=-1)[None]
     h = np.array([[1.0, at]])
     n = points.size
     price = np.ones(n) if cost is None else cost
-    return Problem(slopes, 1e-9 * np.eye(2)[None], np.zeros(n), (h.T @ h)[None], price, np.full(n, misfit))
+    return DesignProblem(
+        slopes, 1e-9 * np.eye(2)[None], np.zeros(n), (h.T @ h)[None], price, np.full(n, misfit)
+    )
 
 
-def small(rng: np.random.Generator, settings: int = 5) -> Problem:
-    place = Settings(rng.uniform(-2, 2, settings), rng.uniform(-2, 2, settings))
-    known = Known(
-        PRIORS["model_params"], place, Settings(np.array([3.0]), np.array([3.0])),
+def small(rng: np.random.Generator, settings: int = 5) -> DesignProblem:
+    place = DesignPoints(rng.uniform(-2, 2, settings), rng.uniform(-2, 2, settings))
+    known = MethodKnowledge(
+        PRIORS["model_params"], place, DesignPoints(np.array([3.0]), np.array([3.0])),
         np.exp(rng.uniform(0, 2, settings)), 0.05, 0.0, np.zeros(settings), np.zeros(settings),
     )  # fmt: skip
     return known.problem(known.draws(8, rng))
@@ -93,7 +95,7 @@ def test_the_check_buys_the_nearest_setting_that_its_share_pays_for():
 
 def test_studies_side_by_side_get_what_each_gets_alone():
     problems = [small(np.random.default_rng(seed)) for seed in (3, 3)]
-    both = Problem(
+    both = DesignProblem(
         np.stack([p.slopes for p in problems]), np.stack([p.known for p in problems]), np.zeros((2, 5)),
         np.stack([p.target for p in problems]), problems[0].cost, problems[0].misfit,
     )  # fmt: skip
@@ -113,8 +115,8 @@ def test_two_methods_together_are_two_problems():
 
 
 def test_the_posterior_without_runs_is_the_prior():
-    prior = Prior((0.0, 0.3, 0.1, 1.0), (1.0, 0.1, 0.02, 0.5))
-    place = Settings(np.zeros(3), np.arange(3.0))
+    prior = ParameterPrior((0.0, 0.3, 0.1, 1.0), (1.0, 0.1, 0.02, 0.5))
+    place = DesignPoints(np.zeros(3), np.arange(3.0))
     found = posterior(
         prior, place, np.zeros(3), np.zeros(3), 0.01, np.zeros(3), 4000, np.random.default_rng(0)
     )
@@ -125,8 +127,8 @@ def test_the_posterior_without_runs_is_the_prior():
 def test_the_posterior_of_many_runs_is_the_law_with_its_linear_spread():
     theta = np.array([-0.5, 0.3, 0.08, 0.7])
     x, d = (axis.ravel() for axis in np.meshgrid(np.linspace(-2, 2, 5), np.linspace(-3, 3, 5)))
-    place, runs, noise = Settings(x, d), np.full(25, 50.0), 0.005
-    wide = Prior((-0.5, 0.3, 0.1, 0.6), (2.0, 0.5, 0.3, 2.0))
+    place, runs, noise = DesignPoints(x, d), np.full(25, 50.0), 0.005
+    wide = ParameterPrior((-0.5, 0.3, 0.1, 0.6), (2.0, 0.5, 0.3, 2.0))
     found = posterior(
         wide, place, runs, place.loss(theta), noise, np.zeros(25), 2000, np.random.default_rng(0)
     )
@@ -139,7 +141,7 @@ def test_the_posterior_of_many_runs_is_the_law_with_its_linear_spread():
 def test_fits_reach_the_least_squares_optimum_from_afar():
     theta = np.array([-0.2, 0.4, 0.1, 0.5])
     x, d = (axis.ravel() for axis in np.meshgrid(np.linspace(-2, 2, 5), np.linspace(-3, 3, 5)))
-    place, weight = Settings(x, d), np.full(25, 100.0)
+    place, weight = DesignPoints(x, d), np.full(25, 100.0)
     start = np.random.default_rng(0).normal(theta, (0.5, 0.2, 0.1, 0.3), size=(30, 4))
     found, _ = fit_normal(place, place.loss(theta) * weight, weight, start, np.full(4, 1e-12), steps=200)
     assert np.abs(place.loss(found) - place.loss(theta)).max() < 1e-5

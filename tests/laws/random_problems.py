@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 
 from finescale.laws.formulas import LAWS
-from finescale.laws.slices import Choice, slices
+from finescale.laws.slices import RunFilter, slices
 from finescale.laws.solver.assembly import Assembly, assemble
 from finescale.records.records import read_records
 
-CHOICE = Choice(("task", "method"), "test_loss", None, {}, True, None)
+CHOICE = RunFilter(("task", "method"), "test_loss", None, {}, True, None)
 
 
 def random_problem(number: int) -> tuple[Assembly, bool]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finescale.laws.formulas import named
-from finescale.laws.slices import Choice, slices
+from finescale.laws.formulas import get_law
+from finescale.laws.slices import RunFilter, slices
 from finescale.laws.solver.assembly import Assembly, assemble
 from finescale.laws.solver.lbfgs import solve_lbfgs
 from finescale.laws.solver.problem import Problem
@@ -19,7 +19,7 @@ from finescale.records.records import read_records
 
 Array = np.ndarray[Any, Any]
 ZOO = ("power", "multiplicative", "additive", "rectified", "broken", "loglinear", "joint")
-CHOICE = Choice(("task", "method"), "test_loss", None, {}, True, None)
+CHOICE = RunFilter(("task", "method"), "test_loss", None, {}, True, None)
 _LEAST = {"power": 5, "rectified": 6, "broken": 8, "loglinear": 4}
 """Settings that a curve needs, for laws that are fitted to every model's curve on its own."""
 
@@ -102,7 +102,7 @@ def _mean(law: str, x: Array, d: Array, tokens: Array, rng: np.random.Generator)
 def problems(table: RandomTable) -> list[tuple[Assembly, Problem]]:
     """What `fit` solves for the table: one problem, or one a model for laws of the data size alone."""
     records = read_records(table.frame)
-    law = named(table.law, ("model_params", "pretrain_tokens"))
+    law = get_law(table.law, ("model_params", "pretrain_tokens"))
     factor = "model_params" if "X" in law.variables else None
     pieces, _ = slices(records, law, factor, CHOICE)
     found: list[tuple[Assembly, Problem]] = []

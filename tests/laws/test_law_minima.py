@@ -29,10 +29,10 @@ def test_the_floor_is_found_on_grids_of_more_than_150_settings(path):
 @pytest.mark.parametrize("number", range(0, 60, 3))
 def test_where_the_polish_stops_no_parameter_has_a_way_down(number):
     """Kuhn and Tucker's conditions: at a bound the gradient pushes against it, elsewhere it is 0."""
-    put, log = random_problem(number)
-    problem = put.problem(log=log, delta=1e-3)
+    assembly, log = random_problem(number)
+    problem = assembly.problem(log=log, delta=1e-3)
     rng = np.random.default_rng(number)
-    P, K = len(put.linear), len(put.nonlinear)
+    P, K = len(assembly.linear), len(assembly.nonlinear)
     starts = np.concatenate([rng.exponential(0.5, (20, P)), rng.uniform(-0.3, 1.0, (20, K))], axis=1)
     starts[::2, P - 1] = 0.0  # no floor
     found = polish(problem, starts)

@@ -19,11 +19,11 @@ from finescale.laws.solver.profile import local_minima, solve
 def test_varpro_is_never_worse_than_lbfgs(block):
     """200 random problems; the textbook route gets 24 starts each."""
     for number in range(25 * block, 25 * block + 25):
-        put, log = random_problem(number)
-        problem = put.problem(log=log, delta=1e-3)
-        ours = solve(problem, put.grid()).objective[0]
-        theirs = solve_lbfgs(problem, put.grid(), starts=24).objective[0]
-        assert ours <= theirs * (1 + 1e-9) + 1e-15, (number, put.law.name, ours, theirs)
+        assembly, log = random_problem(number)
+        problem = assembly.problem(log=log, delta=1e-3)
+        ours = solve(problem, assembly.grid()).objective[0]
+        theirs = solve_lbfgs(problem, assembly.grid(), starts=24).objective[0]
+        assert ours <= theirs * (1 + 1e-9) + 1e-15, (number, assembly.law.name, ours, theirs)
 
 
 def test_huber_matches_scipy():
@@ -35,9 +35,9 @@ def test_huber_matches_scipy():
 
 @pytest.mark.parametrize("number", [0, 1, 2, 30, 31, 32])
 def test_derivatives_match_finite_differences(number):
-    put, log = random_problem(number)
-    problem = put.problem(log=log, delta=10.0)
-    z = np.concatenate([np.full(len(put.linear), 0.4), np.full(len(put.nonlinear), 0.2)])[None]
+    assembly, log = random_problem(number)
+    problem = assembly.problem(log=log, delta=10.0)
+    z = np.concatenate([np.full(len(assembly.linear), 0.4), np.full(len(assembly.nonlinear), 0.2)])[None]
     _, gradient, hessian = derivatives(problem, z)
     step = 1e-6
     for k in range(z.shape[1]):
@@ -51,13 +51,13 @@ def test_derivatives_match_finite_differences(number):
 
 @pytest.mark.parametrize("number", range(6))
 def test_projected_coefficients_are_those_of_a_law_without_noise(number):
-    put, _ = random_problem(number)
-    clean = put.problem(log=False, delta=1e-3)
+    assembly, _ = random_problem(number)
+    clean = assembly.problem(log=False, delta=1e-3)
     P, K = clean.model.n_linear, clean.model.n_nonlinear
     c, theta = np.linspace(0.5, 1.2, P)[None], np.full((1, K), 0.3)
     exact = (c[:, None] @ clean.model.basis(theta))[0, 0]
     for log in (False, True):
-        problem = replace(put.problem(log=log, delta=np.inf), y=exact)
+        problem = replace(assembly.problem(log=log, delta=np.inf), y=exact)
         away = np.concatenate([2 * c, theta + 0.2], axis=1)
         assert np.allclose(projected(problem, away, theta), c, rtol=1e-5)
 
@@ -78,9 +78,9 @@ def test_every_resample_of_the_nano_study_converges(monkeypatch):
 
 def test_no_step_of_another_optimizer_improves_on_the_optimum():
     for number in range(6):
-        put, log = random_problem(number)
-        problem = put.problem(log=log, delta=1e-3)
-        found = solve(problem, put.grid())
+        assembly, log = random_problem(number)
+        problem = assembly.problem(log=log, delta=1e-3)
+        found = solve(problem, assembly.grid())
         best = minimize(lambda v, p=problem: objective(p, v[None])[0], found.z[0], method="Nelder-Mead").fun
         assert found.objective[0] <= best * (1 + 1e-9)
 
@@ -91,11 +91,11 @@ def test_local_minima_of_a_grid_are_found_best_first():
 
 
 def test_residuals_are_of_the_kind_asked_for():
-    put, _ = random_problem(0)
+    assembly, _ = random_problem(0)
     z = np.array([[1.0, 0.2, 0.3]])
-    raw = residual(put.problem(log=False, delta=1e-3), z)
-    log = residual(put.problem(log=True, delta=1e-3), z)
-    assert np.allclose(put.y * np.exp(log), put.y + raw)
+    raw = residual(assembly.problem(log=False, delta=1e-3), z)
+    log = residual(assembly.problem(log=True, delta=1e-3), z)
+    assert np.allclose(assembly.y * np.exp(log), assembly.y + raw)
 
 
 def test_curves_at_the_same_points_are_solved_side_by_side_as_alone():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from finescale.runs.evaluation_cost import evaluation_cost
-from finescale.runs.expected import Expected, estimated_evaluation, estimated_flops, estimated_seconds
+from finescale.runs.expected import RunEstimates, estimated_evaluation, estimated_flops, estimated_seconds
 from finescale.spec.expand import PlannedRun, expand
 from finescale.spec.file import parse_study
 from finescale.spec.run import EvaluationSpec, RunSpec, TaskSpec
@@ -75,7 +75,7 @@ def test_what_is_not_measured_costs_nothing_and_what_is_costs_time() -> None:
     assert (estimated_evaluation(plain.run).flops, estimated_evaluation(plain.run).seconds) == (0, 0)
     more = estimated_seconds(measured.run) - estimated_seconds(plain.run)
     assert more == pytest.approx(estimated_evaluation(measured.run).seconds)
-    expected = Expected()
+    expected = RunEstimates()
     assert [expected.of(item)[1] for item in (plain, measured)] == [
         estimated_seconds(plain.run),
         estimated_seconds(measured.run),

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from finescale.executors.local import LocalExecutor
 from finescale.runs.expected import planned_steps
-from finescale.study.probe import STEPS, Cost, kind, measure, shortened, show
+from finescale.study.probe import STEPS, ProbedCost, kind, measure, shortened, show
 
 
 def study_runs(text: str = TEXT):
@@ -36,7 +36,7 @@ def test_a_probe_is_of_the_same_kind_and_has_twenty_steps(epochs) -> None:
 
 def test_a_run_costs_its_setup_its_steps_and_its_evaluations() -> None:
     item = next(i for i in study_runs() if i.run.finetune_examples == 256 and i.run.method.name == "full")
-    cost = Cost(step=2.0, example=0.5, setup=3.0, generated=7.0, forgetting=2.0, memory=None)
+    cost = ProbedCost(step=2.0, example=0.5, setup=3.0, generated=7.0, forgetting=2.0, memory=None)
     assert cost.seconds(item.run) == 3 + 16 * 2 + (8 * 256 + 100) * 0.5
     untuned = next(i for i in study_runs() if i.run.finetune_examples == 0)
     assert cost.seconds(untuned.run) == 3 + (256 + 100) * 0.5
@@ -45,7 +45,7 @@ def test_a_run_costs_its_setup_its_steps_and_its_evaluations() -> None:
 def test_what_is_generated_and_forgotten_counts_where_it_is_measured() -> None:
     runs = study_runs(TEXT.replace("some-task", "mini-en-de") + "evaluation: {metrics: [chrf]}\n")
     kinds = {(item.purpose, item.run.finetune_examples > 0): item.run for item in runs}
-    plain, cost = (Cost(2.0, 0.5, 3.0, seconds, seconds / 2, None) for seconds in (0.0, 8.0))
+    plain, cost = (ProbedCost(2.0, 0.5, 3.0, seconds, seconds / 2, None) for seconds in (0.0, 8.0))
     more = {key: cost.seconds(run) - plain.seconds(run) for key, run in kinds.items()}
     assert more == {("sweep", True): 0.0, ("study", True): 12.0, ("study", False): 8.0}
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from finescale.study.ledger import Entry
-from finescale.study.progress import Costs, Shown, duration
+from finescale.study.progress import CostsSoFar, TerminalProgress, duration
 
 
 def entry(run: str, method: str = "full", cost: float = 10.0) -> Entry:
@@ -17,7 +17,7 @@ def entry(run: str, method: str = "full", cost: float = 10.0) -> Entry:
 
 
 def test_time_left_is_corrected_by_measured_seconds_method_by_method() -> None:
-    costs = Costs()
+    costs = CostsSoFar()
     entries = [entry("a"), entry("b"), entry("c", "lora"), entry("d", "lora")]
     costs.plan(entries, {"a": "done", "c": "done"}, {"a": 20.0, "c": 5.0}, [])
     assert costs.left(1) == 20.0 + 5.0
@@ -26,7 +26,7 @@ def test_time_left_is_corrected_by_measured_seconds_method_by_method() -> None:
 
 
 def test_runs_that_are_not_known_yet_are_part_of_the_bar() -> None:
-    costs = Costs()
+    costs = CostsSoFar()
     costs.plan([entry("a")], {"a": "done"}, {"a": 20.0}, [10.0, 10.0])
     assert costs.total == 3
     assert costs.left(1) == 40.0
@@ -34,7 +34,7 @@ def test_runs_that_are_not_known_yet_are_part_of_the_bar() -> None:
 
 
 def test_a_running_run_s_own_share_counts() -> None:
-    costs = Costs()
+    costs = CostsSoFar()
     costs.plan([entry("a")], {}, {}, [])
     costs.started(entry("a"))
     costs.shares = {"a": 0.5}
@@ -43,7 +43,7 @@ def test_a_running_run_s_own_share_counts() -> None:
 
 
 def test_events_and_a_new_plan_count_the_same() -> None:
-    costs, fresh = Costs(), Costs()
+    costs, fresh = CostsSoFar(), CostsSoFar()
     entries = [entry("a"), entry("b"), entry("c")]
     costs.plan(entries, {}, {}, [])
     costs.started(entry("a"))
@@ -57,7 +57,7 @@ def test_events_and_a_new_plan_count_the_same() -> None:
 
 def test_without_a_terminal_there_are_plain_lines() -> None:
     out = io.StringIO()
-    with Shown(Console(file=out, width=80), workers=1) as shown:
+    with TerminalProgress(Console(file=out, width=80), workers=1) as shown:
         shown.plan([entry("a"), entry("b"), entry("c")], {}, {}, [])
         shown.started(entry("a"))
         shown.finished(entry("a"), {"status": "done", "test_loss": 3.25}, 4.0)
@@ -74,7 +74,7 @@ def test_without_a_terminal_there_is_a_line_a_minute_also_while_nothing_finishes
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out, now = io.StringIO(), time.monotonic()
-    with Shown(Console(file=out, width=80), workers=1) as shown:
+    with TerminalProgress(Console(file=out, width=80), workers=1) as shown:
         shown.plan([entry("a"), entry("b")], {}, {}, [])
         shown.finished(entry("a"), {"status": "done", "test_loss": 3.25}, 4.0)
         for second in range(0, 150, 10):
@@ -89,7 +89,7 @@ def test_without_a_terminal_there_is_a_line_a_minute_also_while_nothing_finishes
 def test_names_and_errors_move_no_cursor() -> None:
     out = io.StringIO()
     hostile = Entry("a", "study", False, False, 1.0, {"method": "full", "model": "\x1b[2Jm"}, {})
-    with Shown(Console(file=out, width=200), workers=1) as shown:
+    with TerminalProgress(Console(file=out, width=200), workers=1) as shown:
         shown.plan([hostile], {}, {}, [])
         shown.broken(hostile, "\x1b]0;title\x07", 1)
         shown.finished(hostile, {"status": "failed", "error": "\x9b31m"}, 1.0)

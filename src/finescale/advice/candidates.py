@@ -23,7 +23,7 @@ from finescale.errors import DataError, UsageError
 from finescale.forecasts.forecast import Forecast, Forecasts, forecast
 from finescale.laws.fit import fit
 from finescale.laws.fitted import Fits, FittedLaw
-from finescale.laws.formulas import BASELINE, contenders, named
+from finescale.laws.formulas import BASELINE, contenders, get_law
 from finescale.laws.law import Law
 from finescale.laws.select import Backtest, backtest
 from finescale.records.outcome_words import amount, difference, noun
@@ -176,7 +176,7 @@ def candidates(
     base_found = base_setting(frame, base)
     setting = base_found.values
     methods = frame["method"].unique(maintain_order=True).to_list()
-    asked = None if law in ("auto", FORECAST) else _advisable(named(law))
+    asked = None if law in ("auto", FORECAST) else _advisable(get_law(law))
     forecasting = law == FORECAST or (asked is not None and asked.per_curve and not fitted)
     open_ = apart(frame, setting, base or {}, records.loss, SIZE) if forecasting else []
     setting = {**setting, **{f"{PET}.{method}": ANY for method in open_}}
@@ -218,7 +218,7 @@ def candidates(
     factor = SIZE if len(sizes) > 1 and (asked is None or not asked.per_curve) else None
     if factor and asked is None and not _follows_size(mine, notes):
         factor = None
-    among = [asked] if asked else [named(one) for one in contenders("surface" if factor else "curve")]
+    among = [asked] if asked else [get_law(one) for one in contenders("surface" if factor else "curve")]
     tried = _tested(mine, among, factor, free)
     best = _best(tried, chosen, among)
     name = best.name

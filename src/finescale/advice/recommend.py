@@ -31,7 +31,7 @@ _SAME_SIZE = 0.05
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Placed:
     """A candidate at its model size and data size."""
 
     member: Candidate
@@ -196,20 +196,20 @@ def _check_target(outcome: Outcome, question: Question) -> None:
         )
 
 
-def _asked(place: _Place) -> dict[str, Any]:
+def _asked(place: _Placed) -> dict[str, Any]:
     return place.member.asked(place.model_params, place.examples)
 
 
-def _places(found: Candidates, question: Question, prices: Costs) -> list[_Place]:
+def _places(found: Candidates, question: Question, prices: Costs) -> list[_Placed]:
     """Every candidate at the sizes that the question means for it."""
     members = _at_size(found, question.model_params)
     size = question.model_params or found.base.get(SIZE)
     if question.budget is None:
         examples = question.examples or min(member.law.ranges[DATA_SIZE][1] for member in members)
-        return [_Place(m, size if found.factor else m.size, examples) for m in members]
+        return [_Placed(m, size if found.factor else m.size, examples) for m in members]
     if not any(math.isfinite(prices.per_example(m.method, size or m.size)) for m in members):
         raise DataError("the budget cannot be turned into runs", got=prices.basis)
-    places: list[_Place] = []
+    places: list[_Placed] = []
     least = math.inf
     for member in members:
         low, high = member.law.ranges[DATA_SIZE]
@@ -222,7 +222,7 @@ def _places(found: Candidates, question: Question, prices: Costs) -> list[_Place
             bought = min(question.budget / each, question.examples or FAR * high)
             least = min(least, each * max(1.0, low / FAR))
             if bought >= max(1.0, low / FAR):
-                affordable.append(_Place(member, params, bought))
+                affordable.append(_Placed(member, params, bought))
         if affordable:
             places.append(min(affordable, key=_to_be_small))
     if not places:
@@ -236,7 +236,7 @@ def _places(found: Candidates, question: Question, prices: Costs) -> list[_Place
     return places
 
 
-def _to_be_small(place: _Place) -> float:
+def _to_be_small(place: _Placed) -> float:
     """The outcome in the middle, so that lower is better."""
     law = place.member.law
     return law.outcome.sign * float(law.centre(_asked(place)))
@@ -297,7 +297,7 @@ def _chances(scores: Sequence[Array | None]) -> list[float]:
     return [float(share) for share in (best / np.maximum(best.sum(axis=0), 1)).mean(axis=1)]
 
 
-def _option(place: _Place, chance: float, prices: Costs, need: Needed | None, *, by_target: bool) -> Option:
+def _option(place: _Placed, chance: float, prices: Costs, need: Needed | None, *, by_target: bool) -> Option:
     member, params, examples = place.member, place.model_params, place.examples
     predicted = member.law.predict(_asked(place))
     outside = member.outside(params, examples)
@@ -332,7 +332,7 @@ def _option(place: _Place, chance: float, prices: Costs, need: Needed | None, *,
     )
 
 
-def _gain(here: _Place, there: _Place, flops: float) -> Gain:
+def _gain(here: _Placed, there: _Placed, flops: float) -> Gain:
     value = _to_be_small(here) - _to_be_small(there)
     law = here.member.law
     if not law.drawn:

@@ -19,7 +19,7 @@ RESULTS = Path("results")
 
 
 @dataclass(frozen=True)
-class _Place:
+class _ReportPaths:
     """Where the records are, and what else is known of their study."""
 
     records: Path
@@ -62,7 +62,7 @@ def report(
         DataError: Records without a single run (nothing is written), or without a finished one (the page is
             written, and lists what failed).
     """
-    from finescale.laws.formulas import named  # noqa: PLC0415 - after the checks of the command line
+    from finescale.laws.formulas import get_law  # noqa: PLC0415 - after the checks of the command line
     from finescale.laws.own import law_of  # noqa: PLC0415
     from finescale.report.content import Source  # noqa: PLC0415
     from finescale.report.evidence import gather  # noqa: PLC0415
@@ -77,7 +77,7 @@ def report(
     found = scores or place.scores
     chosen = law_of(law)
     options = {"hold_out": hold_out, "bootstrap": bootstrap, "seed": seed, "scores": found}
-    evidence = gather(records, law=chosen if chosen == "auto" else named(chosen), **options)
+    evidence = gather(records, law=chosen if chosen == "auto" else get_law(chosen), **options)
     for sheet in paper_tables(evidence):
         console.print(sheet.terminal(console.width))
         for words in sheet.notes:
@@ -112,7 +112,7 @@ def report(
     return page
 
 
-def _place(source: Path, out: Path | None) -> _Place:
+def _place(source: Path, out: Path | None) -> _ReportPaths:
     if source.suffix.lower() in STUDY_FILES:
         from finescale.spec.file import load_study  # noqa: PLC0415
 
@@ -128,14 +128,14 @@ def _place(source: Path, out: Path | None) -> _Place:
         return _study_folder(folder, out)
     if source.is_dir():
         return _study_folder(source, out)
-    return _Place(source, out or source.with_name(f"{source.stem}-report"), source.stem, None)
+    return _ReportPaths(source, out or source.with_name(f"{source.stem}-report"), source.stem, None)
 
 
-def _study_folder(folder: Path, out: Path | None) -> _Place:
+def _study_folder(folder: Path, out: Path | None) -> _ReportPaths:
     records = table_in(folder)
     study_file = folder / "study.yaml"
     scores = folder / "scores.parquet"
-    return _Place(
+    return _ReportPaths(
         records,
         out or folder / "report",
         folder.resolve().name,

@@ -28,8 +28,8 @@ from finescale.study.failures import failure_lines
 from finescale.study.filesystem import REMEDIES
 from finescale.study.ledger import Ledger
 from finescale.study.model_check import check_models
-from finescale.study.plan import EXECUTE, FinetunePlan, Plan, PretrainPlan
-from finescale.study.progress import Progress, Shown
+from finescale.study.plan import EXECUTE, FinetunePlan, PretrainPlan, StudyPlan
+from finescale.study.progress import Progress, TerminalProgress
 from finescale.study.tracking import Tracking, check_trackers
 
 if TYPE_CHECKING:
@@ -179,14 +179,14 @@ def _look(spec: Study, plan: FinetunePlan, folder: Path, study_file: Path, conso
 
 def _progress(spec: Study | PretrainStudy, folder: Path, console: Console, workers: int) -> Progress:
     """What shows the progress, and tells the study's trackers."""
-    shown = Shown(console, workers)
+    shown = TerminalProgress(console, workers)
     if not spec.tracking:
         return shown
     return Tracking(shown, spec.tracking, spec.name, folder, partial(_say, console))
 
 
 def _show_plan(
-    spec: Study | PretrainStudy, plan: Plan, folder: Path, gpu_flops: float, console: Console
+    spec: Study | PretrainStudy, plan: StudyPlan, folder: Path, gpu_flops: float, console: Console
 ) -> None:
     """Shows what would run, and its cost."""
     for part in shown(spec, plan, folder, gpu_flops):
@@ -194,7 +194,7 @@ def _show_plan(
 
 
 def _look_only(
-    spec: Study | PretrainStudy, plan: Plan, folder: Path, study_file: Path, console: Console
+    spec: Study | PretrainStudy, plan: StudyPlan, folder: Path, study_file: Path, console: Console
 ) -> int:
     """Looks at the models, methods and examples of all runs, and runs none."""
     if isinstance(spec, Study) and isinstance(plan, FinetunePlan) and worth_a_look(spec):
@@ -207,7 +207,7 @@ def _look_only(
     return 0
 
 
-def _probe(console: Console, plan: Plan, workers: int) -> int:
+def _probe(console: Console, plan: StudyPlan, workers: int) -> int:
     """Measures what each kind of run takes on this machine."""
     if not isinstance(plan, FinetunePlan):
         raise UsageError("--probe is for finetuning studies", wanted="kind: finetune", got="kind: pretrain")
@@ -299,7 +299,7 @@ def _notes(spec: Study | PretrainStudy, *, contents: bool) -> tuple[str, ...]:
 
 def _plan(
     spec: Study | PretrainStudy, folder: Path, text: Path | None, execute: str, *, contents: bool = True
-) -> Plan:
+) -> StudyPlan:
     if isinstance(spec, Study):
         if text is not None:
             raise UsageError(

@@ -63,11 +63,11 @@ def decode(
     waiting = [row for row in range(len(prompts)) if limits[row] > 0]
     waiting.sort(key=lambda row: -len(prompts[row]))  # the longest first: short ones fill the end
     found: list[list[int]] = [[] for _ in prompts]
-    going: _Going | None = None
+    going: _DecodingBatch | None = None
     while waiting or going is not None:
         if going is None or (waiting and joinable and len(going.rows) + together <= batch_prompts):
             rows, waiting = waiting[:together], waiting[together:]
-            moved, others = _Going(tuned, rows, [prompts[row] for row in rows], pad), going
+            moved, others = _DecodingBatch(tuned, rows, [prompts[row] for row in rows], pad), going
         else:
             going.step()
             moved, others = going, None
@@ -100,7 +100,7 @@ def _before(tuned: Tuned, rows: int) -> tuple[PreTrainedModel, torch.Tensor | No
     return base, model.get_prompt(1)[0], DynamicCache(config=base.config)
 
 
-class _Going:
+class _DecodingBatch:
     """Continuations under way, padded on the left: new tokens end all rows at the same place.
 
     Attributes:
@@ -160,7 +160,7 @@ class _Going:
             )
             self.rows = [self.rows[place] for place in places]
 
-    def join(self, new: _Going) -> None:
+    def join(self, new: _DecodingBatch) -> None:
         """Takes the rows of another batch in; columns that are padding everywhere are dropped."""
         if not new.rows:
             return

@@ -19,7 +19,7 @@ Scorer = Callable[[Sequence[str], Sequence[str], Sequence[str]], list[float]]
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearnedMetric:
     """Where a learned metric comes from.
 
     Attributes:
@@ -36,13 +36,13 @@ class Learned:
 
 
 LEARNED = {
-    "bleurt": Learned(
+    "bleurt": LearnedMetric(
         "bleurt_pytorch",
         "pip install git+https://github.com/lucadiliello/bleurt-pytorch.git",
         "lucadiliello/BLEURT-20",
         "579M parameters, 2.3 GB",
     ),
-    "comet": Learned("comet", "pip install unbabel-comet", "Unbabel/wmt22-comet-da", "2.3 GB"),
+    "comet": LearnedMetric("comet", "pip install unbabel-comet", "Unbabel/wmt22-comet-da", "2.3 GB"),
 }
 
 

@@ -9,7 +9,7 @@ from finescale.errors import UsageError, nearest
 from finescale.executors.local import Executor, LocalExecutor, usable_cores
 
 if TYPE_CHECKING:
-    from finescale.study.plan import Plan
+    from finescale.study.plan import StudyPlan
 
 EXECUTORS = ("local", "ray", "slurm")
 
@@ -33,7 +33,7 @@ def check(executor: str, address: str | None) -> None:
 
 
 def open_executor(
-    executor: str, plan: Plan, folder: Path, *, address: str | None = None, workers: int | None = None
+    executor: str, plan: StudyPlan, folder: Path, *, address: str | None = None, workers: int | None = None
 ) -> tuple[Executor, int, list[str]]:
     """Opens an executor for a plan.
 

@@ -18,7 +18,7 @@ from finescale.forecasts.noise import noise_note
 from finescale.forecasts.priors import ACROSS, ALONG, prior_of
 from finescale.forecasts.question import Predicted, answered, asked_for, half_widths, quantiles
 from finescale.forecasts.scale import OutcomeScale
-from finescale.forecasts.surfaces import Learned, Slice, across, alone, learned, slices_of
+from finescale.forecasts.surfaces import FactorSlice, Learned, across, alone, learned, slices_of
 from finescale.laws.law import Law
 from finescale.laws.slices import check_groups
 from finescale.records.held_out import held_out
@@ -341,7 +341,7 @@ def _of_task(  # noqa: PLR0917
         if dict(curve.by) not in groups:
             groups.append(dict(curve.by))
     slices = slices_of(curves, groups, base)
-    surfaces: list[tuple[Slice, Surface]] = [(s, alone(known, s)) for s in slices if s.factor is None]
+    surfaces: list[tuple[FactorSlice, Surface]] = [(s, alone(known, s)) for s in slices if s.factor is None]
     for factor in dict.fromkeys(s.factor for s in slices if s.factor is not None):
         mine = [s for s in slices if s.factor == factor]
         prior = priors.get("across") or prior_of(ACROSS, scale, curves.paths)
@@ -385,7 +385,7 @@ def _variates(groups: int, noise_freedom: float, axis: Axis, draws: int, rng: np
 
 
 def _measured(
-    known: Learned, piece: Slice, scale: OutcomeScale
+    known: Learned, piece: FactorSlice, scale: OutcomeScale
 ) -> dict[tuple[float, float], tuple[float, int]]:
     """The measured settings of a slice: (log2 factor, log2 size) to mean and runs."""
     found: dict[tuple[float, float], tuple[float, int]] = {}

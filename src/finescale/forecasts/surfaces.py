@@ -30,7 +30,7 @@ _TAIL = 0.95
 
 
 @dataclass(frozen=True)
-class Slice:
+class FactorSlice:
     """The curves of one group along one factor, the others at the base.
 
     Attributes:
@@ -87,7 +87,9 @@ def _towards_untuned(reached: Reached, row: int, curve: Curve, d: Array) -> None
     reached.beyond[row, below] *= 1 - share
 
 
-def slices_of(curves: Curves, groups: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> list[Slice]:
+def slices_of(
+    curves: Curves, groups: Sequence[Mapping[str, Any]], base: Mapping[str, Any]
+) -> list[FactorSlice]:
     """The slices of every group: one a factor that varies in it, or one curve."""
     found = []
     for index, group in enumerate(groups):
@@ -103,7 +105,7 @@ def slices_of(curves: Curves, groups: Sequence[Mapping[str, Any]], base: Mapping
         made = [one for one in made if one is not None]
         if not made:
             kept = [i for i in own if _at(curves.curves[i], rest)] or own[:1]
-            made = [Slice(index, None, rest, np.array(kept[:1]), np.zeros(1))]
+            made = [FactorSlice(index, None, rest, np.array(kept[:1]), np.zeros(1))]
         found += made
     return found
 
@@ -146,19 +148,19 @@ def _at(curve: Curve, wanted: Mapping[str, Any], free: Sequence[str] = ()) -> bo
 
 def _slice(
     group: int, factor: str, own: Sequence[int], curves: Curves, base: Mapping[str, Any]
-) -> Slice | None:
+) -> FactorSlice | None:
     free = [factor, "model"] if factor.startswith("model_params") else [factor]
     kept = [i for i in own if factor in curves.curves[i].place and _at(curves.curves[i], base, free)]
     x = np.array([np.log2(float(curves.curves[i].place[factor])) for i in kept])
     if np.unique(np.round(x, 9)).size < 2:
         return None
     order = np.argsort(x, kind="stable")
-    return Slice(group, factor, base, np.array(kept)[order], x[order])
+    return FactorSlice(group, factor, base, np.array(kept)[order], x[order])
 
 
 def across(
     known: Learned,
-    slices: Sequence[Slice],
+    slices: Sequence[FactorSlice],
     members: Mapping[str, Increment],
     scale: OutcomeScale,
     prior: Prior,
@@ -217,7 +219,7 @@ def _merged(x: Array, z: Array, seen: Array) -> tuple[Array, Array, Array]:
     return values, mean, np.bincount(at, seen**2) / count**2 + between
 
 
-def _surface(known: Learned, piece: Slice, axis: Axis) -> Surface:
+def _surface(known: Learned, piece: FactorSlice, axis: Axis) -> Surface:
     """One group's surface: the curves at their own values, the axis between and beyond them."""
     x = factor_nodes(piece.x)
     reached = known.reached
@@ -242,7 +244,7 @@ def _surface(known: Learned, piece: Slice, axis: Axis) -> Surface:
     return Surface(piece.factor, known.d, x, centre.T, seen.T, total.T, ranges)
 
 
-def alone(known: Learned, piece: Slice) -> Surface:
+def alone(known: Learned, piece: FactorSlice) -> Surface:
     """The surface of one curve."""
     row = int(piece.curves[0])
     curve, reached = known.curves.curves[row], known.reached

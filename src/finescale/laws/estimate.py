@@ -40,29 +40,29 @@ _TOLERANCE = 1e-4
 """Resamples are solved to this relative decrease: parameters err by 0.002 of their standard deviation."""
 
 
-def solve_alike(puts: Sequence[Assembly], settings: FitOptions) -> list[Solution | None]:
+def solve_alike(assemblies: Sequence[Assembly], settings: FitOptions) -> list[Solution | None]:
     """Solves the problems that differ in their losses only side by side; None for one that is on its own."""
     alike: dict[tuple[Any, ...], list[int]] = {}
-    for index, put in enumerate(puts):
-        columns = [points[name] for points in put.points for name in put.pieces[0].columns.values()]
+    for index, assembly in enumerate(assemblies):
+        columns = [points[name] for points in assembly.points for name in assembly.pieces[0].columns.values()]
         sizes = tuple(column.to_numpy().tobytes() for column in columns)
-        alike.setdefault((put.names, len(put.pieces), *sizes), []).append(index)
-    solved: list[Solution | None] = [None] * len(puts)
+        alike.setdefault((assembly.names, len(assembly.pieces), *sizes), []).append(index)
+    solved: list[Solution | None] = [None] * len(assemblies)
     for members in alike.values():
-        first = puts[members[0]]
+        first = assemblies[members[0]]
         if len(members) == 1 or len(first.pieces) > 1 or settings.solver != "varpro":
             continue
-        y, weights = (np.stack([getattr(puts[i], name) for i in members]) for name in ("y", "weights"))
+        y, weights = (np.stack([getattr(assemblies[i], name) for i in members]) for name in ("y", "weights"))
         together = replace(_problem(first, settings, ()), y=y, weights=weights)
         for index, solution in zip(members, solve_curves(together, first.grid()), strict=True):
             solved[index] = solution
     return solved
 
 
-def _problem(put: Assembly, settings: FitOptions, fixed: tuple[str, ...]) -> Problem:
-    delta = DELTA * _unit(put.pieces[0].outcome) if put.law.huber_delta is None else put.law.huber_delta
-    log = (put.law.residual or settings.residual) == "log"
-    return put.problem(log=log, delta=delta, fixed=fixed)
+def _problem(assembly: Assembly, settings: FitOptions, fixed: tuple[str, ...]) -> Problem:
+    delta = DELTA * _unit(assembly.pieces[0].outcome) if assembly.law.huber_delta is None else assembly.law.huber_delta
+    log = (assembly.law.residual or settings.residual) == "log"
+    return assembly.problem(log=log, delta=delta, fixed=fixed)
 
 
 def _unit(outcome: Outcome) -> float:
@@ -80,7 +80,7 @@ def _solved(problem: Problem, grid: Array, start: Array, solver: str) -> Solutio
 
 
 def estimate(
-    put: Assembly,
+    assembly: Assembly,
     settings: FitOptions,
     loss: str,
     *,
@@ -89,62 +89,66 @@ def estimate(
 ) -> FittedLaw:
     """Solves one problem (unless its solution is given), resamples it and tells what came out."""
     fixed = settings.fixed
-    unknown = [name for name in fixed if name not in put.names]
+    unknown = [name for name in fixed if name not in assembly.names]
     if unknown:
         raise UsageError(
-            f"`{unknown[0]}` is no parameter of this fit", wanted="some of " + ", ".join(put.names)
+            f"`{unknown[0]}` is no parameter of this fit", wanted="some of " + ", ".join(assembly.names)
         )
-    problem = _problem(put, settings, tuple(fixed))
-    start = put.inside(
-        {name: np.array([value]) for name, value in fixed.items()}, np.zeros((1, len(put.names)))
+    problem = _problem(assembly, settings, tuple(fixed))
+    start = assembly.inside(
+        {name: np.array([value]) for name, value in fixed.items()}, np.zeros((1, len(assembly.names)))
     )[0]
     if solution is None:
-        solution = _solved(problem, put.grid(tuple(fixed)), start, settings.solver)
-    public = {name: float(value[0]) for name, value in put.public(solution.z[:1]).items()}
-    draws, deviation = _draws(put, problem, solution, settings, fixed_draws)
+        solution = _solved(problem, assembly.grid(tuple(fixed)), start, settings.solver)
+    public = {name: float(value[0]) for name, value in assembly.public(solution.z[:1]).items()}
+    draws, deviation = _draws(assembly, problem, solution, settings, fixed_draws)
     tail = 100 * (1 - settings.level) / 2
     parameters: dict[str, Parameter] = {}
     for name, value in public.items():
         low, high = np.percentile(draws[name], [tail, 100 - tail]) if draws else (np.nan, np.nan)
         parameters[name] = Parameter(value, float(low), float(high))
-    first = put.pieces[0]
-    factors = tuple(dict.fromkeys(piece.factor for piece in put.pieces if piece.factor))
-    if "X" not in put.law.variables and put.law.variables != ("D",):
-        factors = tuple(name for name in put.law.variables if name not in ("D", DATA_SIZE))
-    several = len({tuple(piece.by.items()) for piece in put.pieces}) > 1
-    columns = {suffix: dict(piece.columns) for suffix, piece in zip(put.suffixes, put.pieces, strict=True)}
+    first = assembly.pieces[0]
+    factors = tuple(dict.fromkeys(piece.factor for piece in assembly.pieces if piece.factor))
+    if "X" not in assembly.law.variables and assembly.law.variables != ("D",):
+        factors = tuple(name for name in assembly.law.variables if name not in ("D", DATA_SIZE))
+    several = len({tuple(piece.by.items()) for piece in assembly.pieces}) > 1
+    columns = {
+        suffix: dict(piece.columns) for suffix, piece in zip(assembly.suffixes, assembly.pieces, strict=True)
+    }
     made = FittedLaw(
-        by={n: v for n, v in first.by.items() if not several or all(p.by.get(n) == v for p in put.pieces)},
+        by={
+            n: v for n, v in first.by.items() if not several or all(p.by.get(n) == v for p in assembly.pieces)
+        },
         factors=factors,
-        law=put.law.name,
-        base={n: v for piece in put.pieces for n, v in piece.base.items()},
+        law=assembly.law.name,
+        base={n: v for piece in assembly.pieces for n, v in piece.base.items()},
         parameters=parameters,
         draws=draws,
         run_deviation=deviation,
         objective=float(solution.objective[0]),
-        n_fitted=put.y.size,
-        n_held_out=sum(int(piece.points["held_out"].sum()) for piece in put.pieces),
+        n_fitted=assembly.y.size,
+        n_held_out=sum(int(piece.points["held_out"].sum()) for piece in assembly.pieces),
         delta_e=float("nan"),
         delta_h=float("nan"),
         status=(),
         columns=columns,
-        ranges=_ranges(put),
+        ranges=_ranges(assembly),
         residual="log" if problem.log else "raw",
         huber_delta=float(problem.delta),
         loss=loss,
         level=settings.level,
         shared=settings.shared,
-        formula=put.law,
+        formula=assembly.law,
         outcome=replace(first.outcome, column=loss),
     )
-    points = _predicted(made, put)
+    points = _predicted(made, assembly)
     deltas = {held: _mean_deviation(points, held) for held in (False, True)}
     made = replace(made, points=points, delta_e=deltas[False], delta_h=deltas[True])
-    return replace(made, status=tuple(soft_trouble(made, put, problem, solution)))
+    return replace(made, status=tuple(soft_trouble(made, assembly, problem, solution)))
 
 
 def _draws(
-    put: Assembly,
+    assembly: Assembly,
     problem: Problem,
     solution: Solution,
     settings: FitOptions,
@@ -155,21 +159,21 @@ def _draws(
     if not bootstrap:
         return {}, np.empty(0)
     free = int(problem.free.sum())
-    spread = put.y.size / max(1, put.y.size - free)
-    effects = [seed_effect(piece.runs, log=problem.log) for piece in put.pieces]
+    spread = assembly.y.size / max(1, assembly.y.size - free)
+    effects = [seed_effect(piece.runs, log=problem.log) for piece in assembly.pieces]
     shifts = joined(
         [
             (seed_shifts(effect, piece, seed, bootstrap), points.height)
-            for piece, points, effect in zip(put.pieces, put.points, effects, strict=True)
+            for piece, points, effect in zip(assembly.pieces, assembly.points, effects, strict=True)
         ]
     )
     start = np.repeat(solution.z[:1], bootstrap, axis=0)
     if fixed_draws:
-        start = put.inside({name: draw[:bootstrap] for name, draw in fixed_draws.items()}, start)
-    if put.y.size > BLOCKS:
+        start = assembly.inside({name: draw[:bootstrap] for name, draw in fixed_draws.items()}, start)
+    if assembly.y.size > BLOCKS:
         z = one_step(problem, solution, start, block_weights(seed, bootstrap), shifts)
     else:
-        pairs = zip(put.pieces, put.points, strict=True)
+        pairs = zip(assembly.pieces, assembly.points, strict=True)
         keys = [key for piece, points in pairs for key in setting_keys(piece, points)]
         weights = problem.weights * setting_weights(keys, seed, bootstrap, spread)
         y = problem.y
@@ -177,7 +181,7 @@ def _draws(
             moved = shifts.dense(y.size)
             y = y * np.exp(moved) if problem.log else np.maximum(y + moved, 1e-12)
         resampled = replace(problem, y=y, weights=weights)
-        steps = 100 if put.law.monomials else 40
+        steps = 100 if assembly.law.monomials else 40
         z, value = start, np.full(bootstrap, np.inf)
         for other in distinct(problem, solution)[:_REPROFILED]:
             again = refit(resampled, np.where(problem.free, other, start), steps=steps, tolerance=_TOLERANCE)
@@ -187,21 +191,21 @@ def _draws(
         z = exchange(resampled, z, value, steps=steps, tolerance=_TOLERANCE)
     residuals = residual(problem, solution.z[:1])[0]
     first = effects[0] if len(effects) == 1 else max(effects, key=lambda effect: effect.run_freedom)
-    runs = float(np.mean(np.concatenate([points["runs"].to_numpy() for points in put.points])))
-    name = "|".join(str(value) for value in put.pieces[0].by.values())
+    runs = float(np.mean(np.concatenate([points["runs"].to_numpy() for points in assembly.points])))
+    name = "|".join(str(value) for value in assembly.pieces[0].by.values())
     key = (seed, crc32(f"run|{name}".encode()))
-    return put.public(z), run_deviations(first, residuals, free, runs=runs, key=key, draws=bootstrap)
+    return assembly.public(z), run_deviations(first, residuals, free, runs=runs, key=key, draws=bootstrap)
 
 
-def _predicted(made: FittedLaw, put: Assembly) -> pl.DataFrame:
+def _predicted(made: FittedLaw, assembly: Assembly) -> pl.DataFrame:
     """All settings with their predictions."""
     frames: list[pl.DataFrame] = []
     values = {name: parameter.value for name, parameter in made.parameters.items()}
-    for piece, suffix in zip(put.pieces, put.suffixes, strict=True):
-        arguments = {name: values[put.own(name, suffix)] for name in put.law.parameters}
+    for piece, suffix in zip(assembly.pieces, assembly.suffixes, strict=True):
+        arguments = {name: values[assembly.own(name, suffix)] for name in assembly.law.parameters}
         variables = {name: piece.points[column].to_numpy() for name, column in piece.columns.items()}
         with np.errstate(all="ignore"):
-            predicted = made.in_bounds(put.law.function(**variables, **arguments))
+            predicted = made.in_bounds(assembly.law.function(**variables, **arguments))
         factor = pl.Series("factor", [suffix] * piece.points.height, dtype=pl.String)
         points = piece.points.with_columns(piece.outcome.from_lost(pl.col("loss")).alias("loss"))
         frames.append(points.hstack([pl.Series("predicted", predicted), factor]))
@@ -214,13 +218,13 @@ def _mean_deviation(points: pl.DataFrame, held_out: bool) -> float:
     return float(np.mean(part)) if part.size else float("nan")
 
 
-def apart(made: FittedLaw, put: Assembly) -> list[FittedLaw]:
+def split_by_group(made: FittedLaw, assembly: Assembly) -> list[FittedLaw]:
     """A fit that shares parameters across groups, as one law for each group."""
-    if len(put.pieces) == 1:
+    if len(assembly.pieces) == 1:
         return [made]
     laws: list[FittedLaw] = []
-    for piece, suffix in zip(put.pieces, put.suffixes, strict=True):
-        names = {name: put.own(name, suffix) for name in put.law.parameters}
+    for piece, suffix in zip(assembly.pieces, assembly.suffixes, strict=True):
+        names = {name: assembly.own(name, suffix) for name in assembly.law.parameters}
         points = made.points.filter(pl.col("factor") == suffix) if made.points is not None else None
         laws.append(
             replace(
@@ -240,9 +244,9 @@ def apart(made: FittedLaw, put: Assembly) -> list[FittedLaw]:
     return laws
 
 
-def _ranges(put: Assembly) -> dict[str, tuple[float, float]]:
+def _ranges(assembly: Assembly) -> dict[str, tuple[float, float]]:
     ranges: dict[str, tuple[float, float]] = {}
-    for piece, points in zip(put.pieces, put.points, strict=True):
+    for piece, points in zip(assembly.pieces, assembly.points, strict=True):
         for column in piece.columns.values():
             low, high = float(points[column].min()), float(points[column].max())  # type: ignore[arg-type]
             old = ranges.get(column, (low, high))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from finescale.errors import DataError, UsageError
-from finescale.laws.estimate import apart, estimate, solve_alike
+from finescale.laws.estimate import estimate, solve_alike, split_by_group
 from finescale.laws.fitted import Fits, FittedLaw
-from finescale.laws.formulas import named
+from finescale.laws.formulas import get_law
 from finescale.laws.law import Law
 from finescale.laws.options import FitOptions
-from finescale.laws.slices import Choice, Slice, slices
+from finescale.laws.slices import RunFilter, Slice, slices
 from finescale.laws.solver.assembly import Assembly, assemble
 from finescale.records.records import Records
 from finescale.records.settings import varying_factors
@@ -21,7 +21,7 @@ def fit_law(
     records: Records,
     law: str | Law,
     factors: Sequence[str] | str | None,
-    choice: Choice,
+    choice: RunFilter,
     options: FitOptions,
 ) -> Fits:
     """Fits one law to every group of runs.
@@ -45,17 +45,17 @@ def fit_law(
     pieces, notes = _all_slices(records, chosen, names, choice)
     notes = [*records.notes, *notes, *(note for piece in pieces for note in piece.notes)]
     failures: list[DataError] = []
-    puts: list[Assembly] = []
+    assemblies: list[Assembly] = []
     for bundle, suffixes in _bundles(pieces, options):
         try:
-            puts.append(_assembled(chosen, bundle, suffixes, options))
+            assemblies.append(_assembled(chosen, bundle, suffixes, options))
         except DataError as error:
             failures.append(error)
-    solved = [None] * len(puts) if options.fixed else solve_alike(puts, options)
+    solved = [None] * len(assemblies) if options.fixed else solve_alike(assemblies, options)
     laws: list[FittedLaw] = []
-    for put, solution in zip(puts, solved, strict=True):
-        made = estimate(put, options, choice.loss, solution=solution)
-        laws += apart(made, put) if options.across else [made]
+    for assembly, solution in zip(assemblies, solved, strict=True):
+        made = estimate(assembly, options, choice.loss, solution=solution)
+        laws += split_by_group(made, assembly) if options.across else [made]
     if not laws:
         nothing = DataError(
             "no law could be fitted", got="; ".join(notes) or "no groups", remedy="choose another --factor"
@@ -84,9 +84,9 @@ def check_finished(records: Records) -> None:
 
 def _assembled(law: Law, bundle: Sequence[Slice], suffixes: Sequence[str], options: FitOptions) -> Assembly:
     """One problem; a curve in parameters in which it is solved faster, where its law has such."""
-    put = assemble(law, bundle, suffixes, options.shared)
-    plain = law.reparametrise is None or options.fixed or len(put.pieces) > 1
-    return put if plain or law.reparametrise is None else law.reparametrise(put)
+    assembly = assemble(law, bundle, suffixes, options.shared)
+    plain = law.reparametrise is None or options.fixed or len(assembly.pieces) > 1
+    return assembly if plain or law.reparametrise is None else law.reparametrise(assembly)
 
 
 def _grouped(failures: Sequence[DataError]) -> list[str]:
@@ -108,7 +108,7 @@ def _law_and_factors(
 ) -> tuple[Law, list[str | None]]:
     """The law, and the factors that stand for its X one after the other (None: it has no X)."""
     names = [factors] if isinstance(factors, str) else list(factors or ())
-    chosen = named(law, names or varying_factors(records.frame)) if law == "joint" else named(law)
+    chosen = get_law(law, names or varying_factors(records.frame)) if law == "joint" else get_law(law)
     missing = [name for name in names if name not in records.frame.columns]
     if missing:
         have = ", ".join(records.frame.columns)
@@ -138,7 +138,7 @@ def _law_and_factors(
 
 
 def _all_slices(
-    records: Records, law: Law, factors: Sequence[str | None], choice: Choice
+    records: Records, law: Law, factors: Sequence[str | None], choice: RunFilter
 ) -> tuple[list[Slice], list[str]]:
     pieces: list[Slice] = []
     notes: list[str] = []

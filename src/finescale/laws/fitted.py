@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finescale.errors import DataError, UsageError
-from finescale.laws.formulas import named
+from finescale.laws.formulas import get_law
 from finescale.laws.law import Law
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE
@@ -307,7 +307,7 @@ class FittedLaw:
 
     @property
     def _formula(self) -> Law:
-        return self.formula or named(self.law, self.factors)
+        return self.formula or get_law(self.law, self.factors)
 
     def _name(self, parameter: str, factor: str) -> str:
         """What this law calls a parameter of the formula for this factor."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from finescale.errors import UsageError
 from finescale.laws.law import LAWS, Law, Range, law
-from finescale.laws.solver.rectified import centred
+from finescale.laws.solver.rectified import reparametrise
 
 Array = np.ndarray[Any, Any]
 EXPONENT = (-1.0, 3.0)
@@ -73,7 +73,7 @@ def _rectified_starts(variables: Mapping[str, Array]) -> Array:
     linear=("B", "E"),
     nonlinear={"D_l": Range(1e-6, 1e30, log=True), "beta": (0.0, 3.0)},
     starts=_rectified_starts,
-    reparametrise=centred,
+    reparametrise=reparametrise,
     contender=True,
 )
 def rectified(D: Array, B: Array, D_l: Array, beta: Array, E: Array) -> Array:
@@ -158,7 +158,7 @@ def contenders(kind: Literal["curve", "surface"]) -> tuple[str, ...]:
     return tuple(name for name, one in LAWS.items() if one.contender and one.kind == kind)
 
 
-def named(law: str | Law, factors: Sequence[str] = ()) -> Law:
+def get_law(law: str | Law, factors: Sequence[str] = ()) -> Law:
     """The law of this name.
 
     Args:

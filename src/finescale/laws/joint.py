@@ -10,10 +10,10 @@ from finescale.errors import DataError, UsageError
 from finescale.laws.estimate import estimate
 from finescale.laws.fit_law import fit_law
 from finescale.laws.fitted import Fits, FittedLaw
-from finescale.laws.formulas import named
+from finescale.laws.formulas import get_law
 from finescale.laws.law import Law
 from finescale.laws.options import FitKeywords, FitOptions, read_options
-from finescale.laws.slices import Choice, slices
+from finescale.laws.slices import RunFilter, slices
 from finescale.laws.solver.assembly import assemble
 from finescale.records.records import Records
 from finescale.records.settings import varying_factors
@@ -86,7 +86,7 @@ def joint_fit(
 
 
 def _second_step(  # noqa: PLR0917
-    records: Records, law: Law, factor: str, first: Fits, choice: Choice, options: FitOptions
+    records: Records, law: Law, factor: str, first: Fits, choice: RunFilter, options: FitOptions
 ) -> tuple[list[FittedLaw], list[str]]:
     """The laws of one factor, with the shared parameters kept at what the first step found."""
     pieces, notes = slices(records, law, factor, choice)
@@ -98,13 +98,13 @@ def _second_step(  # noqa: PLR0917
             continue
         step = together[0]
         try:
-            put = assemble(law, [piece], [factor], ())
+            assembly = assemble(law, [piece], [factor], ())
         except DataError as error:
             notes.append(str(error).replace("\n  ", "; "))
             continue
         found = replace(options, fixed={name: step.value(name) for name in options.shared})
         draws = {name: step.draws[name] for name in options.shared if name in step.draws}
-        laws.append(estimate(put, found, choice.loss, fixed_draws=draws))
+        laws.append(estimate(assembly, found, choice.loss, fixed_draws=draws))
     return laws, notes
 
 
@@ -116,7 +116,7 @@ def _with_factor(law: str | Law) -> Law:
             wanted="one law of X and D, whose parameters both steps share",
             remedy="multiplicative, the paper's; see compare for which one predicts best",
         )
-    chosen = named(law)
+    chosen = get_law(law)
     if "X" not in chosen.variables:
         raise UsageError(
             f"the law `{chosen.name}` has no factor to share parameters over",

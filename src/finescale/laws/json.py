@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from finescale.errors import UsageError, printable
-from finescale.laws.formulas import named
+from finescale.laws.formulas import get_law
 from finescale.laws.law import Law
 from finescale.records.outcomes import TEST_LOSS, Outcome
 
@@ -216,7 +216,7 @@ def fits_fields(data: Any, laws: Sequence[Law] = ()) -> tuple[list[dict[str, Any
 def _known(name: str, factors: tuple[str, ...], prefix: str) -> Law:
     """The law of this name; where there is none, the error says how a law of one's own is given."""
     try:
-        return named(name, factors)
+        return get_law(name, factors)
     except UsageError as error:
         remedy = "; ".join(filter(None, (error.remedy, _GIVE_IT)))
         raise UsageError(error.problem, wanted=error.wanted, remedy=remedy, where=f"{prefix}law") from None

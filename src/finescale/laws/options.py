@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from finescale.errors import UsageError, nearest
-from finescale.laws.slices import Choice
+from finescale.laws.slices import RunFilter
 from finescale.records.records import Records, as_records
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def read_options(
     *,
     without: Sequence[str] = (),
     because: str = "",
-) -> tuple[Records, Choice, FitOptions]:
+) -> tuple[Records, RunFilter, FitOptions]:
     """The table, which of its runs are fitted, and how.
 
     Args:
@@ -129,9 +129,9 @@ def read_options(
     for name in ("base", "fixed"):
         if name in values:
             values[name] = dict(values[name] or {})
-    runs = {one.name: values[one.name] for one in fields(Choice) if one.name in values}
+    runs = {one.name: values[one.name] for one in fields(RunFilter) if one.name in values}
     how = {one.name: values[one.name] for one in fields(FitOptions) if one.name in values}
-    return table, Choice(**runs), FitOptions(**how)
+    return table, RunFilter(**runs), FitOptions(**how)
 
 
 def _names(option: str, value: Any) -> tuple[str, ...]:

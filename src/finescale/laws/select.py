@@ -17,11 +17,11 @@ import polars as pl
 from finescale.errors import DataError, UsageError
 from finescale.laws.fit_law import check_finished, fit_law
 from finescale.laws.fitted import Fits, FittedLaw
-from finescale.laws.formulas import BASELINE, contenders, named
+from finescale.laws.formulas import BASELINE, contenders, get_law
 from finescale.laws.joint import SHARED, joint_fit
 from finescale.laws.law import Law
 from finescale.laws.options import FitKeywords, FitOptions, read_options
-from finescale.laws.slices import Choice
+from finescale.laws.slices import RunFilter
 from finescale.records.held_out import LARGEST, held_out
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE, FACTORS, Records
@@ -228,7 +228,7 @@ def _backtest(  # noqa: PLR0917
     factors: Sequence[str] | str | None,
     hide: Sequence[int],
     records: Records,
-    choice: Choice,
+    choice: RunFilter,
     how: FitOptions,
 ) -> Backtest:
     check_finished(records)
@@ -275,7 +275,7 @@ def _backtest(  # noqa: PLR0917
 
 
 def fit_auto(
-    records: Records, choice: Choice, options: FitOptions, factors: Sequence[str] | str | None = None
+    records: Records, choice: RunFilter, options: FitOptions, factors: Sequence[str] | str | None = None
 ) -> Fits:
     """Fits, for every task, the law that its backtest prefers; see ``fit(law="auto")``.
 
@@ -295,7 +295,7 @@ def fit_auto(
         own = (
             records.frame.filter(pl.col("task") == task) if "task" in records.frame.columns else records.frame
         )
-        made = fit_law(replace(records, frame=own), name, _factors(named(name), factors), choice, options)
+        made = fit_law(replace(records, frame=own), name, _factors(get_law(name), factors), choice, options)
         said = tried.verdict(task)
         notes += made.notes if best == BASELINE else [said, *made.notes]
         laws += [replace(law, status=(*law.status, said)) if best == BASELINE else law for law in made]
@@ -320,7 +320,7 @@ def _fit_all(
     notes: list[str] = []
     failures: list[DataError] = []
     for law in laws:
-        chosen = named(law, varying_factors(records.frame)) if law == "joint" else named(law)
+        chosen = get_law(law, varying_factors(records.frame)) if law == "joint" else get_law(law)
         if chosen.name in fitted:
             raise UsageError(f"two laws called `{chosen.name}`", wanted="a name of its own for each law")
         try:
@@ -355,7 +355,7 @@ def two_steps(
         DataError: As ``fit``.
     """
     records, choice, how = read_options(records, options)
-    chosen = named(law, varying_factors(records.frame)) if law == "joint" else named(law)
+    chosen = get_law(law, varying_factors(records.frame)) if law == "joint" else get_law(law)
     names = (factors,) if isinstance(factors, str) else tuple(factors or varying_factors(records.frame))
     joint, then = (tuple(name for name in names if (name == "pet_size") is pet) for pet in (False, True))
     able = "X" in chosen.variables and set(SHARED) <= set(chosen.parameters) and "shared" not in options

@@ -72,7 +72,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Choice:
+class RunFilter:
     """How runs are chosen; see ``FitKeywords`` for the meaning of each field."""
 
     by: tuple[str, ...] = GROUP
@@ -108,7 +108,9 @@ def variable_columns(law: Law, factor: str | None) -> dict[str, str]:
     return {name: special.get(name, name) for name in law.variables}
 
 
-def slices(records: Records, law: Law, factor: str | None, choice: Choice) -> tuple[list[Slice], list[str]]:
+def slices(
+    records: Records, law: Law, factor: str | None, choice: RunFilter
+) -> tuple[list[Slice], list[str]]:
     """Cuts the records into the slices of one factor, one for each group.
 
     Args:
@@ -197,7 +199,7 @@ def _with_variables(frame: pl.DataFrame, columns: Mapping[str, str], notes: list
 
 
 def _curve_columns(
-    frame: pl.DataFrame, law: Law, columns: Mapping[str, str], by: Sequence[str], choice: Choice
+    frame: pl.DataFrame, law: Law, columns: Mapping[str, str], by: Sequence[str], choice: RunFilter
 ) -> list[str]:
     """For a law of one variable: the columns whose values are curves of their own."""
     if not law.per_curve:
@@ -216,7 +218,9 @@ def _scope(group: Mapping[str, Any], by: Sequence[str]) -> tuple[Any, ...]:
     return tuple(group[name] for name in by if name != "method")
 
 
-def _bases(frame: pl.DataFrame, law: Law, by: Sequence[str], choice: Choice) -> dict[tuple[Any, ...], Base]:
+def _bases(
+    frame: pl.DataFrame, law: Law, by: Sequence[str], choice: RunFilter
+) -> dict[tuple[Any, ...], Base]:
     """The base settings; a law that is fitted to every curve leaves all values, but those asked for."""
     scopes = [name for name in by if name != "method"]
     parts = _parts(frame, scopes)
@@ -239,7 +243,7 @@ def _at_bases(  # noqa: PLR0917
     bases: Mapping[tuple[Any, ...], Base],
     by: list[str],
     free: set[str],
-    choice: Choice,
+    choice: RunFilter,
     notes: list[str],
 ) -> pl.DataFrame:
     """The runs at their scope's base setting; groups without one are told.
@@ -274,7 +278,7 @@ def _without_runs(rows: pl.DataFrame, kept: pl.DataFrame, by: list[str]) -> list
 
 
 def _nothing_there(
-    rows: pl.DataFrame, group: Mapping[str, Any], base: Mapping[str, Any], free: set[str], choice: Choice
+    rows: pl.DataFrame, group: Mapping[str, Any], base: Mapping[str, Any], free: set[str], choice: RunFilter
 ) -> str:
     """A note on a group without a run at the base setting.
 
@@ -334,7 +338,7 @@ def _slice(  # noqa: PLR0917
     law: Law,
     factor: str | None,
     columns: Mapping[str, str],
-    choice: Choice,
+    choice: RunFilter,
     base: Mapping[str, Any],
 ) -> Slice | str:
     label = _label(group)
@@ -355,7 +359,7 @@ def _slice(  # noqa: PLR0917
 
 
 def _points(
-    rows: pl.DataFrame, columns: Mapping[str, str], choice: Choice
+    rows: pl.DataFrame, columns: Mapping[str, str], choice: RunFilter
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """One row a setting (or a run), sorted; and the runs with the index of their setting."""
     identity = setting_columns(rows)

@@ -17,60 +17,60 @@ Array = np.ndarray[Any, Any]
 _MOST_POINTS = 2_000
 
 
-def soft_trouble(made: FittedLaw, put: Assembly, problem: Problem, solution: Solution) -> Iterator[str]:
+def soft_trouble(made: FittedLaw, assembly: Assembly, problem: Problem, solution: Solution) -> Iterator[str]:
     """Yields one line for each trouble.
 
     Args:
         made: The fitted law.
-        put: Its problem.
+        assembly: Its problem.
         problem: What was minimised.
         solution: All minima that were found, best first.
     """
-    constant = float(np.ptp(put.y)) <= 1e-9 * float(np.abs(put.y).max())
+    constant = float(np.ptp(assembly.y)) <= 1e-9 * float(np.abs(assembly.y).max())
     if constant:
         what = noun(made.outcome)
         yield f"constant {what}: every run has the same {what}, so the exponents mean nothing"
     if not solution.converged[0]:
         yield "not converged: the solver stopped early"
-    yield from _bounds(made, put, problem, solution)
+    yield from _bounds(made, assembly, problem, solution)
     if not constant:
-        yield from _flat(made, put, problem, solution)
+        yield from _flat(made, assembly, problem, solution)
         yield from _several(problem, solution)
-        yield from _outside_own_interval(made, put, problem)
-    yield from _direction(made, put)
-    freedom = put.y.size - int(problem.free.sum())
+        yield from _outside_own_interval(made, assembly, problem)
+    yield from _direction(made, assembly)
+    freedom = assembly.y.size - int(problem.free.sum())
     if freedom < 3:
         parameters = int(problem.free.sum())
-        yield f"few settings: {put.y.size} for {parameters} parameters, so the intervals are rough"
+        yield f"few settings: {assembly.y.size} for {parameters} parameters, so the intervals are rough"
     yield from _outside(made)
-    yield from _seeds(made, put)
+    yield from _seeds(made, assembly)
 
 
-def _bounds(made: FittedLaw, put: Assembly, problem: Problem, solution: Solution) -> Iterator[str]:
-    P = len(put.linear)
+def _bounds(made: FittedLaw, assembly: Assembly, problem: Problem, solution: Solution) -> Iterator[str]:
+    P = len(assembly.linear)
     z = solution.z[0]
-    for index, name in enumerate(put.names):
+    for index, name in enumerate(assembly.names):
         if not problem.free[index]:
             continue
         if index < P:
             reach = float(problem.model.basis(solution.z[:1, P:])[0, index].max())
-            if z[index] * reach <= 1e-9 * float(put.y.max()):
+            if z[index] * reach <= 1e-9 * float(assembly.y.max()):
                 what = "no floor is visible" if name.split(".")[0] == "E" else "this term is not needed"
                 yield f"{name} at 0: {what}"
         elif z[index] <= problem.lower[index] + 1e-9 or z[index] >= problem.upper[index] - 1e-9:
             yield f"{name} at its bound {made.value(name):g}: the data do not fit this law's shape"
 
 
-def _flat(made: FittedLaw, put: Assembly, problem: Problem, solution: Solution) -> Iterator[str]:
+def _flat(made: FittedLaw, assembly: Assembly, problem: Problem, solution: Solution) -> Iterator[str]:
     hessian = solution.curvature[0][np.ix_(problem.free, problem.free)]
     unit = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     scaled = hessian * unit * unit[:, None]
     if np.all(np.isfinite(scaled)) and np.linalg.eigvalsh(scaled)[0] < 1e-9:
         yield "flat: some combination of parameters is not determined by these runs"
-    for name in put.nonlinear:
+    for name in assembly.nonlinear:
         if name not in made.draws:
             continue
-        low, high, logarithmic = put.limits(name)
+        low, high, logarithmic = assembly.limits(name)
         parameter = made.parameters[name]
         if logarithmic:
             wide = np.log(parameter.high / max(parameter.low, 1e-300)) > 0.5 * np.log(high / low)
@@ -89,11 +89,11 @@ def _several(problem: Problem, solution: Solution) -> Iterator[str]:
         yield f"several minima: {len(apart) + 1} fits are within 1% of the best objective"
 
 
-def _outside_own_interval(made: FittedLaw, put: Assembly, problem: Problem) -> Iterator[str]:
+def _outside_own_interval(made: FittedLaw, assembly: Assembly, problem: Problem) -> Iterator[str]:
     if not made.draws:
         return
     outside: list[str] = []
-    for name, free in zip(put.names, problem.free, strict=True):
+    for name, free in zip(assembly.names, problem.free, strict=True):
         value, low, high = (getattr(made.parameters[name], end) for end in ("value", "low", "high"))
         slack = 1e-6 * (high - low) + 1e-9 * abs(value)
         if free and not low - slack <= value <= high + slack:
@@ -105,8 +105,8 @@ def _outside_own_interval(made: FittedLaw, put: Assembly, problem: Problem) -> I
         )
 
 
-def _direction(made: FittedLaw, put: Assembly) -> Iterator[str]:
-    for piece, fitted in zip(put.pieces, put.points, strict=True):
+def _direction(made: FittedLaw, assembly: Assembly) -> Iterator[str]:
+    for piece, fitted in zip(assembly.pieces, assembly.points, strict=True):
         points = fitted.sample(min(_MOST_POINTS, fitted.height), seed=0)
         loss = points["loss"].to_numpy()
         sizes = {column: np.log(points[column].to_numpy()) for column in piece.columns.values()}
@@ -144,11 +144,11 @@ def _outside(made: FittedLaw) -> Iterator[str]:
                 yield f"held-out runs lie up to {factor:.3g}x outside the fitted {column}"
 
 
-def _seeds(made: FittedLaw, put: Assembly) -> Iterator[str]:
+def _seeds(made: FittedLaw, assembly: Assembly) -> Iterator[str]:
     if not made.draws:
         return
-    names = {seed for piece in put.pieces for seed in piece.runs["seed"].drop_nulls().unique().to_list()}
-    repeated = any((points["runs"] > 1).any() for points in put.points)
+    names = {seed for piece in assembly.pieces for seed in piece.runs["seed"].drop_nulls().unique().to_list()}
+    repeated = any((points["runs"] > 1).any() for points in assembly.points)
     if not repeated:
         yield "one run a setting: the spread between seeds is unknown, and no interval holds it"
     elif names and len(names) == 2:

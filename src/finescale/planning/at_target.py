@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from finescale.planning.search import Check, Problem, best_runs
+from finescale.planning.search import Check, DesignProblem, best_runs
 
 Array = np.ndarray[Any, Any]
 _WORTH = 0.9
@@ -14,7 +14,7 @@ _WORTH = 0.9
 
 
 def runs_with_target(
-    problem: Problem, budget: float, most: Array, check: Check, target: Array
+    problem: DesignProblem, budget: float, most: Array, check: Check, target: Array
 ) -> tuple[Array, Array]:
     """The next runs, those at the target first.
 

@@ -31,7 +31,7 @@ _WITHIN = (math.exp(-50), math.exp(50))
 
 
 @dataclass(frozen=True)
-class Prior:
+class ParameterPrior:
     """Independent normal distributions of the parameters.
 
     Attributes:
@@ -47,10 +47,10 @@ class Prior:
         return np.asarray(self.centre) + np.asarray(self.spread) * rng.standard_normal((*shape, 4))
 
 
-PRIORS: dict[str, Prior] = {
-    "model_params": Prior((-0.5, 0.27, 0.07, 0.6), (1.0, 0.15, 0.05, 1.0)),
-    "pretrain_tokens": Prior((-0.5, 0.15, 0.07, 0.6), (1.0, 0.07, 0.05, 1.0)),
-    "pet_size": Prior((-0.5, 0.0, 0.05, 0.6), (1.0, 0.01, 0.05, 1.0)),
+PRIORS: dict[str, ParameterPrior] = {
+    "model_params": ParameterPrior((-0.5, 0.27, 0.07, 0.6), (1.0, 0.15, 0.05, 1.0)),
+    "pretrain_tokens": ParameterPrior((-0.5, 0.15, 0.07, 0.6), (1.0, 0.07, 0.05, 1.0)),
+    "pet_size": ParameterPrior((-0.5, 0.0, 0.05, 0.6), (1.0, 0.01, 0.05, 1.0)),
 }
 """Round figures around Table 4 (arXiv 2402.17193): the exponents' means, and a little more than their spread.
 
@@ -60,7 +60,7 @@ PRIORS["model_params_nonembedding"] = PRIORS["model_params"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class DesignPoints:
     """Where a law can be measured, in logarithms around the settings' centre.
 
     Attributes:
@@ -72,7 +72,7 @@ class Settings:
     d: Array
 
     @classmethod
-    def around(cls, factor: Array, examples: Array, centre: tuple[float, float]) -> Settings:
+    def around(cls, factor: Array, examples: Array, centre: tuple[float, float]) -> DesignPoints:
         """From sizes [N] and the centre (X, D_f)."""
         return cls(np.log(factor / centre[0]), np.log(examples / centre[1]))
 
@@ -102,8 +102,8 @@ class Settings:
 
 
 def posterior(  # noqa: PLR0917
-    prior: Prior,
-    settings: Settings,
+    prior: ParameterPrior,
+    settings: DesignPoints,
     runs: Array,
     mean: Array,
     noise: float,
@@ -128,7 +128,7 @@ def posterior(  # noqa: PLR0917
     used = np.flatnonzero(runs.reshape(-1, runs.shape[-1]).any(axis=0))
     if not used.size:
         return centre
-    near = Settings(settings.x[used], settings.d[used])
+    near = DesignPoints(settings.x[used], settings.d[used])
     made = runs[..., None, used]
     weight = np.sqrt(made / (1 + made * misfit[used])) / noise
     seen = np.where(made > 0, mean[..., None, used], 0.0) * weight
@@ -142,7 +142,7 @@ def posterior(  # noqa: PLR0917
 
 
 def fit_normal(
-    settings: Settings,
+    settings: DesignPoints,
     target: Array,
     weight: Array,
     centre: Array,

@@ -18,9 +18,9 @@ import polars as pl
 from finescale.advice.cost import Costs
 from finescale.errors import DataError, UsageError
 from finescale.planning.at_target import runs_with_target
-from finescale.planning.beliefs import PARAMETERS, PRIORS, Settings
-from finescale.planning.expected import Expected
-from finescale.planning.known import DRAWS, Known, together
+from finescale.planning.beliefs import PARAMETERS, PRIORS, DesignPoints
+from finescale.planning.expected import ExpectedLoss
+from finescale.planning.known import DRAWS, MethodKnowledge, together
 from finescale.planning.measured import measured_settings, run_noise
 from finescale.planning.outlook import Outlook, Plan, Planned
 from finescale.planning.search import Check
@@ -55,7 +55,7 @@ def plan_runs(
     check_share: float = CHECK_SHARE,
     seeds: int = 3,
     seed: int = 0,
-    forecasts: Mapping[str, Expected] | None = None,
+    forecasts: Mapping[str, ExpectedLoss] | None = None,
     reachable: bool = False,
 ) -> Plan:
     """Finds the next runs that are worth most for a budget.
@@ -193,7 +193,7 @@ def _known(  # noqa: PLR0917
     bend: float,
     *,
     reachable: bool,
-) -> Known:
+) -> MethodKnowledge:
     """What is known of a method: settings on offer come first, then the target and others with runs."""
     x, d = _offered(choices, method)
     place = set(zip(x, d, strict=True))
@@ -209,9 +209,11 @@ def _known(  # noqa: PLR0917
         index = place[row[factor], row[DATA_SIZE]]
         runs[index], mean[index] = row["runs"], row["mean"]
     centre = float(np.exp(np.log(x).mean())), float(np.exp(np.log(d).mean()))
-    aim = Settings.around(np.array([target[factor]]), np.array([target[DATA_SIZE]]), centre)
+    aim = DesignPoints.around(np.array([target[factor]]), np.array([target[DATA_SIZE]]), centre)
     cost = np.array([_price(choices, costs, factor, method, a, b) for a, b in zip(x, d, strict=True)])
-    return Known(PRIORS[factor], Settings.around(x, d, centre), aim, cost, noise, bend, runs, mean)
+    return MethodKnowledge(
+        PRIORS[factor], DesignPoints.around(x, d, centre), aim, cost, noise, bend, runs, mean
+    )
 
 
 def _offered(choices: Choices, method: str) -> tuple[Array, Array]:
@@ -261,12 +263,12 @@ def _weights(losses: Mapping[str, Array], best: Mapping[str, float], made: float
     return weights | {leader: max(weights.values())}
 
 
-def _by_law(losses: Array) -> Expected:
+def _by_law(losses: Array) -> ExpectedLoss:
     low, middle, high = (float(value) for value in np.percentile(losses, (5, 50, 95)))
-    return Expected(middle, low, high, losses)
+    return ExpectedLoss(middle, low, high, losses)
 
 
-def _refuse_known(told: Mapping[str, Expected], noise: float, weights: Mapping[str, float]) -> None:
+def _refuse_known(told: Mapping[str, ExpectedLoss], noise: float, weights: Mapping[str, float]) -> None:
     """One method whose target is known to within a run's noise needs no run."""
     (method, *others) = weights
     now = told[method]
@@ -294,7 +296,7 @@ def _rows(  # noqa: PLR0917
     measured: pl.DataFrame,
     factor: str,
     method: str,
-    known: Known,
+    known: MethodKnowledge,
     runs: Array,
     near: Array,
     target: Mapping[str, float],
@@ -315,7 +317,7 @@ def _rows(  # noqa: PLR0917
 
 
 def _after(  # noqa: PLR0917
-    known: Known, draws: Array, half: float, runs: Array, first: Array, missed: float
+    known: MethodKnowledge, draws: Array, half: float, runs: Array, first: Array, missed: float
 ) -> float:
     """Half the interval that is expected after the runs.
 
@@ -330,7 +332,7 @@ def _after(  # noqa: PLR0917
 
 
 def _remarks(  # noqa: PLR0917
-    knowns: Mapping[str, Known],
+    knowns: Mapping[str, MethodKnowledge],
     weights: Mapping[str, float],
     missed: Mapping[str, float],
     target: Mapping[str, float],
@@ -360,7 +362,7 @@ def _remarks(  # noqa: PLR0917
     return notes
 
 
-def _misses(known: Known) -> float:
+def _misses(known: MethodKnowledge) -> float:
     """Standard deviation of the measured settings from the law, nats; 0 where noise alone explains it."""
     used = known.runs > 0
     if used.sum() < 6:

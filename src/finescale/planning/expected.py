@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedLoss:
     """A method's mean loss at the target, in nats.
 
     Attributes:
@@ -47,7 +47,7 @@ def expected(
     *,
     draws: int,
     seed: int,
-) -> dict[str, Expected]:
+) -> dict[str, ExpectedLoss]:
     """What is forecast at the target, by method.
 
     Args:
@@ -70,13 +70,13 @@ def expected(
     found = forecast(
         replace(records, frame=kept, notes=()), base=free, hold_out=False, draws=draws, seed=seed
     )
-    told: dict[str, Expected] = {}
+    told: dict[str, ExpectedLoss] = {}
     for group in found:
         try:
             one = group.predict(target)
         except UsageError:
             continue
-        told[str(group.by["method"])] = Expected(
+        told[str(group.by["method"])] = ExpectedLoss(
             float(one.value), float(one.low), float(one.high), group.mean_draws(target)
         )
     return told

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from finescale.planning.beliefs import Prior, Settings, posterior
-from finescale.planning.search import Check, Problem, best_runs
+from finescale.planning.beliefs import DesignPoints, ParameterPrior, posterior
+from finescale.planning.search import Check, DesignProblem, best_runs
 
 Array = np.ndarray[Any, Any]
 DRAWS = 16
@@ -17,7 +17,7 @@ DRAWS = 16
 
 
 @dataclass(frozen=True)
-class Known:
+class MethodKnowledge:
     """One method's settings and what was measured there (`...`: many simulated studies side by side).
 
     Attributes:
@@ -31,9 +31,9 @@ class Known:
         mean: Their mean loss, [..., N]; anything where there is none.
     """
 
-    prior: Prior
-    settings: Settings
-    targets: Settings
+    prior: ParameterPrior
+    settings: DesignPoints
+    targets: DesignPoints
     cost: Array
     noise: float
     bend: float
@@ -56,11 +56,11 @@ class Known:
         """Draws of the law's parameters, [..., K, P]."""
         return posterior(self.prior, self.settings, self.runs, self.mean, self.noise, self.misfit, count, rng)
 
-    def problem(self, draws: Array) -> Problem:
+    def problem(self, draws: Array) -> DesignProblem:
         """The design problem, averaged over these draws [..., K, P]."""
         at_targets = self.targets.slopes(draws)
         precision = np.diag(1 / np.asarray(self.prior.spread) ** 2)
-        return Problem(
+        return DesignProblem(
             slopes=self.settings.slopes(draws) / self.noise,
             known=np.broadcast_to(precision, (*draws.shape[:-1], *precision.shape)),
             made=self.runs,
@@ -87,7 +87,7 @@ class Known:
         return best_runs(problem, budget, np.broadcast_to(limit, self.runs.shape), check)
 
 
-def together(problems: Sequence[Problem], weights: Sequence[float]) -> Problem:
+def together(problems: Sequence[DesignProblem], weights: Sequence[float]) -> DesignProblem:
     """Several methods' problems as one: the settings one after the other, each method with its own law.
 
     Args:
@@ -109,7 +109,7 @@ def together(problems: Sequence[Problem], weights: Sequence[float]) -> Problem:
         wide = np.zeros((*problem.slopes.shape[:-1], total))
         wide[..., end - size : end] = problem.slopes
         slopes.append(wide)
-    return Problem(
+    return DesignProblem(
         slopes=np.concatenate(slopes, axis=-2),
         known=block([problem.known for problem in problems]),
         made=np.concatenate([problem.made for problem in problems], axis=-1),

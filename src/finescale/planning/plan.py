@@ -32,7 +32,7 @@ STUDY_FILES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
-class Source:
+class PlanSource:
     """What a plan starts from: a study that has not run has no records, a table of runs has no study."""
 
     study: Study | None
@@ -40,7 +40,7 @@ class Source:
 
 
 def plan(
-    source: Source | Study | Records | TableLike,
+    source: PlanSource | Study | Records | TableLike,
     target: Mapping[str, float],
     budget: float,
     *,
@@ -89,7 +89,7 @@ def plan(
         True
     """
     factor = check_question(target, budget, bend, check_share, seeds, noise)
-    source = source if isinstance(source, Source) else opened(source)
+    source = source if isinstance(source, PlanSource) else opened(source)
     limits = {"methods": methods, "values": values, "examples": examples}
     if source.records is not None:
         refuse_score(source.records.outcome, "a plan")
@@ -119,7 +119,7 @@ def plan(
     return replace(made, notes=(*read, *made.notes))
 
 
-def opened(source: Any, options: ReadingOptions = AS_INFERRED) -> Source:
+def opened(source: Any, options: ReadingOptions = AS_INFERRED) -> PlanSource:
     """Reads a study, its file or folder, or a table of runs.
 
     Args:
@@ -130,15 +130,15 @@ def opened(source: Any, options: ReadingOptions = AS_INFERRED) -> Source:
         UsageError: It is none of these.
     """
     if isinstance(source, Records):
-        return Source(None, source)
+        return PlanSource(None, source)
     if isinstance(source, Study):
-        return Source(source, None)
+        return PlanSource(source, None)
 
     def read(table: Any) -> Records:
         return read_records(table, options=options)
 
     if not isinstance(source, str | os.PathLike):
-        return Source(None, read(source))
+        return PlanSource(None, read(source))
     path = Path(source)
     if path.suffix.lower() in STUDY_FILES:
         study = _finetuning(path)
@@ -153,8 +153,8 @@ def opened(source: Any, options: ReadingOptions = AS_INFERRED) -> Source:
                 where=str(path),
             )
     else:
-        return Source(None, read(path))
-    return Source(study, read(records) if records.exists() else None)
+        return PlanSource(None, read(path))
+    return PlanSource(study, read(records) if records.exists() else None)
 
 
 def _finetuning(path: Path) -> Study:

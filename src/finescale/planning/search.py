@@ -21,7 +21,7 @@ _ROOM = 1 + 1e-12
 
 
 @dataclass(frozen=True)
-class Problem:
+class DesignProblem:
     """One design problem (or, with leading axes, many).
 
     Attributes:
@@ -67,7 +67,7 @@ class Problem:
         more = 1 / ((1 + runs * self.misfit) * (1 + (runs + 1) * self.misfit))[..., None, :]
         return -np.log1p(-more * lowered / (variance * (1 + more * seen))).mean(axis=-2)
 
-    def after(self, runs: Array) -> Problem:
+    def after(self, runs: Array) -> DesignProblem:
         """The problem that is left once these runs are made."""
         return replace(self, made=self.made + runs)
 
@@ -94,7 +94,7 @@ class Check:
     share: float
     spent: Array
 
-    def needed(self, problem: Problem, runs: Array, budget: Array, most: Array) -> Array:
+    def needed(self, problem: DesignProblem, runs: Array, budget: Array, most: Array) -> Array:
         """The check runs that a design [..., N] lacks, [..., N]."""
         lacking = np.zeros(runs.shape)
         order = np.lexsort((-problem.cost, self.distance.round(9)))
@@ -116,7 +116,7 @@ class Check:
         return lacking
 
 
-def best_runs(problem: Problem, budget: Array, most: Array, check: Check | None = None) -> Array:
+def best_runs(problem: DesignProblem, budget: Array, most: Array, check: Check | None = None) -> Array:
     """The best whole runs for a budget, [..., N].
 
     Args:
@@ -140,14 +140,14 @@ def best_runs(problem: Problem, budget: Array, most: Array, check: Check | None 
     return np.where(forced.any(-1, keepdims=True), again, runs)
 
 
-def _free_runs(problem: Problem, budget: Array, most: Array) -> Array:
+def _free_runs(problem: DesignProblem, budget: Array, most: Array) -> Array:
     runs = whole_runs(problem, best_shares(problem, budget, most), budget, most)
     if runs.ndim == 1 and runs.sum() <= 40:
         return exchanged(problem, runs, float(budget), most)
     return runs
 
 
-def best_shares(problem: Problem, budget: Array, most: Array, steps: int = 150) -> Array:
+def best_shares(problem: DesignProblem, budget: Array, most: Array, steps: int = 150) -> Array:
     """The continuous design: how often each setting is to be run, [..., N].
 
     Args:
@@ -181,7 +181,7 @@ def _spread(weight: Array, cap: Array, budget: Array) -> Array:
     return np.minimum(spend, cap)
 
 
-def whole_runs(problem: Problem, runs: Array, budget: Array, most: Array, steps: int = 200) -> Array:
+def whole_runs(problem: DesignProblem, runs: Array, budget: Array, most: Array, steps: int = 200) -> Array:
     """Whole numbers of runs within the budget, [..., N]: rounded down, then the best run per cost.
 
     Args:
@@ -204,7 +204,7 @@ def whole_runs(problem: Problem, runs: Array, budget: Array, most: Array, steps:
     return bought
 
 
-def exchanged(problem: Problem, runs: Array, budget: float, most: Array, rounds: int = 20) -> Array:
+def exchanged(problem: DesignProblem, runs: Array, budget: float, most: Array, rounds: int = 20) -> Array:
     """Improves one small design [N]: the runs of a setting make room for others as long as that helps."""
     best, score = runs, float(problem.score(runs))
     for _ in range(rounds):
@@ -218,7 +218,7 @@ def exchanged(problem: Problem, runs: Array, budget: float, most: Array, rounds:
     return best
 
 
-def _without(problem: Problem, runs: Array, index: Any, budget: float, most: Array) -> Array:
+def _without(problem: DesignProblem, runs: Array, index: Any, budget: float, most: Array) -> Array:
     """One run of a setting less; others are bought with what it cost."""
     fewer, barred = runs.copy(), most.copy()
     fewer[index] -= 1
@@ -226,7 +226,7 @@ def _without(problem: Problem, runs: Array, index: Any, budget: float, most: Arr
     return whole_runs(problem, fewer, np.asarray(budget), barred)
 
 
-def _with(problem: Problem, runs: Array, index: Any, budget: float, most: Array) -> Array:
+def _with(problem: DesignProblem, runs: Array, index: Any, budget: float, most: Array) -> Array:
     """One run of a setting more, paid for by the runs that are missed least."""
     trial = runs.copy()
     trial[index] += 1

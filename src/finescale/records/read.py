@@ -14,7 +14,7 @@ from finescale.records.matching import Matched, match
 from finescale.records.measured import measure
 from finescale.records.methods import one_name_each
 from finescale.records.options import ReadingOptions
-from finescale.records.reading import RawTable, Read, Reading
+from finescale.records.reading import RawTable, Reading, RunsRead
 from finescale.records.roles import infer_roles, stated_roles
 from finescale.records.status import in_our_words
 from finescale.records.steps import Which, one_row_a_run
@@ -23,7 +23,7 @@ from finescale.records.typed import SOURCE_ROW, BadCells, Typed, refuse_bad, typ
 from finescale.records.valid import check_duplicates, check_values, with_outcome
 
 
-def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Read:
+def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> RunsRead:
     """The road that every source takes.
 
     Args:
@@ -84,7 +84,7 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Re
     ]
     notes += [*compared.notes, *(f"No advice until it is known: {doubt}." for doubt in doubts)]
     reading = Reading(roles, left_out, tuple(dict.fromkeys(notes)), doubts, matched.names)
-    return Read(frame.drop(SOURCE_ROW), taken.every_row.drop(SOURCE_ROW), outcome, reading)
+    return RunsRead(frame.drop(SOURCE_ROW), taken.every_row.drop(SOURCE_ROW), outcome, reading)
 
 
 @dataclass(frozen=True)

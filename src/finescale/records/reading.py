@@ -85,7 +85,7 @@ class RawTable:
 
 
 @dataclass(frozen=True)
-class Read:
+class RunsRead:
     """Runs that count, all rows, and what they are measured by."""
 
     frame: pl.DataFrame

@@ -12,7 +12,7 @@ import polars as pl
 from finescale.errors import DataError, FinescaleError
 from finescale.laws.fit import fit
 from finescale.laws.fitted import Fits, FittedLaw
-from finescale.laws.formulas import BASELINE, contenders, named
+from finescale.laws.formulas import BASELINE, contenders, get_law
 from finescale.laws.law import RESERVED, Law
 from finescale.laws.options import FitKeywords
 from finescale.laws.select import two_steps
@@ -102,14 +102,14 @@ class Evidence:
     @property
     def curve_laws(self) -> tuple[Law, ...]:
         """The laws of the data size alone, side by side, the baseline last."""
-        return (*(law for law in _shown("curve", self.law) if law.name != BASELINE), named(BASELINE))
+        return (*(law for law in _shown("curve", self.law) if law.name != BASELINE), get_law(BASELINE))
 
 
 def _shown(kind: Literal["curve", "surface"], own: str | Law) -> tuple[Law, ...]:
     """The contenders of a kind, and the law that was asked for, where it is of that kind."""
-    laws = {name: named(name) for name in contenders(kind)}
-    if own not in RESERVED and set(named(own).variables) == ({"D"} if kind == "curve" else {"X", "D"}):
-        laws[named(own).name] = named(own)
+    laws = {name: get_law(name) for name in contenders(kind)}
+    if own not in RESERVED and set(get_law(own).variables) == ({"D"} if kind == "curve" else {"X", "D"}):
+        laws[get_law(own).name] = get_law(own)
     return tuple(laws.values())
 
 

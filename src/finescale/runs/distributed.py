@@ -8,14 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from finescale.errors import UsageError
-from finescale.runs.prepare import Base, keep_trained, open_base, wrap
+from finescale.runs.prepare import LoadedBase, open_base, save_trained, wrap
 from finescale.spec.expand import PlannedRun
 from finescale.spec.run import RunSpec
 from finescale.training.sharding import Sharded, is_first, ranks, shard
 from finescale.tuning.tuned import Tuned
 
 
-def shared_out(spec: RunSpec, tuned: Tuned) -> Tuned:
+def shard_if_needed(spec: RunSpec, tuned: Tuned) -> Tuned:
     """The model in shards where several processes share the run; otherwise as it is.
 
     Raises:
@@ -33,8 +33,8 @@ def shared_out(spec: RunSpec, tuned: Tuned) -> Tuned:
     return shard(tuned)
 
 
-def keep(planned: PlannedRun, tuned: Tuned, base: Base, folder: Path) -> None:
-    """Keeps what was trained (`keep_trained`); every process of the run has to call it."""
+def save_trained_part(planned: PlannedRun, tuned: Tuned, base: LoadedBase, folder: Path) -> None:
+    """Keeps what was trained (`save_trained`); every process of the run has to call it."""
     if isinstance(tuned, Sharded):
         state = tuned.full_state()
         if not is_first():
@@ -42,4 +42,4 @@ def keep(planned: PlannedRun, tuned: Tuned, base: Base, folder: Path) -> None:
         base = open_base(planned.run)
         tuned = wrap(planned.run, base)
         tuned.restore(state)
-    keep_trained(planned, tuned, base, folder)
+    save_trained(planned, tuned, base, folder)

@@ -26,7 +26,7 @@ def describe(item: PlannedRun) -> dict[str, Any]:
     return {**_setting(item.run), "finetune_examples": item.run.finetune_examples, "seed": item.run.seed}
 
 
-class Expected:
+class RunEstimates:
     """`describe` and `estimated_seconds` for many runs; what runs share is worked out once."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from finescale.batches.encoding import EncodedSet
 from finescale.errors import UsageError
 from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
 from finescale.ladder import train_flops
-from finescale.runs.distributed import keep, shared_out
+from finescale.runs.distributed import save_trained_part, shard_if_needed
 from finescale.runs.expected import describe
 from finescale.runs.measure import measure, pretraining_loss_before
 from finescale.runs.memory import SAVE_MEMORY, out_of_memory, peak_memory
@@ -35,7 +35,7 @@ from finescale.spec.run import RunSpec
 from finescale.training.checkpoints import Checkpoints
 from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps, train
 from finescale.training.sharding import ranks
-from finescale.training.state import Progress
+from finescale.training.state import TrainingProgress
 from finescale.tuning.full import wrap_full
 
 _log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def _evaluate_untuned(spec: RunSpec, folder: Path) -> dict[str, object]:
     base = open_base(spec)
     _to_device(base.model)
     before = pretraining_loss_before(spec, base)
-    tuned = shared_out(spec, wrap_full(base.model))
+    tuned = shard_if_needed(spec, wrap_full(base.model))
     dev_set = base.fit(encoded_split(spec, base, "dev", spec.train.dev_examples))
     dev = dev_set.examples
     packed = packing_agrees(tuned, dev[:CHECKED], base.pad)
@@ -132,7 +132,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
     base, task, settings = open_base(spec), task_of(spec), spec.train
     _to_device(base.model)
     before = pretraining_loss_before(spec, base)
-    tuned = shared_out(spec, wrap(spec, base))
+    tuned = shard_if_needed(spec, wrap(spec, base))
     if settings.gradient_checkpointing:
         tuned.model.gradient_checkpointing_enable({"use_reentrant": False})
     pad, length = base.pad, tuned.prompt_length
@@ -191,7 +191,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
         },
     )
     trainable = tuned.trainable_params
-    keep(planned, tuned, base, folder)
+    save_trained_part(planned, tuned, base, folder)
     return {
         "dev_loss": progress.best_loss,
         "trainable_params": trainable,
@@ -214,7 +214,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
     }
 
 
-def _check_diverged(spec: RunSpec, progress: Progress, dev: EncodedSet, vocabulary: int) -> None:
+def _check_diverged(spec: RunSpec, progress: TrainingProgress, dev: EncodedSet, vocabulary: int) -> None:
     """Refuses a run whose dev loss was never below that of its start, and not always below a uniform guess.
 
     A small or foreign base model may begin above the uniform guess: what counts is whether its loss fell. The
@@ -230,7 +230,7 @@ def _check_diverged(spec: RunSpec, progress: Progress, dev: EncodedSet, vocabula
         return
     base = open_base(spec)
     _to_device(base.model)
-    fresh = shared_out(spec, wrap(spec, base))
+    fresh = shard_if_needed(spec, wrap(spec, base))
     length = fresh.prompt_length
     packed = packing_agrees(fresh, dev.examples[:CHECKED], base.pad)
     start = evaluate(fresh, evaluation_batches(dev.examples, base.pad, length, packed)).mean

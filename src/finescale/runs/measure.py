@@ -24,7 +24,7 @@ from finescale.evaluation.metrics import Score, average, mean_loss, score
 from finescale.evaluation.prompting import few_shot_prompts
 from finescale.models.bundled import find_checkpoint
 from finescale.models.tokenizer import MODES
-from finescale.runs.prepare import Base, encoded_split, task_of
+from finescale.runs.prepare import LoadedBase, encoded_split, task_of
 from finescale.spec.run import RunSpec
 from finescale.tasks.pretraining import read_sample
 from finescale.tasks.task import Example
@@ -40,7 +40,7 @@ _newlines: dict[Path, frozenset[int]] = {}
 
 
 @dataclass
-class Measured:
+class RunMeasurements:
     """What was measured.
 
     Attributes:
@@ -85,7 +85,7 @@ class Measured:
         self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - began
 
 
-def pretraining_loss_before(spec: RunSpec, base: Base) -> float | None:
+def pretraining_loss_before(spec: RunSpec, base: LoadedBase) -> float | None:
     """Loss of the untouched base model on the sample of pretraining text, computed once in a process.
 
     Args:
@@ -115,7 +115,7 @@ def pretraining_loss_before(spec: RunSpec, base: Base) -> float | None:
     return _before[key]
 
 
-def pretraining_rows(spec: RunSpec, base: Base) -> list[Encoded]:
+def pretraining_rows(spec: RunSpec, base: LoadedBase) -> list[Encoded]:
     """Rows of the sample of pretraining text (`causal_rows`): the run's own, or the ladder's."""
     settings = spec.evaluation.forgetting
     assert settings is not None
@@ -154,14 +154,14 @@ def virtual_tokens(spec: RunSpec) -> int:
     return int(spec.method.settings.get("num_virtual_tokens", 0))
 
 
-def _pretraining_loss(tuned: Tuned, base: Base, rows: Sequence[Encoded]) -> float:
+def _pretraining_loss(tuned: Tuned, base: LoadedBase, rows: Sequence[Encoded]) -> float:
     packed = packing_agrees(tuned, rows[:2], base.pad)
     return evaluate(tuned, evaluation_batches(rows, base.pad, tuned.prompt_length, packed)).mean
 
 
 def measure(  # noqa: PLR0917 - one call
-    spec: RunSpec, base: Base, tuned: Tuned, folder: Path, packed: bool, before: float | None
-) -> Measured:
+    spec: RunSpec, base: LoadedBase, tuned: Tuned, folder: Path, packed: bool, before: float | None
+) -> RunMeasurements:
     """Measures a tuned (or untuned) model.
 
     Args:
@@ -175,7 +175,7 @@ def measure(  # noqa: PLR0917 - one call
     Returns:
         The columns, scores and seconds.
     """
-    measured, settings, task = Measured(), spec.evaluation, task_of(spec)
+    measured, settings, task = RunMeasurements(), spec.evaluation, task_of(spec)
     with measured.timed("test"):
         whole = base.fit(encoded_split(spec, base, "test", spec.test_examples), tuned.prompt_length)
         test = whole.examples
@@ -223,9 +223,9 @@ def _per_byte(loss: float, test: EncodedSet) -> dict[str, object]:
 
 
 def _zero_shot_losses(  # noqa: PLR0917 - one call
-    measured: Measured,
+    measured: RunMeasurements,
     spec: RunSpec,
-    base: Base,
+    base: LoadedBase,
     tuned: Tuned,
     chosen: Mapping[str, Sequence[Example]],
     packed: bool,
@@ -238,7 +238,7 @@ def _zero_shot_losses(  # noqa: PLR0917 - one call
     _add_averages(measured, losses, 0)
 
 
-def _add_averages(measured: Measured, found: Mapping[str, Score], shots: int) -> None:
+def _add_averages(measured: RunMeasurements, found: Mapping[str, Score], shots: int) -> None:
     """The mean over the languages of each group of zero-shot sets, under the group's name."""
     groups: dict[str, list[Score]] = {}
     for name, one in found.items():
@@ -248,9 +248,9 @@ def _add_averages(measured: Measured, found: Mapping[str, Score], shots: int) ->
 
 
 def _generate(  # noqa: PLR0917 - one call
-    measured: Measured,
+    measured: RunMeasurements,
     spec: RunSpec,
-    base: Base,
+    base: LoadedBase,
     tuned: Tuned,
     folder: Path,
     split: str,
@@ -287,7 +287,7 @@ def _generate(  # noqa: PLR0917 - one call
             _add_averages(measured, found[metric], shots)
 
 
-def _line_ends(base: Base) -> frozenset[int]:
+def _line_ends(base: LoadedBase) -> frozenset[int]:
     """Tokens with a line break in them."""
     if base.tokenizer_folder not in _newlines:
         texts = base.tokenizer.batch_decode([[token] for token in range(len(base.tokenizer))])

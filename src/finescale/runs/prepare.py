@@ -28,7 +28,7 @@ from finescale.tasks.task import Task
 from finescale.training.checkpoint_store import sync_folder
 from finescale.training.checkpoints import Checkpoints
 from finescale.training.sharding import is_first
-from finescale.training.state import Progress
+from finescale.training.state import TrainingProgress
 from finescale.tuning.configured import wrap_configured
 from finescale.tuning.full import wrap_full
 from finescale.tuning.lora import wrap_lora
@@ -40,7 +40,7 @@ POOL_FOR_FREQUENCIES = 2_000
 
 
 @dataclass(frozen=True)
-class Base:
+class LoadedBase:
     """An opened base model.
 
     Attributes:
@@ -78,7 +78,7 @@ class Base:
         return fit(encoded, room, self.model.get_input_embeddings().num_embeddings)  # pyright: ignore[reportArgumentType]
 
 
-def open_base(spec: RunSpec) -> Base:
+def open_base(spec: RunSpec) -> LoadedBase:
     """Opens a run's base model.
 
     Raises:
@@ -99,7 +99,7 @@ def open_base(spec: RunSpec) -> Base:
                 remedy="correct them, or leave both out: they are read from the configuration",
                 where=f"models.{spec.model.name}",
             )
-    return Base(model, sizes, _tokenizer(tokenizer), tokenizer)
+    return LoadedBase(model, sizes, _tokenizer(tokenizer), tokenizer)
 
 
 def _folders(model: ModelSpec) -> tuple[Path, Path]:
@@ -130,7 +130,7 @@ def task_of(spec: RunSpec) -> Task:
     return open_task(spec.data or spec.task, spec.version)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
 
 
-def encoded_subset(spec: RunSpec, base: Base, folder: Path) -> EncodedSet:
+def encoded_subset(spec: RunSpec, base: LoadedBase, folder: Path) -> EncodedSet:
     """A run's training examples as token ids, tokenised once for all runs of a study.
 
     Args:
@@ -153,7 +153,7 @@ def encoded_subset(spec: RunSpec, base: Base, folder: Path) -> EncodedSet:
     return store.first({**contents, "seed": spec.seed}, spec.finetune_examples, make)
 
 
-def encoded_split(spec: RunSpec, base: Base, split: str, count: int) -> EncodedSet:
+def encoded_split(spec: RunSpec, base: LoadedBase, split: str, count: int) -> EncodedSet:
     """The first examples of a split, tokenised once per worker process."""
     return _encoded(spec.data or spec.task, spec.version, split, base.tokenizer_folder, count)  # pyright: ignore[reportArgumentType]
 
@@ -171,7 +171,7 @@ def _encoded(
     return encode(opened, examples[:count], _tokenizer(tokenizer_folder))
 
 
-def wrap(spec: RunSpec, base: Base) -> Tuned:
+def wrap(spec: RunSpec, base: LoadedBase) -> Tuned:
     """The base model under the run's method (in place)."""
     method, size = spec.method, spec.method.pet_size
     if method.peft is not None:
@@ -199,7 +199,7 @@ def checkpoints_of(resume: ResumeSpec, run: str, folder: Path) -> Checkpoints:
     return Checkpoints(url, run, every_seconds=resume.every_seconds, every_steps=resume.every_steps)
 
 
-def write_curve(folder: Path, progress: Progress, notes: Mapping[str, object]) -> None:
+def write_curve(folder: Path, progress: TrainingProgress, notes: Mapping[str, object]) -> None:
     """Writes a run's `curve.json`: dev curve and gradient norms, and whatever is to be said of the run."""
     if not is_first():
         return
@@ -210,7 +210,7 @@ def write_curve(folder: Path, progress: Progress, notes: Mapping[str, object]) -
     aside.replace(folder / "curve.json")
 
 
-def keep_trained(planned: PlannedRun, tuned: Tuned, base: Base, folder: Path) -> None:
+def save_trained(planned: PlannedRun, tuned: Tuned, base: LoadedBase, folder: Path) -> None:
     """Saves what was trained in the run's folder, as far as the study keeps it; the last use of `tuned`.
 
     An adapter goes to `adapter/` in PEFT's format, full tuning's weights to `weights/` with the tokenizer;

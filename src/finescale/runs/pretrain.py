@@ -22,7 +22,7 @@ from finescale.runs.prepare import checkpoints_of, replace_folder, write_curve
 from finescale.spec.run import PretrainRunSpec
 from finescale.tasks.pretraining import read_texts
 from finescale.training.loop import train
-from finescale.training.state import Progress
+from finescale.training.state import TrainingProgress
 from finescale.tuning.full import wrap_full
 
 
@@ -98,7 +98,7 @@ def execute_pretraining(
         progress(step / steps)
         return [whole_rows(np.stack([r for r, _ in chosen]), np.stack([m for _, m in chosen]))]
 
-    def checkpoint(state: Progress) -> float:
+    def checkpoint(state: TrainingProgress) -> float:
         loss = evaluate(tuned, held_batches).mean
         target = folder / "models" / spec.model / f"tokens-{state.tokens}"
         aside = target.with_suffix(".partial")

@@ -178,7 +178,7 @@ def _usage_error(error: ValidationError, root: Node, model: type[Strict], name: 
         if problem["type"] == "too_short" and node.items:
             continue  # pydantic counts the valid items only; the invalid one has an error of its own
         where = f"{name}, line {line}" + (f", {field}" if field else "")
-        found.setdefault(where, (line, _told(problem, node, where, model)))
+        found.setdefault(where, (line, _translate_error(problem, node, where, model)))
     told = [item for _, item in sorted(found.values(), key=lambda pair: pair[0])]
     if len(told) == 1:
         return told[0]
@@ -216,7 +216,7 @@ def _place(root: Node, location: tuple[Any, ...]) -> tuple[Node, int, str]:
     return node, line, field
 
 
-def _told(problem: Any, node: Node, where: str, model: type[Strict]) -> UsageError:
+def _translate_error(problem: Any, node: Node, where: str, model: type[Strict]) -> UsageError:
     kind, context = problem["type"], problem.get("ctx", {})
     key = str(problem["loc"][-1]) if problem["loc"] else ""
     error = context.get("error")

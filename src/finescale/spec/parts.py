@@ -69,7 +69,7 @@ def _tokens(value: Any) -> Any:
 
 def _rates_or_candidates(value: Any) -> str:
     some = value[0] if isinstance(value, Sequence) and not isinstance(value, str) and value else None
-    return "(candidates)" if isinstance(some, Mapping | Candidates) else "(rates)"
+    return "(candidates)" if isinstance(some, Mapping | RateCandidates) else "(rates)"
 
 
 Optimizer = Annotated[OptimizerSpec, BeforeValidator(_named)]
@@ -201,7 +201,7 @@ class TrainSettings(Strict):
         return TrainSpec(**{name: value for name, value in values.items() if value is not None})
 
 
-class Candidates(Strict):
+class RateCandidates(Strict):
     """Learning rates of one optimiser that the sweep tries."""
 
     optimizer: Optimizer
@@ -210,7 +210,7 @@ class Candidates(Strict):
 
 Rates = Annotated[
     Annotated[tuple[Rate, ...], BeforeValidator(_listed), Tag("(rates)")]
-    | Annotated[tuple[Candidates, ...], Tag("(candidates)")],
+    | Annotated[tuple[RateCandidates, ...], Tag("(candidates)")],
     Discriminator(_rates_or_candidates),
 ]
 """Rates for the study's optimiser, or optimisers with rates of their own."""

@@ -12,7 +12,6 @@ from finescale.spec.parts import (
     BaseSetting,
     BatchSizes,
     ByMethod,
-    Candidates,
     Choice,
     LearningRates,
     Model,
@@ -21,6 +20,7 @@ from finescale.spec.parts import (
     PerMethod,
     PetStar,
     PretrainStar,
+    RateCandidates,
     ResourcesOrEach,
     Seed,
     Share,
@@ -137,7 +137,7 @@ class Study(Strict):
         stated = self.learning_rates.of(method) or ()
         choices: list[Choice] = []
         for item in stated:
-            if isinstance(item, Candidates):
+            if isinstance(item, RateCandidates):
                 choices += [Choice(optimizer=item.optimizer, learning_rate=rate) for rate in item.rates]
             else:
                 optimizer = for_method(self.train.optimizer, method) or OptimizerSpec()

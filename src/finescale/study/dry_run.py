@@ -13,7 +13,7 @@ from finescale.runs.expected import estimated_evaluation, estimated_flops
 from finescale.spec.expand import PlannedRun
 from finescale.spec.study import PretrainStudy, Study
 from finescale.study.ledger import ENDED_WELL, Ledger
-from finescale.study.plan import FinetunePlan, Plan, PretrainPlan
+from finescale.study.plan import FinetunePlan, PretrainPlan, StudyPlan
 from finescale.study.progress import duration
 from finescale.study.prospects import prospects
 
@@ -24,7 +24,7 @@ WORTH_A_GPU = 0.1
 
 
 def shown(
-    spec: Study | PretrainStudy, plan: Plan, folder: Path, gpu_flops: float = GPU_FLOPS
+    spec: Study | PretrainStudy, plan: StudyPlan, folder: Path, gpu_flops: float = GPU_FLOPS
 ) -> Iterator[Table | str]:
     """A plan as a table and sentences.
 
@@ -122,7 +122,7 @@ def _finetuning(spec: Study, plan: FinetunePlan, folder: Path, gpu_flops: float)
     yield from prospects(spec, runs, held)
 
 
-def _statuses(spec: Study | PretrainStudy, plan: Plan, folder: Path) -> dict[str, str]:
+def _statuses(spec: Study | PretrainStudy, plan: StudyPlan, folder: Path) -> dict[str, str]:
     """How the runs that are finished in the folder ended; the plan takes over what its sweep chose there."""
     ledger_file = folder / "ledger.sqlite"
     if not ledger_file.exists():

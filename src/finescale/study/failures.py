@@ -21,7 +21,7 @@ CAUSE_LINES = 6
 
 
 @dataclass(frozen=True)
-class Kind:
+class FailureKind:
     """A kind of failure.
 
     Attributes:
@@ -38,68 +38,81 @@ class Kind:
 
 
 KINDS = (
-    Kind("disk full", "free some disk space", ("No space left", "Disk quota exceeded", "disk is full")),
-    Kind(
+    FailureKind(
+        "disk full", "free some disk space", ("No space left", "Disk quota exceeded", "disk is full")
+    ),
+    FailureKind(
         "out of memory",
         SAVE_MEMORY,
         ("out of memory", "SIGKILL", "MemoryError", "OutOfMemory", "Cannot allocate", "DefaultCPUAllocator"),
     ),
-    Kind(
+    FailureKind(
         "a disk that is gone",
         "mount it again, or check the disk",
         ("endpoint is not connected", "Stale file handle", "Input/output error", "No such device or address"),
     ),
-    Kind(
+    FailureKind(
         "no permission",
         "make the study's folder writable, and the files that it names readable",
         ("Read-only file system", "Permission denied", "Operation not permitted"),
     ),
-    Kind(
+    FailureKind(
         "no network",
         "check the network, or fetch the files on a machine that has one and name their folder",
         (
-            "ConnectionError", "ConnectTimeout", "ReadTimeout", "Name or service not known",
-            "name resolution", "Network is unreachable", "Connection refused", "Connection reset",
-            "Max retries exceeded", "LocalEntryNotFound", "OfflineMode", "outgoing traffic has been disabled",
+            "ConnectionError",
+            "ConnectTimeout",
+            "ReadTimeout",
+            "Name or service not known",
+            "name resolution",
+            "Network is unreachable",
+            "Connection refused",
+            "Connection reset",
+            "Max retries exceeded",
+            "LocalEntryNotFound",
+            "OfflineMode",
+            "outgoing traffic has been disabled",
             "couldn't connect",
         ),
     ),
-    Kind(
+    FailureKind(
         "a tokenizer that cannot be read",
         "put the tokenizer's files of {model} in order: save or download them again",
         ("untagged enum Model", "TokenizersBackend", "okenizer for"),
         r"tokenizers|transformers/tokenization\w*|transformers/models/auto/tokenization\w*",
     ),
-    Kind(
+    FailureKind(
         "a base model that cannot be read",
         "put the files of {model} in order: save or download them again",
         ("SafetensorError", "loading state_dict", "size mismatch for", "Unrecognized model"),
         r"safetensors|transformers/(modeling_utils|configuration\w*|core_model_loading|safetensors\w*)",
     ),
-    Kind(
+    FailureKind(
         "a file that is gone",
         "put it back, or mend its path in the study; where a disk holds it, mount that",
         ("No such file or directory",),
     ),
-    Kind(
+    FailureKind(
         "a method that trains nothing",
         "check its settings under methods.{method}",
         ("no gradient", "frozen", "did not move"),
     ),
-    Kind(
+    FailureKind(
         "an error inside PEFT",
         "change or remove methods.{method}; the log says where in PEFT it happened",
         ("Target modules", "target_modules"),
         "peft",
     ),
-    Kind("a worker that ended", "run it again; the log has its last words", ("worker process", "SLURM job")),
-)  # fmt: skip
-_OTHER = Kind("an error", "the log says where it happened")
-_DIVERGED = Kind(
+    FailureKind(
+        "a worker that ended", "run it again; the log has its last words", ("worker process", "SLURM job")
+    ),
+)
+_OTHER = FailureKind("an error", "the log says where it happened")
+_DIVERGED = FailureKind(
     "most likely a learning rate that is too high",
     "lower learning_rates.{method} (a smaller rate is a new run), or set retries.diverged",
 )
-_JUDGED_BY_GUESS = Kind(
+_JUDGED_BY_GUESS = FailureKind(
     "an earlier version compared it with a uniform guess alone, not with its own start",
     "`finescale run --retry-diverged` makes it again",
     ("above a uniform guess",),
@@ -130,7 +143,7 @@ class Failure:
     remedy: str
 
 
-def kind_of(outcome: str, error: str, traceback: str = "") -> Kind:
+def kind_of(outcome: str, error: str, traceback: str = "") -> FailureKind:
     """The kind of a failure.
 
     Args:
@@ -142,7 +155,7 @@ def kind_of(outcome: str, error: str, traceback: str = "") -> Kind:
         return _JUDGED_BY_GUESS if _JUDGED_BY_GUESS.words[0] in error else _DIVERGED
     own = re.search(r"^  remedy: (.*)$", error, re.MULTILINE)
     if own is not None:  # finescale's own words
-        return Kind(error.splitlines()[0], own[1])
+        return FailureKind(error.splitlines()[0], own[1])
     known = next((kind for kind in KINDS if any(word in error for word in kind.words)), None)
     if known is not None:
         return known

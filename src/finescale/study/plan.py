@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from finescale.errors import DataError, FinescaleError, UsageError
 from finescale.executors.local import Job
 from finescale.ladder import LADDER
-from finescale.runs.expected import Expected
+from finescale.runs.expected import RunEstimates
 from finescale.spec.expand import PlannedRun, Resolve, expand, sweep_runs, untuned_runs
 from finescale.spec.parts import Choice, for_method
 from finescale.spec.resources import Resources, Retries
@@ -28,7 +28,7 @@ EXECUTE_PRETRAINING = "finescale.runs.pretrain:execute_pretraining"
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class PlannedJob:
     """A run of the plan and the call that executes it."""
 
     entry: Entry
@@ -40,7 +40,7 @@ class Task:
         return self.make(self.entry)
 
 
-class Plan(Protocol):
+class StudyPlan(Protocol):
     """What the runner drives: runs become known in stages (the sweep's choice opens the next)."""
 
     study: str
@@ -52,7 +52,7 @@ class Plan(Protocol):
         """Whether the plan may know more runs once this one is finished."""
         ...
 
-    def advance(self, ledger: Ledger) -> list[Task]:
+    def advance(self, ledger: Ledger) -> list[PlannedJob]:
         """Every run that is known now, in the table's order; commits what has become decidable."""
         ...
 
@@ -98,8 +98,8 @@ class FinetunePlan:
         self._choices: dict[str, Choice] = {}
         self._stuck: set[str] = set()
         self.problems: list[FinescaleError] = []
-        self._expected = Expected()
-        self._known: tuple[dict[str, Choice], list[Task]] | None = None
+        self._expected = RunEstimates()
+        self._known: tuple[dict[str, Choice], list[PlannedJob]] | None = None
         self.tasks()
 
     def awaits(self, run: str) -> bool:
@@ -108,7 +108,7 @@ class FinetunePlan:
             item.run.fingerprint() == run for method in self._undecided() for _, item in self._sweeps[method]
         )
 
-    def advance(self, ledger: Ledger) -> list[Task]:
+    def advance(self, ledger: Ledger) -> list[PlannedJob]:
         """Every run that is known now; commits the choice of each method whose sweep is finished."""
         for method in self._undecided():
             try:
@@ -121,7 +121,7 @@ class FinetunePlan:
                 self._choices[method] = choice
         return self.tasks()
 
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[PlannedJob]:
         """Every run that is known now: untuned models, stars, and sweep runs that no star needs."""
         if self._known is None or self._known[0] != self._choices:
             with _collector_paused():
@@ -173,7 +173,7 @@ class FinetunePlan:
             method for method in self._sweeps if method not in self._choices and method not in self._stuck
         ]
 
-    def _tasks(self) -> list[Task]:
+    def _tasks(self) -> list[PlannedJob]:
         """Untuned models, stars whose learning rate is chosen, and sweep runs that are none of these."""
         items = untuned_runs(self._spec, self._resolve)
         items += expand(self._spec, self._choices, self._resolve)
@@ -183,12 +183,14 @@ class FinetunePlan:
         items += tried
         known += [self._expected.of(item) for item in tried]
         held += [False] * len(tried)
-        tasks: dict[str, Task] = {}
+        tasks: dict[str, PlannedJob] = {}
         make = self._job
         for item, (fields, cost), out in zip(items, known, held, strict=True):
             run = item.run.fingerprint()
             if run not in tasks:
-                tasks[run] = Task(Entry(run, item.purpose, out, item.lr_tuned, cost, fields, item), make)
+                tasks[run] = PlannedJob(
+                    Entry(run, item.purpose, out, item.lr_tuned, cost, fields, item), make
+                )
         return list(tasks.values())
 
     def _job(self, entry: Entry) -> Job:
@@ -258,12 +260,12 @@ class PretrainPlan:
         del run
         return False
 
-    def advance(self, ledger: Ledger) -> list[Task]:
+    def advance(self, ledger: Ledger) -> list[PlannedJob]:
         """Every run; all are known from the start."""
         del ledger
         return self.tasks()
 
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[PlannedJob]:
         """Every run of the study."""
         return [self._task(spec) for spec in self._runs]
 
@@ -285,7 +287,7 @@ class PretrainPlan:
         """The folder with the text."""
         return [self._text.absolute()]
 
-    def _task(self, spec: PretrainRunSpec) -> Task:
+    def _task(self, spec: PretrainRunSpec) -> PlannedJob:
         shape = LADDER.get(spec.model)
         fields = {
             "method": "none",
@@ -300,7 +302,7 @@ class PretrainPlan:
         }
         run = spec.fingerprint()
         cost = float(shape.params if shape else 1e9) / 1e3
-        return Task(Entry(run, "study", False, False, cost, fields, spec), self._job)
+        return PlannedJob(Entry(run, "study", False, False, cost, fields, spec), self._job)
 
     def _job(self, entry: Entry) -> Job:
         return Job(entry.run, self._execute, (entry.spec, self._folder, self._text))

@@ -28,7 +28,7 @@ Kind = tuple[str, str, "int | None", int]
 
 
 @dataclass(frozen=True)
-class Cost:
+class ProbedCost:
     """What a kind of run costs on this machine.
 
     Attributes:
@@ -90,7 +90,7 @@ def shortened(item: PlannedRun) -> PlannedRun:
 
 def measure(
     runs: Sequence[PlannedRun], executor: Executor, console: Console, function: str = PROBE
-) -> tuple[dict[Kind, Cost], dict[Kind, str]]:
+) -> tuple[dict[Kind, ProbedCost], dict[Kind, str]]:
     """Trains a few steps of every kind of run.
 
     Args:
@@ -136,7 +136,7 @@ def measure(
         return {}, failed
     setup = statistics.median(result.value["setup"] for result in measured.values())
     costs = {
-        name: Cost(
+        name: ProbedCost(
             result.value["step"],
             result.value["example"],
             setup,
@@ -158,7 +158,7 @@ def _batches(item: PlannedRun) -> float:
 def show(
     console: Console,
     runs: Sequence[PlannedRun],
-    costs: Mapping[Kind, Cost],
+    costs: Mapping[Kind, ProbedCost],
     failed: Mapping[Kind, str],
     workers: int,
 ) -> None:

@@ -90,7 +90,7 @@ class Silent:
         """Not shown."""
 
 
-class Costs:
+class CostsSoFar:
     """Estimated costs corrected by measured seconds, method by method; every event costs the same."""
 
     def __init__(self) -> None:
@@ -182,7 +182,7 @@ class Costs:
         return measured / estimated if estimated > 0 else 1.0
 
 
-class Shown:
+class TerminalProgress:
     """A bar in a terminal, lines elsewhere."""
 
     def __init__(self, console: Console, workers: int) -> None:
@@ -194,7 +194,7 @@ class Shown:
         """
         self._console = console
         self._workers = workers
-        self._costs = Costs()
+        self._costs = CostsSoFar()
         self._last_line = -math.inf
         self._last_run = ""
         self._bar: Bar | None = None

@@ -23,7 +23,7 @@ from finescale.study.export import export_study
 from finescale.study.failures import Failure, failures, remedy, run_in_words
 from finescale.study.ledger import ENDED_WELL, STATUSES, Ledger
 from finescale.study.owner import this_process
-from finescale.study.plan import Plan, Task
+from finescale.study.plan import PlannedJob, StudyPlan
 from finescale.study.progress import Progress, Silent
 
 HEARTBEAT_SECONDS = 10.0
@@ -60,7 +60,7 @@ class Summary:
 
 
 def run_study(
-    plan: Plan,
+    plan: StudyPlan,
     folder: Path,
     executor: Executor,
     *,
@@ -103,7 +103,7 @@ class _Drive:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: StudyPlan,
         folder: Path,
         ledger: Ledger,
         executor: Executor,
@@ -118,10 +118,10 @@ class _Drive:
         self.executor = executor
         self.progress = progress
         self.owner = this_process()
-        self.tasks: dict[str, Task] = {}
+        self.tasks: dict[str, PlannedJob] = {}
         self.statuses: dict[str, str] = {}
-        self.queue: deque[Task] = deque()
-        self.elsewhere: deque[Task] = deque()
+        self.queue: deque[PlannedJob] = deque()
+        self.elsewhere: deque[PlannedJob] = deque()
         self.running: dict[str, int] = {}
         self.made = 0
         self.beat = 0.0

@@ -23,7 +23,7 @@ MOST_SET_ASIDE = 1_000
 SHOWN = 5
 
 
-class Read(NamedTuple):
+class NumberedExample(NamedTuple):
     """An example with the line that it was read from."""
 
     line: int
@@ -56,7 +56,8 @@ def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
     fields = template_fields(template)
     read = {
         split: [
-            Read(row.line, read_example(spec, layout, files[split], row, fields, version)) for row in found
+            NumberedExample(row.line, read_example(spec, layout, files[split], row, fields, version))
+            for row in found
         ]
         for split, found in rows.items()
     }
@@ -146,7 +147,9 @@ def template_fields(template: str) -> set[str]:
     return names - {"source"}
 
 
-def _check_overlap(spec: TaskSpec, split: str, read: Sequence[Read], train: Sequence[Read]) -> None:
+def _check_overlap(
+    spec: TaskSpec, split: str, read: Sequence[NumberedExample], train: Sequence[NumberedExample]
+) -> None:
     """Refuses pairs of dev or test that are also in train: their loss would be measured on known answers."""
     lines = {item.pair: item.line for item in train}
     twice = [(item.line, lines[item.pair]) for item in read if item.pair in lines]
@@ -161,7 +164,7 @@ def _check_overlap(spec: TaskSpec, split: str, read: Sequence[Read], train: Sequ
         )
 
 
-def _set_aside(name: str, read: dict[str, list[Read]]) -> tuple[str, ...]:
+def _set_aside(name: str, read: dict[str, list[NumberedExample]]) -> tuple[str, ...]:
     """Moves a seeded part of train to each of dev and test that has no file; says so.
 
     A pair that train has twice stays there, so that the parts never overlap. Where too few pairs are there

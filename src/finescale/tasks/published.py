@@ -38,7 +38,7 @@ class HubSet:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class TaskSizes:
     """What a dry run knows of a task without its data.
 
     Attributes:
@@ -72,7 +72,7 @@ class Translation:
     dev: str | None
     tests: Mapping[str, str]
     zero_shot: tuple[str, ...]
-    sizes: Sizes
+    sizes: TaskSizes
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Summarization:
     """
 
     languages: Mapping[str, HubSet]
-    sizes: Sizes
+    sizes: TaskSizes
 
 
 def _mlsum(language: str) -> HubSet:
@@ -103,7 +103,7 @@ PUBLISHED: Mapping[str, Translation | Summarization] = {
         dev=None,  # validation is newstest2013
         tests=NEWSTEST,
         zero_shot=("fr", "zh", "hi", "tr", "pl"),
-        sizes=Sizes(train=4_508_785, test=4_457, tokens=75, target_tokens=38),
+        sizes=TaskSizes(train=4_508_785, test=4_457, tokens=75, target_tokens=38),
     ),
     "wmt19-en-zh": Translation(
         languages=("en", "zh"),
@@ -111,7 +111,7 @@ PUBLISHED: Mapping[str, Translation | Summarization] = {
         dev="wmt17/dev",  # newsdev2017; the hub's validation is another set
         tests=NEWSTEST,
         zero_shot=("fr", "de", "hi", "tr", "pl"),
-        sizes=Sizes(train=25_984_574, test=4_457, tokens=70, target_tokens=34),
+        sizes=TaskSizes(train=25_984_574, test=4_457, tokens=70, target_tokens=34),
     ),
     "mlsum": Summarization(
         languages={
@@ -120,7 +120,7 @@ PUBLISHED: Mapping[str, Translation | Summarization] = {
             "es": _mlsum("es"),
             "fr": _mlsum("fr"),
         },
-        sizes=Sizes(train=1_167_269, test=51_939, tokens=570, target_tokens=55),
+        sizes=TaskSizes(train=1_167_269, test=51_939, tokens=570, target_tokens=55),
     ),
 }  # fmt: skip
 """The paper's tasks by name. The paper's `Po` is read as Polish."""
@@ -145,7 +145,7 @@ def on_hub(task: str | TaskSpec) -> bool:
     return task.dataset is not None or (task.train is None and task.name in PUBLISHED)
 
 
-def known_sizes(task: str | TaskSpec) -> Sizes | None:
+def known_sizes(task: str | TaskSpec) -> TaskSizes | None:
     """The sizes of a published task, without its data."""
     name = task if isinstance(task, str) else task.name
     return PUBLISHED[name].sizes if name in PUBLISHED and on_hub(task) else None

@@ -14,7 +14,7 @@ from finescale.spec.run import OptimizerSpec
 from finescale.training.checkpoints import Checkpoints
 from finescale.training.optimizers import build_optimizer, cosine
 from finescale.training.sharding import whole
-from finescale.training.state import Progress, Training
+from finescale.training.state import Training, TrainingProgress
 from finescale.tuning.tuned import Tuned
 
 _log = logging.getLogger(__name__)
@@ -53,12 +53,12 @@ def train(
     learning_rate: float,
     floor: float,
     evaluate_at: Collection[int],
-    evaluate: Callable[[Progress], float],
+    evaluate: Callable[[TrainingProgress], float],
     keep_best: bool,
     patience: int | None = None,
     bf16: bool = False,
     checkpoints: Checkpoints | None = None,
-) -> Progress:
+) -> TrainingProgress:
     """Trains for a number of steps, or until the dev loss has stopped falling.
 
     Cut anywhere and called again with the same arguments and checkpoints, it ends with the same bits as if it
@@ -87,7 +87,7 @@ def train(
     """
     parameters = list(tuned.trainable.values())
     optimiser = build_optimizer(optimizer, parameters, learning_rate)
-    progress = Progress()
+    progress = TrainingProgress()
     training = Training(tuned, optimiser, progress)
     moved_at = max(2, min(MOVED_AFTER, steps))
     start = tuned.state()
@@ -131,7 +131,7 @@ def train(
     return progress
 
 
-def _evaluate(training: Training, evaluate: Callable[[Progress], float], keep_best: bool) -> None:
+def _evaluate(training: Training, evaluate: Callable[[TrainingProgress], float], keep_best: bool) -> None:
     """Takes the dev loss, and the trained tensors if it is the lowest so far."""
     progress = training.progress
     progress.train_loss = progress.nats / progress.nats_targets

@@ -19,7 +19,7 @@ WEIGHT, OPTIMIZER, RANDOM = "trained/", "optimizer/", "random/"
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """What a training has done so far.
 
     Attributes:
@@ -71,7 +71,7 @@ class Training:
 
     tuned: Tuned
     optimiser: torch.optim.Optimizer
-    progress: Progress
+    progress: TrainingProgress
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Trained tensors, optimiser and random states by name; not the best step's tensors.
@@ -95,7 +95,7 @@ class Training:
         return {
             "progress": {
                 item.name: getattr(self.progress, item.name)
-                for item in fields(Progress)
+                for item in fields(TrainingProgress)
                 if item.name != "best_state"
             },
             "optimizer": {
@@ -131,7 +131,7 @@ class Training:
         Raises:
             ValueError: It is not of such a training.
         """
-        progress = TypeAdapter(Progress).validate_python(plain["progress"])
+        progress = TypeAdapter(TrainingProgress).validate_python(plain["progress"])
         weights = _named(tensors, WEIGHT)
         held = {name: own_part(tensor) for name, tensor in self.tuned.trainable.items()}
         wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in held.items()}

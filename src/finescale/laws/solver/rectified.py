@@ -94,11 +94,11 @@ class RectifiedAssembly(Assembly):
         return grid
 
 
-def centred(put: Assembly) -> Assembly:
+def reparametrise(assembly: Assembly) -> Assembly:
     """The problem of one curve of the rectified law, in centred parameters."""
-    column = next(iter(put.pieces[0].columns.values()))
-    logs = np.log(put.points[0][column].to_numpy())
+    column = next(iter(assembly.pieces[0].columns.values()))
+    logs = np.log(assembly.points[0][column].to_numpy())
     middle = float(logs.mean())
-    own: dict[str, Any] = {field.name: getattr(put, field.name) for field in fields(put)}
+    own: dict[str, Any] = {field.name: getattr(assembly, field.name) for field in fields(assembly)}
     own["model"] = RectifiedModel(logs - middle)
     return RectifiedAssembly(**own, middle=middle)
