@@ -135,7 +135,7 @@ def test_results_are_short_in_a_prompt_and_tables_in_print(shared: dict[str, Any
         assert len(repr(result)) < 160
         assert "\n" not in repr(result)
         assert len(str(result).splitlines()) > 3
-    assert "look: E at 0: no floor is visible" in str(fits)
+    assert "warning: E at 0: no floor is visible" in str(fits)
     assert repr(fs.Fits(())) == "Fits(0 laws from records: none)"
 
 

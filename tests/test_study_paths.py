@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from finescale.cli.run import run
 from finescale.errors import UsageError
 from finescale.spec.file import load_study, parse_study
-from finescale.spec.paths import exists, is_inside, rooted
+from finescale.spec.paths import exists, is_inside, resolve_path
 from finescale.spec.run import ResumeSpec
 from finescale.spec.study import Study
 
@@ -79,10 +79,10 @@ def test_the_user_s_own_files_are_read_by_any_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stated", ["~nobody-of-this-name/x", "x" * 300])
 def test_a_path_that_cannot_be_is_told_with_line_and_field(stated: str, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(study(task=f"{{name: mine, train: {stated}}}"))
-    with pytest.raises(UsageError, match=r"^s.yaml, line 2, task.train: no name of a file"):
+    with pytest.raises(UsageError, match=r"^s.yaml, line 2, task.train: not a valid path"):
         load_study(tmp_path / "s.yaml")
     (tmp_path / "s.yaml").write_text(study(more=f"models: {{m: {{from: {stated}, pretrain_tokens: 9}}}}\n"))
-    with pytest.raises(UsageError, match=r"^s.yaml, line 7, models.m.from: no name of a file"):
+    with pytest.raises(UsageError, match=r"^s.yaml, line 7, models.m.from: not a valid path"):
         load_study(tmp_path / "s.yaml")
     assert not exists("x" * 300)
     assert not exists("\0")
@@ -92,8 +92,8 @@ def test_a_path_that_cannot_be_is_told_with_line_and_field(stated: str, tmp_path
 
 def test_a_circle_of_links_is_told(tmp_path: Path) -> None:
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
-    with pytest.raises(UsageError, match=r"no name of a file"):
-        rooted(tmp_path, "circle/x", "task.train")
+    with pytest.raises(UsageError, match=r"not a valid path"):
+        resolve_path(tmp_path, "circle/x", "task.train")
 
 
 def test_inside_is_told_by_the_text() -> None:

@@ -46,7 +46,7 @@ def column_widths(cells: Sequence[Sequence[str]], width: int | None) -> list[int
 
 @dataclass(frozen=True)
 class Cells:
-    """What a table shows; columns of words are told in its title where they are the same in every row.
+    """What a table shows; columns of words move to its title where they are the same in every row.
 
     Attributes:
         title: What the numbers are, with their unit.

@@ -27,7 +27,7 @@ def printable(words: str) -> str:
 
 
 class FinescaleError(Exception):
-    """A problem to be told in words, without a traceback.
+    """A problem that is shown as a message, without a traceback.
 
     Attributes:
         problem, wanted, got, remedy, where: The parts of the message, as given.
@@ -122,7 +122,7 @@ class Problems(UsageError):
         return self
 
 
-def together(summary: str, found: Iterable[UsageError]) -> UsageError:
+def combine(summary: str, found: Iterable[UsageError]) -> UsageError:
     """One problem as it is, several under a summary."""
     each = [part for error in found for part in (error.each if isinstance(error, Problems) else (error,))]
     return each[0] if len(each) == 1 else Problems(summary, each)

@@ -20,7 +20,7 @@ from finescale.cli.laws import Table
 from finescale.cli.plan import plan_command
 from finescale.errors import DataError, UsageError
 from finescale.planning.choices import between, of_runs, of_study
-from finescale.planning.continued import continued
+from finescale.planning.continued import extend_study
 from finescale.planning.design import plan_runs
 from finescale.planning.measured import most_seen
 from finescale.spec.file import load_study, parse_study
@@ -207,7 +207,7 @@ def test_a_study_that_has_not_run_is_planned_from_the_prior():
 
 def test_the_study_file_has_the_old_runs_and_exactly_the_planned_ones():
     study, found = nano_plan()
-    again = parse_study(continued(study, found, "finescale plan"))
+    again = parse_study(extend_study(study, found, "finescale plan"))
     added = again.grids[len(study.grids) :]
     assert again.grids[: len(study.grids)] == study.grids
     stated = {
@@ -231,7 +231,7 @@ def test_a_model_without_a_name_cannot_enter_a_study_file():
     study, found = nano_plan()
     nameless = replace(found, runs=tuple(replace(run, model=None) for run in found.runs))
     with pytest.raises(UsageError, match="has no name"):
-        continued(study, nameless, "")
+        extend_study(study, nameless, "")
 
 
 def test_the_command_writes_a_study_that_run_takes(tmp_path, monkeypatch):

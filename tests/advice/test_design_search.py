@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from finescale.planning.beliefs import PRIORS, DesignPoints, ParameterPrior, fit_normal, posterior
-from finescale.planning.known import MethodKnowledge, together
-from finescale.planning.search import Check, DesignProblem, best_runs, best_shares, exchanged, whole_runs
+from finescale.planning.known import MethodKnowledge, joint_problem
+from finescale.planning.search import Check, DesignProblem, best_runs, best_shares, exchange_runs, whole_runs
 
 
 def line(points: np.ndarray, at: float, cost: np.ndarray | None = None, misfit: float = 0.0) -> DesignProblem:
@@ -63,7 +63,7 @@ def test_few_runs_are_nearly_as_good_as_the_best_of_all_designs(seed):
 def test_exchanges_never_make_a_design_worse():
     problem = small(np.random.default_rng(9))
     start = whole_runs(problem, np.zeros(5), np.asarray(8.0), np.full(5, 3.0))
-    assert problem.score(exchanged(problem, start, 8.0, np.full(5, 3.0))) <= problem.score(start)
+    assert problem.score(exchange_runs(problem, start, 8.0, np.full(5, 3.0))) <= problem.score(start)
 
 
 def test_misfit_makes_repeats_worth_less():
@@ -109,7 +109,7 @@ def test_studies_side_by_side_get_what_each_gets_alone():
 def test_two_methods_together_are_two_problems():
     one, other = line(np.linspace(-1, 1, 3), 2.0), line(np.linspace(-1, 1, 3), 3.0)
     runs = np.array([1.0, 0, 2, 3, 0, 1])
-    whole = together([one, other], [1.0, 0.5])
+    whole = joint_problem([one, other], [1.0, 0.5])
     apart = one.variance(runs[:3]) + 0.5 * other.variance(runs[3:])
     assert whole.variance(runs)[0] == pytest.approx(apart[0])
 

@@ -223,4 +223,4 @@ def test_a_notebook_shows_laws_as_a_table_and_never_as_markup():
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown
     assert shown.count("<tr>") == 3
-    assert "look: " in shown
+    assert "warning: " in shown

@@ -12,7 +12,7 @@ import pytest
 import finescale as fs
 from finescale.errors import UsageError
 from finescale.laws.formulas import LAWS, joint
-from finescale.laws.trace import evaluated, text_of, traced
+from finescale.laws.trace import evaluate, text_of, trace
 
 SIZES = np.geomspace(100, 1e6, 9)
 TABLE = pl.DataFrame({"finetune_examples": SIZES, "test_loss": 4 * SIZES**-0.3 + 0.5})
@@ -116,7 +116,7 @@ def test_the_traced_expression_and_its_text_are_the_formula(law: fs.Law) -> None
     values: dict[str, Any] = {name: 10 ** rng.uniform(1, 6, 20) for name in law.variables}
     values |= {name: rng.uniform(0.1, 2, 20) for name in law.parameters}
     truth = law.function(**values)
-    assert np.allclose(evaluated(law.expression, values), truth, rtol=1e-13)
+    assert np.allclose(evaluate(law.expression, values), truth, rtol=1e-13)
     assert np.allclose(eval(text_of(law.expression), {}, values), truth, rtol=1e-13)
 
 
@@ -128,7 +128,7 @@ def test_a_formula_that_branches_has_no_expression_and_is_told_apart_by_its_valu
     def formula(D, A):
         return A if np.all(D < 10) else A / D
 
-    assert traced(formula, ("D", "A")) is None
+    assert trace(formula, ("D", "A")) is None
     law = fs.law(linear=("A",), nonlinear={})(formula)
     assert law.expression is None
     assert law.probe

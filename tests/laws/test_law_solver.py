@@ -10,7 +10,7 @@ import finescale as fs
 from finescale.laws import estimate
 from finescale.laws.solver.lbfgs import solve_lbfgs
 from finescale.laws.solver.newton import refit
-from finescale.laws.solver.problem import derivatives, huber, objective, projected, residual
+from finescale.laws.solver.problem import derivatives, huber, objective, project, residual
 from finescale.laws.solver.profile import local_minima, solve
 
 
@@ -59,7 +59,7 @@ def test_projected_coefficients_are_those_of_a_law_without_noise(number):
     for log in (False, True):
         problem = replace(assembly.problem(log=log, delta=np.inf), y=exact)
         away = np.concatenate([2 * c, theta + 0.2], axis=1)
-        assert np.allclose(projected(problem, away, theta), c, rtol=1e-5)
+        assert np.allclose(project(problem, away, theta), c, rtol=1e-5)
 
 
 def test_every_resample_of_the_nano_study_converges(monkeypatch):

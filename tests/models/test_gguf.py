@@ -10,7 +10,7 @@ from finescale.errors import UsageError
 from finescale.models.decoder import open_model
 from finescale.models.hub import find_own
 from finescale.models.tokenizer import open_tokenizer
-from finescale.spec.own import OwnModel
+from finescale.spec.own import ModelSource
 
 gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
 NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
@@ -79,7 +79,7 @@ def test_a_gguf_file_is_dequantised_once_and_said_so(tmp_path, monkeypatch, llam
     folder = tmp_path / "packed"
     folder.mkdir()
     write(folder / "tiny.Q8_0.gguf", llama)
-    own = OwnModel.model_validate({"from": str(folder), "pretrain_tokens": 1000})
+    own = ModelSource.model_validate({"from": str(folder), "pretrain_tokens": 1000})
     spec, hashes = find_own("mine", own, 1000)
     assert spec.revision == "tiny.Q8_0.gguf (dequantised)"
     assert spec.params == llama.num_parameters()
@@ -97,7 +97,7 @@ def test_several_files_or_none_that_can_be_read_are_told(tmp_path, monkeypatch):
     folder = tmp_path / "packed"
     folder.mkdir()
     (folder / "a.gguf").write_bytes(b"GGUF but no more")
-    own = OwnModel.model_validate({"from": str(folder), "pretrain_tokens": 1000})
+    own = ModelSource.model_validate({"from": str(folder), "pretrain_tokens": 1000})
     with pytest.raises(UsageError, match=r"models\.mine\.from: a\.gguf cannot be read"):
         find_own("mine", own, 1000)
     (folder / "b.gguf").touch()
@@ -105,5 +105,5 @@ def test_several_files_or_none_that_can_be_read_are_told(tmp_path, monkeypatch):
         find_own("mine", own, 1000)
     whole = save_model(tmp_path / "whole")
     (whole / "c.gguf").touch()
-    named = OwnModel.model_validate({"from": str(whole), "pretrain_tokens": 1000})
+    named = ModelSource.model_validate({"from": str(whole), "pretrain_tokens": 1000})
     assert find_own("mine", named, 1000)[0].revision == "main"  # its safetensors are what counts

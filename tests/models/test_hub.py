@@ -10,11 +10,11 @@ from finescale.errors import UsageError
 from finescale.models.decoder import open_model
 from finescale.models.hub import find_own, tokenizer_hash, weights_hash
 from finescale.models.sizes import sizes_of, sizes_of_folder
-from finescale.spec.own import OwnModel
+from finescale.spec.own import ModelSource
 
 
 def own(source, **changes):
-    return OwnModel.model_validate({"from": str(source), "pretrain_tokens": 1000} | changes)
+    return ModelSource.model_validate({"from": str(source), "pretrain_tokens": 1000} | changes)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

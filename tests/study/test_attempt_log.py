@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from finescale.executors.attempt_log import captured, last_words, log_file, note
+from finescale.executors.attempt_log import capture_output, last_words, log_file, note
 from finescale.executors.local import Job, LocalExecutor, Result
 
 
@@ -66,7 +66,7 @@ def test_a_log_that_cannot_be_written_costs_no_run(executor: LocalExecutor, tmp_
 def test_printing_goes_where_it_went_before_once_the_run_is_over(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with captured(tmp_path / "log"):
+    with capture_output(tmp_path / "log"):
         os.system("echo inside")
     os.system("echo outside")
     assert capfd.readouterr().out == "outside\n"

@@ -15,12 +15,12 @@ from architectures import save_model
 from finescale.errors import UsageError
 from finescale.models.hub import tokenizer_hash
 from finescale.models.tokenizer import open_tokenizer, tokenizer_fingerprint
-from finescale.runs.examples import look
+from finescale.runs.examples import example_notes
 from finescale.runs.finetune import execute
 from finescale.runs.prepare import encoded_split, open_base
 from finescale.spec.expand import PlannedRun, expand
 from finescale.spec.study import Study
-from finescale.study.example_check import look_at_examples, told_at_the_end, worth_a_look
+from finescale.study.example_check import check_examples, needs_check, truncation_warnings
 from finescale.study.resolve import resolver
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -113,17 +113,17 @@ def test_a_record_says_what_was_cut_and_the_loss_for_a_byte(
 
 def test_a_look_tells_what_is_cut_and_what_version_2_would_change(tmp_path: Path) -> None:
     item = run_of(tmp_path, pairs(), version=1, max_target_tokens=8)
-    notes = look(item.run)["notes"]
+    notes = example_notes(item.run)["notes"]
     assert notes[0].startswith("targets longer than max_target_tokens (8) are cut: ")
     assert notes[1].startswith("under `version: 2` ")
     assert (
         "(a target that is cut has no end of sequence); this study keeps the meaning of version 1" in notes[1]
     )
-    assert look(run_of(tmp_path, pairs(), version=1).run)["notes"] == []
-    assert len(look(run_of(tmp_path, pairs(), max_target_tokens=8).run)["notes"]) == 1
-    (note,) = look(run_of(tmp_path, chats(), version=1).run)["notes"]
+    assert example_notes(run_of(tmp_path, pairs(), version=1).run)["notes"] == []
+    assert len(example_notes(run_of(tmp_path, pairs(), max_target_tokens=8).run)["notes"]) == 1
+    (note,) = example_notes(run_of(tmp_path, chats(), version=1).run)["notes"]
     assert "chats go through the tokenizer's own template, and every answer is a target" in note
-    spelled = look(
+    spelled = example_notes(
         run_of(tmp_path, [{**row, "target": row["target"] + "<|endoftext|>"} for row in pairs()]).run
     )
     assert spelled["notes"][0].endswith("targets end with <|endoftext|> themselves: no other is added")
@@ -134,7 +134,7 @@ def test_a_chat_that_the_template_refuses_is_told_before_anything_runs_and_each_
 ) -> None:
     said: list[str] = []
     items = [run_of(tmp_path, pairs(), version=1, max_target_tokens=8) for _ in range(2)]
-    look_at_examples(items, said.append)
+    check_examples(items, said.append)
     assert len(said) == 2
     folder = save_model(tmp_path / "model")
     (folder / "chat_template.jinja").write_text(GEMMA)
@@ -143,14 +143,14 @@ def test_a_chat_that_the_template_refuses_is_told_before_anything_runs_and_each_
     with pytest.raises(
         UsageError, match=r"rows-.*json, line 1: the model's chat template does not take this chat"
     ):
-        look_at_examples([run_of(tmp_path, rows)], said.append)
+        check_examples([run_of(tmp_path, rows)], said.append)
 
 
 def test_a_study_of_bundled_data_and_models_needs_no_look() -> None:
     text = {"name": "s", "task": "mini-en-de", "test_examples": 5, "base": {"model": "nano-0.1m"}}
     grid = {"vary": "model", "values": ["nano-0.1m"], "finetune_examples": {"full": [16]}}
     study = Study.model_validate_json(json.dumps({**text, "grids": [grid], "learning_rates": RATE}))
-    assert not worth_a_look(study)
+    assert not needs_check(study)
 
 
 def test_a_tokenizer_s_fingerprint_is_how_it_divides_text(tmp_path: Path) -> None:
@@ -177,10 +177,12 @@ def test_what_was_cut_is_said_at_the_end() -> None:
         {"train_targets_truncated": [0.25, 0.125, None], "test_targets_truncated": [0.5, 0.0, 0.0]}
     )
     words = "Targets were cut to the tokens allowed: 25.0% of train, 50.0% of test."
-    assert told_at_the_end(records, 2) == (words,)
-    first, second = told_at_the_end(records, 1)
+    assert truncation_warnings(records, 2) == (words,)
+    first, second = truncation_warnings(records, 1)
     assert (first, second[:12]) == (words, "A cut target")
     assert (
-        told_at_the_end(records.with_columns(pl.lit(None, pl.Float64).alias(n) for n in records.columns), 1)
+        truncation_warnings(
+            records.with_columns(pl.lit(None, pl.Float64).alias(n) for n in records.columns), 1
+        )
         == ()
     )

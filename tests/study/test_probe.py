@@ -9,7 +9,7 @@ from rich.console import Console
 
 from finescale.executors.local import LocalExecutor
 from finescale.runs.expected import planned_steps
-from finescale.study.probe import STEPS, ProbedCost, kind, measure, shortened, show
+from finescale.study.probe import STEPS, ProbedCost, kind, measure, shorten, show
 
 
 def study_runs(text: str = TEXT):
@@ -28,7 +28,7 @@ def test_a_probe_is_of_the_same_kind_and_has_twenty_steps(epochs) -> None:
     text = TEXT.replace("{full: 1, lora: 2}", f"{{full: {epochs}, lora: {epochs}}}")
     for item in study_runs(text):
         if item.run.finetune_examples:
-            short = shortened(item).run
+            short = shorten(item).run
             assert kind(short) == kind(item.run)
             assert planned_steps(short) == STEPS
             assert short.finetune_examples <= item.run.finetune_examples
@@ -69,7 +69,7 @@ def test_a_probe_generates_one_batch_of_each_set_and_the_study_s_texts_are_count
         + "evaluation: {metrics: [chrf], shots: [0, 1], examples: 80, zero_shot: true}\n"
     )
     item = next(i for i in study_runs(text) if i.run.finetune_examples and i.purpose == "study")
-    assert shortened(item).run.evaluation.examples == 32
+    assert shorten(item).run.evaluation.examples == 32
     costs, _, _ = measured(study_runs(text), "probing")
     assert {cost.generated for cost in costs.values()} == {5.0 * 3}  # 80 examples: three batches of 32 each
 

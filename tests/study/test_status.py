@@ -14,7 +14,7 @@ from finescale.study import status
 from finescale.study.failures import remedy
 from finescale.study.ledger import Ledger
 from finescale.study.state import study_state
-from finescale.study.status import show_status, shown
+from finescale.study.status import show_status, status_view
 
 FIELDS = {"task": "t", "method": "full", "model": "nano", "finetune_examples": 128, "seed": 0}
 
@@ -36,7 +36,7 @@ def end(ledger: Ledger, run: str, status: str = "done", error: str | None = None
 def told(ledger: Ledger, folder: Path, width: int = 200) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width)
-    for part in shown(study_state(ledger, folder)):
+    for part in status_view(study_state(ledger, folder)):
         console.print(part, soft_wrap=True)
     return out.getvalue()
 

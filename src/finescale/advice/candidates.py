@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from finescale.advice.crossovers import name_of
-from finescale.advice.pet_sizes import PET, apart
+from finescale.advice.pet_sizes import PET, candidate_pet_sizes
 from finescale.advice.scan import Belief, times_outside
 from finescale.errors import DataError, UsageError
 from finescale.forecasts.forecast import Forecast, Forecasts, forecast
@@ -178,7 +178,7 @@ def candidates(
     methods = frame["method"].unique(maintain_order=True).to_list()
     asked = None if law in ("auto", FORECAST) else _advisable(get_law(law))
     forecasting = law == FORECAST or (asked is not None and asked.per_curve and not fitted)
-    open_ = apart(frame, setting, base or {}, records.loss, SIZE) if forecasting else []
+    open_ = candidate_pet_sizes(frame, setting, base or {}, records.loss, SIZE) if forecasting else []
     setting = {**setting, **{f"{PET}.{method}": ANY for method in open_}}
     parts = {method: at_base(frame, setting, method, free=SIZE) for method in methods}
     notes = [*records.notes, *_lost_methods(parts, frame, base or {}, chosen)]

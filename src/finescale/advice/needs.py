@@ -18,7 +18,7 @@ _MOST = 1e15
 _ENDLESS = math.log(1e300)
 
 
-def needed(member: Candidate, model_params: float | None, target: float) -> tuple[Needed, Array | None]:
+def data_needed(member: Candidate, model_params: float | None, target: float) -> tuple[Needed, Array | None]:
     """Finds where a candidate's law reaches the target.
 
     Args:

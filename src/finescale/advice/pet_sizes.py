@@ -17,7 +17,7 @@ _APART = 4.0
 unexplained: about the 5% point of F with the few sizes that tables have."""
 
 
-def apart(
+def candidate_pet_sizes(
     frame: pl.DataFrame, base: Mapping[str, Any], asked: Mapping[str, Any], outcome: str, size: str
 ) -> list[str]:
     """The methods whose PET sizes are candidates.

@@ -11,9 +11,9 @@ import numpy as np
 
 from finescale.advice.candidates import FORECAST, SIZE, Candidate, Candidates, candidates
 from finescale.advice.cost import Costs, costs
-from finescale.advice.needs import needed
+from finescale.advice.needs import data_needed
 from finescale.advice.options import Advice, Gain, Needed, Option, Question
-from finescale.advice.verdict import judged
+from finescale.advice.verdict import verdict
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import FAR
 from finescale.laws.law import Law
@@ -144,7 +144,7 @@ def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
     places = _places(found, question, prices)
     needs: dict[str, tuple[Needed, Array | None]] = {}
     if target is not None:
-        needs = {p.member.name: needed(p.member, p.model_params, target) for p in places}
+        needs = {p.member.name: data_needed(p.member, p.model_params, target) for p in places}
         _refuse_unreachable(needs, target, found.outcome)
     each = {p.member.name: prices.per_example(p.member.method, p.model_params) for p in places}
     scale = each if all(map(math.isfinite, each.values())) else dict.fromkeys(each, 1.0)
@@ -170,7 +170,7 @@ def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
         options.sort(key=lambda o: o.needed.examples * scale[o.name] if o.needed else math.inf)
     else:
         options.sort(key=lambda option: sign * option.loss)
-    return judged(found, question, tuple(options), prices)
+    return verdict(found, question, tuple(options), prices)
 
 
 def _check_target(outcome: Outcome, question: Question) -> None:

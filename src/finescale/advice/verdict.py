@@ -19,7 +19,7 @@ SURE = 0.8
 _SEEDS, _RATES = 3, 5
 
 
-def judged(found: Candidates, question: Question, options: tuple[Option, ...], prices: Costs) -> Advice:
+def verdict(found: Candidates, question: Question, options: tuple[Option, ...], prices: Costs) -> Advice:
     """Puts the advice into words.
 
     Args:

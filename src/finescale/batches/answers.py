@@ -34,7 +34,7 @@ class Rendered:
     missing: tuple[str, ...] = ()
 
 
-def rendered(
+def render_answers(
     chat: Chat, tokenizer: PreTrainedTokenizerBase, answers: Sequence[int] | None = None
 ) -> Rendered:
     """A chat as text, with its answers found in it.

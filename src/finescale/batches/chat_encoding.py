@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from finescale.batches.answers import Rendered, cut_messages, rendered
+from finescale.batches.answers import Rendered, cut_messages, render_answers
 from finescale.batches.batching import Encoded
 from finescale.batches.encoded import EncodedSet
-from finescale.batches.rendering import has_template, prompted
-from finescale.batches.special_tokens import added
-from finescale.tasks.chats import Chat, said
+from finescale.batches.rendering import has_template, prompt_text
+from finescale.batches.special_tokens import added_tokens
+from finescale.tasks.chats import Chat, message_text
 from finescale.tasks.task import Example, Task
 
 SHOWN = 4
@@ -40,7 +40,9 @@ def encode_chats(task: Task, examples: Sequence[Example], tokenizer: PreTrainedT
     limits = (task.max_source_tokens, task.max_target_tokens)
     cut = [cut_messages(chat, limits, tokenizer) for chat in chats]
     wanted = [chat.answers[-1:] if task.answers == "last" else chat.answers for chat in chats]
-    made = [rendered(chat, tokenizer, answers) for (chat, _, _), answers in zip(cut, wanted, strict=True)]
+    made = [
+        render_answers(chat, tokenizer, answers) for (chat, _, _), answers in zip(cut, wanted, strict=True)
+    ]
     spans = [
         _without_ends(found, chat, answers, shortened)
         for found, (chat, _, shortened), answers in zip(made, cut, wanted, strict=True)
@@ -48,14 +50,14 @@ def encode_chats(task: Task, examples: Sequence[Example], tokenizer: PreTrainedT
     encoded = tokenizer(
         [found.text for found in made], add_special_tokens=False, return_offsets_mapping=True, verbose=False
     )
-    start = () if has_template(tokenizer) else added(tokenizer)[0]
+    start = () if has_template(tokenizer) else added_tokens(tokenizer)[0]
     found = zip(encoded["input_ids"], encoded["offset_mapping"], made, spans, strict=True)
     return EncodedSet.of(
         (_encoded(start, ids, offsets, one.text, own, tokenizer) for ids, offsets, one, own in found),
         (source for _, source, _ in cut),
         (bool(shortened & set(answers)) for (_, _, shortened), answers in zip(cut, wanted, strict=True)),
         (
-            sum(len(said(chat.messages[index]).encode()) for index in answers)
+            sum(len(message_text(chat.messages[index]).encode()) for index in answers)
             for (chat, _, _), answers in zip(cut, wanted, strict=True)
         ),
         _notes(chats, made),
@@ -125,8 +127,8 @@ def chat_prompt_ids(
         *shown, own = [
             cut_messages(example.chat, limits, tokenizer)[0] for example in block if example.chat is not None
         ]
-        texts.append(prompted(own, tokenizer, shown))
-    start = () if has_template(tokenizer) else added(tokenizer)[0]
+        texts.append(prompt_text(own, tokenizer, shown))
+    start = () if has_template(tokenizer) else added_tokens(tokenizer)[0]
     encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
     return [[*start, *ids] for ids in encoded]
 

@@ -75,7 +75,7 @@ class EncodedSet:
         return {f"{split}_{side}_truncated": float(cut.mean()) for side, cut in sides if len(cut)}
 
 
-def joined(blocks: Sequence[EncodedSet]) -> EncodedSet:
+def concatenate(blocks: Sequence[EncodedSet]) -> EncodedSet:
     """Sets one after another."""
     if len(blocks) == 1:
         return blocks[0]

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from finescale.batches.batching import Encoded
 from finescale.batches.chat_encoding import encode_chats
-from finescale.batches.encoded import EncodedSet, joined
-from finescale.batches.special_tokens import added, starts_once
+from finescale.batches.encoded import EncodedSet, concatenate
+from finescale.batches.special_tokens import added_tokens, starts_once
 from finescale.spec.run import FINGERPRINT_VERSION, Version
 from finescale.tasks.task import Example, LazyExamples, Task
 
@@ -87,7 +87,7 @@ def _example(prompt: list[int], target: list[int], most: int, eos: int, version:
 
 
 def _notes(spelled: int, ended: int, count: int, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    prefix = " ".join(map(str, tokenizer.convert_ids_to_tokens(list(added(tokenizer)[0]))))
+    prefix = " ".join(map(str, tokenizer.convert_ids_to_tokens(list(added_tokens(tokenizer)[0]))))
     told = (
         (spelled, f"begin with {prefix} themselves: the tokenizer's is not added again"),
         (ended, f"end with {tokenizer.eos_token} themselves: no other is added"),
@@ -195,7 +195,7 @@ def encode_rows(
         chosen = rows[start : start + BLOCK]
         read = examples.take(chosen) if isinstance(examples, LazyExamples) else [examples[i] for i in chosen]
         blocks.append(encode(task, read, tokenizer))
-    return joined(blocks)
+    return concatenate(blocks)
 
 
 def _ends_prompts(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -106,7 +106,7 @@ def _reads_parts(tokenizer: PreTrainedTokenizerBase) -> bool:
     return False
 
 
-def prompted(chat: Chat, tokenizer: PreTrainedTokenizerBase, before: Sequence[Chat] = ()) -> str:
+def prompt_text(chat: Chat, tokenizer: PreTrainedTokenizerBase, before: Sequence[Chat] = ()) -> str:
     """What the model reads before a chat's last answer, after the turns of other chats.
 
     Args:

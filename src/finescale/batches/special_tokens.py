@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 
 @lru_cache(maxsize=8)
-def added(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def added_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The ids that a tokenizer puts before and after every text."""
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole = tokenizer("a")["input_ids"]
@@ -29,7 +29,7 @@ def starts_once(ids: Sequence[list[int]], tokenizer: PreTrainedTokenizerBase) ->
     Returns:
         The ids, and how many of them had two starts.
     """
-    start = list(added(tokenizer)[0])
+    start = list(added_tokens(tokenizer)[0])
     twice = [bool(start) and found[: 2 * len(start)] == start * 2 for found in ids]
     made = [found[len(start) :] if two else found for found, two in zip(ids, twice, strict=True)]
     return made, sum(twice)

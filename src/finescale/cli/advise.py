@@ -123,7 +123,7 @@ def show(advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...]
         if advice.law == "forecast":
             who = "the forecast's members"
         off = difference(advice.outcome, missed) if advice.outcome.kind == "score" else nats(missed)
-        say(f"Where two methods differ by less than {who} missed by ({off}), nothing is told.")
+        say(f"Methods that differ by less than {who} missed by ({off}) are not told apart.")
     for note in advice.notes:
         say(f"note: {note}")
 

@@ -148,7 +148,7 @@ def numbers_of(question: str) -> dict[str, float]:
 
 
 def _read_fits(path: Path, law: str | Law) -> Fits:
-    """The fits of a file; ``law`` is the one of the user's that they may have been made with."""
+    """The fits of a file; ``law`` is the user's own that they may have been made with."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -241,7 +241,7 @@ def _say_status(
         everyone = len(who) == len(laws) and len(laws) > 1
         few = "; ".join(who[:3]) + (f"; and {len(who) - 3} more" if len(who) > 3 else "")
         console.print(
-            f"look: {status} - {'all' if everyone else few}", markup=False, highlight=False, soft_wrap=True
+            f"warning: {status} - {'all' if everyone else few}", markup=False, highlight=False, soft_wrap=True
         )
     if len(found) > most:
-        console.print(f"look: {len(found) - most} more (see --json)", markup=False, highlight=False)
+        console.print(f"warning: {len(found) - most} more (see --json)", markup=False, highlight=False)

@@ -13,9 +13,9 @@ from finescale.cli.advise import console
 from finescale.cli.laws import write_json
 from finescale.cli.reading import Table, pairs
 from finescale.errors import UsageError
-from finescale.planning.continued import continued, write_study
+from finescale.planning.continued import extend_study, write_study
 from finescale.planning.outlook import Plan
-from finescale.planning.plan import opened, plan
+from finescale.planning.plan import open_plan_source, plan
 from finescale.planning.views import headline, outlook_table, question, runs_table
 from finescale.records.columns import WHOLE
 from finescale.records.values import number
@@ -54,7 +54,7 @@ def plan_command(
     stated = pairs(target.split(","), "--target", _FORM)
     at = {name: number(value, "--target", whole=name in WHOLE) for name, value in stated.items()}
     offered = {"values": _numbers(values, "--values"), "examples": _numbers(examples, "--examples")}
-    source = opened(table.path, table.options)
+    source = open_plan_source(table.path, table.options)
     if out is not None and source.study is None:
         raise UsageError(
             "--out continues a study, and this is a table of runs",
@@ -64,7 +64,7 @@ def plan_command(
         )
     made = plan(source, at, budget, **offered, **options)
     if out is not None and source.study is not None:
-        write_study(continued(source.study, made, command), out)
+        write_study(extend_study(source.study, made, command), out)
     if to:
         write_json(made.to_dict(), to)
     if to != "-":

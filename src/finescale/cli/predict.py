@@ -68,7 +68,7 @@ def forecast_command(
             say(out, [f"members{' of ' + task if task else ''}: {shown}"], mark="")
         for status in dict.fromkeys(status for _, one in told for status in one.status):
             who = "; ".join(dict.fromkeys(group.label for group, one in told if status in one.status))
-            say(out, [f"{status} - {who}"], mark="look: ")
+            say(out, [f"{status} - {who}"], mark="warning: ")
         say(out, [*notes, *dict.fromkeys(refused)])
 
 

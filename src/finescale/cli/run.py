@@ -19,10 +19,10 @@ from finescale.errors import UsageError, printable
 from finescale.executors.attempt_log import LEVELS
 from finescale.executors.backends import check, open_executor
 from finescale.executors.local import LocalExecutor, usable_cores
-from finescale.spec.file import load_study, located
+from finescale.spec.file import load_study, with_location
 from finescale.spec.study import PretrainStudy, Study
-from finescale.study.dry_run import GPU_FLOPS, shown
-from finescale.study.example_check import look_at_examples, told_at_the_end, worth_a_look
+from finescale.study.dry_run import GPU_FLOPS, dry_run_view
+from finescale.study.example_check import check_examples, needs_check, truncation_warnings
 from finescale.study.export import records_frame
 from finescale.study.failures import failure_lines
 from finescale.study.filesystem import REMEDIES
@@ -105,7 +105,7 @@ def run(
             check_trackers(spec.tracking)
         plan = _plan(spec, folder.absolute(), text, execute, contents=probe or not dry_run)
     except UsageError as error:
-        raise located(error, study_file) from None
+        raise with_location(error, study_file) from None
     for note in _notes(spec, contents=probe or not dry_run):
         _say(meanwhile, note)
     if look:
@@ -152,7 +152,7 @@ def _show_end(
     _say(console, f"{spec.name}: {words} ({summary.made} made now). Records: {folder / 'records.parquet'}")
     if isinstance(spec, Study):
         with Ledger(folder / "ledger.sqlite") as ledger:
-            for sentence in told_at_the_end(records_frame(ledger), spec.version):
+            for sentence in truncation_warnings(records_frame(ledger), spec.version):
                 _say(console, sentence)
     if summary.orphans:
         _say(
@@ -169,12 +169,12 @@ def _look(spec: Study, plan: FinetunePlan, folder: Path, study_file: Path, conso
     with Ledger(folder / "ledger.sqlite") as ledger:
         finished = ledger.statuses().keys()
     left = [item for item in plan.runs() if item.run.fingerprint() not in finished]
-    if left and worth_a_look(spec):
+    if left and needs_check(spec):
         try:
             check_models(left, folder, partial(_say, console))
-            look_at_examples(left, partial(_say, console))
+            check_examples(left, partial(_say, console))
         except UsageError as error:
-            raise located(error, study_file) from None
+            raise with_location(error, study_file) from None
 
 
 def _progress(spec: Study | PretrainStudy, folder: Path, console: Console, workers: int) -> Progress:
@@ -189,7 +189,7 @@ def _show_plan(
     spec: Study | PretrainStudy, plan: StudyPlan, folder: Path, gpu_flops: float, console: Console
 ) -> None:
     """Shows what would run, and its cost."""
-    for part in shown(spec, plan, folder, gpu_flops):
+    for part in dry_run_view(spec, plan, folder, gpu_flops):
         console.print(part) if isinstance(part, Table) else _say(console, part)
 
 
@@ -197,12 +197,12 @@ def _look_only(
     spec: Study | PretrainStudy, plan: StudyPlan, folder: Path, study_file: Path, console: Console
 ) -> int:
     """Looks at the models, methods and examples of all runs, and runs none."""
-    if isinstance(spec, Study) and isinstance(plan, FinetunePlan) and worth_a_look(spec):
+    if isinstance(spec, Study) and isinstance(plan, FinetunePlan) and needs_check(spec):
         try:
             check_models(plan.runs(), folder if folder.is_dir() else None, partial(_say, console))
-            look_at_examples(plan.runs(), partial(_say, console))
+            check_examples(plan.runs(), partial(_say, console))
         except UsageError as error:
-            raise located(error, study_file) from None
+            raise with_location(error, study_file) from None
     _say(console, f"{spec.name}: models, methods and examples are what they say. Nothing was run.")
     return 0
 

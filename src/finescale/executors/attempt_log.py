@@ -64,14 +64,14 @@ def tail(path: Path | None) -> str:
 
 
 @contextlib.contextmanager
-def captured(path: Path | None, level: str = "info") -> Iterator[None]:
+def capture_output(path: Path | None, level: str = "info") -> Iterator[None]:
     """Sends all that this process prints to a log.
 
     Args:
         path: The file; None: nothing changes.
         level: The lowest level of Python's own log messages that are kept, one of `LEVELS`.
     """
-    file = _opened(path)
+    file = _open(path)
     if file is None:
         yield
         return
@@ -103,7 +103,7 @@ def forgiving_streams() -> None:
     sys.stdout, sys.stderr = _stream(1), _stream(2)
 
 
-def _opened(path: Path | None) -> int | None:
+def _open(path: Path | None) -> int | None:
     if path is None:
         return None
     try:

@@ -115,7 +115,7 @@ class Executor(Protocol):
         ...
 
 
-def pinned(threads: int) -> dict[str, str]:
+def pinned_environment(threads: int) -> dict[str, str]:
     """The environment of a worker process whose libraries use so many threads."""
     return {**dict.fromkeys(THREADS, str(threads)), "TOKENIZERS_PARALLELISM": "false"}
 
@@ -211,7 +211,7 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=self.errors,
                 stderr=self.errors,
-                env={**os.environ, **pinned(1), "PYTHONPATH": os.pathsep.join(paths)},
+                env={**os.environ, **pinned_environment(1), "PYTHONPATH": os.pathsep.join(paths)},
                 start_new_session=True,
             )
         self.connection = Connection(ours.detach())

@@ -207,7 +207,7 @@ class RayExecutor:
                 raise UsageError(
                     "the cluster cannot hold a run of this study",
                     wanted=needed.of(self._all()).words(),
-                    got=_described(self._all()),
+                    got=_describe_nodes(self._all()),
                     remedy="lower `resources`, or give --workers N where the cluster grows with demand",
                     where="resources",
                 )
@@ -281,7 +281,7 @@ def _answers(address: str) -> None:
         ) from None
 
 
-def _described(nodes: Sequence[Mapping[str, Any]]) -> str:
+def _describe_nodes(nodes: Sequence[Mapping[str, Any]]) -> str:
     """The nodes of a cluster in words."""
     shown = [
         f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs, {node.get('memory', 0) / 1e9:.3g} GB"

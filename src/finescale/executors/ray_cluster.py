@@ -31,7 +31,7 @@ from ray.exceptions import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from finescale.executors.local import pinned, usable_cores
+from finescale.executors.local import pinned_environment, usable_cores
 from finescale.executors.worker import Call, call
 from finescale.runs.memory import SAVE_MEMORY, forget_peak
 from finescale.spec.resources import Resources
@@ -228,7 +228,10 @@ class _Cluster:
 
     def environment(self, cpus: float) -> dict[str, Any]:
         """The environment of worker processes: threads pinned, no GPU unasked, the user's own PYTHONPATH."""
-        variables = {**pinned(max(1, math.floor(cpus))), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+        variables = {
+            **pinned_environment(max(1, math.floor(cpus))),
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+        }
         return {"env_vars": variables | ({"PYTHONPATH": self.path} if self.path else {})}
 
     def watch(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from finescale.errors import UsageError
 from finescale.executors.attempt_log import tail
-from finescale.executors.local import Job, Result, pinned
+from finescale.executors.local import Job, Result, pinned_environment
 from finescale.executors.worker import Call, call
 
 POLL_SECONDS = 2.0
@@ -118,5 +118,5 @@ class SlurmExecutor:
 
 def run_job(asked: Call, threads: int) -> dict[str, Any]:
     """What a job does on its node: `worker.call`, with threads pinned before torch is loaded."""
-    os.environ |= pinned(threads)
+    os.environ |= pinned_environment(threads)
     return call(asked, lambda share: None)

@@ -28,7 +28,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from finescale.executors.attempt_log import captured, forgiving_streams, last_words, tail
+from finescale.executors.attempt_log import capture_output, forgiving_streams, last_words, tail
 from finescale.runs.memory import accounted_peak, forget_peak, peak_memory
 
 PACKAGES = ("finescale", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "polars")
@@ -135,11 +135,11 @@ def call(asked: Call, tell: Callable[[float], None]) -> dict[str, Any]:
     """
     began = time.monotonic()
     forget_peak()
-    with captured(asked.log, asked.level):
+    with capture_output(asked.log, asked.level):
         try:
-            answer: dict[str, Any] = {"value": _called(asked, tell)}
+            answer: dict[str, Any] = {"value": _call(asked, tell)}
         except Exception as error:
-            answer = {"error": _told(error, asked.log), "traceback": traceback.format_exc()}
+            answer = {"error": _describe_error(error, asked.log), "traceback": traceback.format_exc()}
             traceback.print_exc()
     return {
         **answer,
@@ -149,7 +149,7 @@ def call(asked: Call, tell: Callable[[float], None]) -> dict[str, Any]:
     }
 
 
-def _called(asked: Call, tell: Callable[[float], None]) -> Any:
+def _call(asked: Call, tell: Callable[[float], None]) -> Any:
     called = find_function(asked.function)
     torch, threads = sys.modules.get("torch"), int(os.environ.get("OMP_NUM_THREADS") or 1)
     if torch is not None and torch.get_num_threads() != threads:
@@ -158,7 +158,7 @@ def _called(asked: Call, tell: Callable[[float], None]) -> Any:
     return called(*asked.arguments, **extra)
 
 
-def _told(error: Exception, log: Path | None) -> str:
+def _describe_error(error: Exception, log: Path | None) -> str:
     """An exception in words; one that points to what was printed before it comes with that."""
     told = str(error) or "no message"
     if _POINTS_AWAY.search(told):

@@ -1,4 +1,4 @@
-"""One problem to one fitted law: solved, resampled, and told with its troubles."""
+"""From a problem to a fitted law: its minimum, bootstrap intervals and status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from finescale.laws.bootstrap import (
 )
 from finescale.laws.fitted import FittedLaw, Parameter
 from finescale.laws.options import FitOptions
-from finescale.laws.shifts import joined
+from finescale.laws.shifts import join_shifts
 from finescale.laws.solver.assembly import Assembly
 from finescale.laws.solver.newton import exchange, one_step, refit
 from finescale.laws.solver.problem import Problem, Solution, residual
@@ -60,7 +60,11 @@ def solve_alike(assemblies: Sequence[Assembly], settings: FitOptions) -> list[So
 
 
 def _problem(assembly: Assembly, settings: FitOptions, fixed: tuple[str, ...]) -> Problem:
-    delta = DELTA * _unit(assembly.pieces[0].outcome) if assembly.law.huber_delta is None else assembly.law.huber_delta
+    delta = (
+        DELTA * _unit(assembly.pieces[0].outcome)
+        if assembly.law.huber_delta is None
+        else assembly.law.huber_delta
+    )
     log = (assembly.law.residual or settings.residual) == "log"
     return assembly.problem(log=log, delta=delta, fixed=fixed)
 
@@ -70,7 +74,7 @@ def _unit(outcome: Outcome) -> float:
     return outcome.width if outcome.kind == "score" and math.isfinite(outcome.width) else 1.0
 
 
-def _solved(problem: Problem, grid: Array, start: Array, solver: str) -> Solution:
+def _solve(problem: Problem, grid: Array, start: Array, solver: str) -> Solution:
     """The minima that the solver of this name finds."""
     if solver == "lbfgs":
         from finescale.laws.solver.lbfgs import solve_lbfgs  # noqa: PLC0415 - scipy only where it is asked for
@@ -99,7 +103,7 @@ def estimate(
         {name: np.array([value]) for name, value in fixed.items()}, np.zeros((1, len(assembly.names)))
     )[0]
     if solution is None:
-        solution = _solved(problem, assembly.grid(tuple(fixed)), start, settings.solver)
+        solution = _solve(problem, assembly.grid(tuple(fixed)), start, settings.solver)
     public = {name: float(value[0]) for name, value in assembly.public(solution.z[:1]).items()}
     draws, deviation = _draws(assembly, problem, solution, settings, fixed_draws)
     tail = 100 * (1 - settings.level) / 2
@@ -141,7 +145,7 @@ def estimate(
         formula=assembly.law,
         outcome=replace(first.outcome, column=loss),
     )
-    points = _predicted(made, assembly)
+    points = _with_predictions(made, assembly)
     deltas = {held: _mean_deviation(points, held) for held in (False, True)}
     made = replace(made, points=points, delta_e=deltas[False], delta_h=deltas[True])
     return replace(made, status=tuple(soft_trouble(made, assembly, problem, solution)))
@@ -161,7 +165,7 @@ def _draws(
     free = int(problem.free.sum())
     spread = assembly.y.size / max(1, assembly.y.size - free)
     effects = [seed_effect(piece.runs, log=problem.log) for piece in assembly.pieces]
-    shifts = joined(
+    shifts = join_shifts(
         [
             (seed_shifts(effect, piece, seed, bootstrap), points.height)
             for piece, points, effect in zip(assembly.pieces, assembly.points, effects, strict=True)
@@ -197,7 +201,7 @@ def _draws(
     return assembly.public(z), run_deviations(first, residuals, free, runs=runs, key=key, draws=bootstrap)
 
 
-def _predicted(made: FittedLaw, assembly: Assembly) -> pl.DataFrame:
+def _with_predictions(made: FittedLaw, assembly: Assembly) -> pl.DataFrame:
     """All settings with their predictions."""
     frames: list[pl.DataFrame] = []
     values = {name: parameter.value for name, parameter in made.parameters.items()}

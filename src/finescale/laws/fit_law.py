@@ -48,7 +48,7 @@ def fit_law(
     assemblies: list[Assembly] = []
     for bundle, suffixes in _bundles(pieces, options):
         try:
-            assemblies.append(_assembled(chosen, bundle, suffixes, options))
+            assemblies.append(_assemble(chosen, bundle, suffixes, options))
         except DataError as error:
             failures.append(error)
     solved = [None] * len(assemblies) if options.fixed else solve_alike(assemblies, options)
@@ -61,7 +61,7 @@ def fit_law(
             "no law could be fitted", got="; ".join(notes) or "no groups", remedy="choose another --factor"
         )
         raise failures[0] if failures else nothing
-    notes += _grouped(failures)
+    notes += _group_failures(failures)
     return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source)
 
 
@@ -82,14 +82,14 @@ def check_finished(records: Records) -> None:
     )
 
 
-def _assembled(law: Law, bundle: Sequence[Slice], suffixes: Sequence[str], options: FitOptions) -> Assembly:
+def _assemble(law: Law, bundle: Sequence[Slice], suffixes: Sequence[str], options: FitOptions) -> Assembly:
     """One problem; a curve in parameters in which it is solved faster, where its law has such."""
     assembly = assemble(law, bundle, suffixes, options.shared)
     plain = law.reparametrise is None or options.fixed or len(assembly.pieces) > 1
     return assembly if plain or law.reparametrise is None else law.reparametrise(assembly)
 
 
-def _grouped(failures: Sequence[DataError]) -> list[str]:
+def _group_failures(failures: Sequence[DataError]) -> list[str]:
     """Groups that could not be fitted for the same reason, in one sentence."""
     alike: dict[tuple[str, str], list[DataError]] = {}
     for error in failures:

@@ -303,7 +303,7 @@ class FittedLaw:
         """
         from finescale.laws.json import law_fields  # noqa: PLC0415 - pydantic only where something is read
 
-        return _made(law_fields(data, laws))
+        return _law_from_fields(law_fields(data, laws))
 
     @property
     def _formula(self) -> Law:
@@ -475,10 +475,10 @@ class Fits:
         from finescale.laws.json import fits_fields  # noqa: PLC0415
 
         stored, notes = fits_fields(data, laws)
-        return cls(tuple(map(_made, stored)), notes)
+        return cls(tuple(map(_law_from_fields, stored)), notes)
 
 
-def _made(fields: dict[str, Any]) -> FittedLaw:
+def _law_from_fields(fields: dict[str, Any]) -> FittedLaw:
     """A law from the fields that ``serial.law_fields`` has read."""
     parameters = {name: Parameter(*ends) for name, ends in fields["parameters"].items()}
     return FittedLaw(**{**fields, "parameters": parameters})

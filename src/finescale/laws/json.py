@@ -156,7 +156,7 @@ def law_fields(data: Any, laws: Sequence[Law] = (), where: str = "") -> dict[str
         got = str(data.get("schema"))[:80]
         raise UsageError("a fit of another schema", wanted=str(SCHEMA), got=got, where=f"{prefix}schema")
     try:
-        stored = _Stored.model_validate(_shown(data))
+        stored = _Stored.model_validate(_safe_to_show(data))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in problem["loc"])[:200]
@@ -168,7 +168,7 @@ def law_fields(data: Any, laws: Sequence[Law] = (), where: str = "") -> dict[str
         ) from None
     own = {law.name: law for law in laws}
     factors = tuple(stored.factors)
-    formula = own.get(stored.law) or _known(stored.law, factors, prefix)
+    formula = own.get(stored.law) or _find_law(stored.law, factors, prefix)
     _check_formula(stored, formula, prefix)
     _check_names(stored, formula, prefix)
     return {
@@ -213,7 +213,7 @@ def fits_fields(data: Any, laws: Sequence[Law] = ()) -> tuple[list[dict[str, Any
     return read, tuple(map(str, notes)) if isinstance(notes, list | tuple) else ()
 
 
-def _known(name: str, factors: tuple[str, ...], prefix: str) -> Law:
+def _find_law(name: str, factors: tuple[str, ...], prefix: str) -> Law:
     """The law of this name; where there is none, the error says how a law of one's own is given."""
     try:
         return get_law(name, factors)
@@ -263,13 +263,13 @@ def _check_names(stored: _Stored, formula: Law, prefix: str) -> None:
             )
 
 
-def _shown(value: Any) -> Any:
+def _safe_to_show(value: Any) -> Any:
     """Plain data with every text safe to show."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
-        return {_shown(key): _shown(item) for key, item in value.items()}
-    return [_shown(item) for item in value] if isinstance(value, list) else value
+        return {_safe_to_show(key): _safe_to_show(item) for key, item in value.items()}
+    return [_safe_to_show(item) for item in value] if isinstance(value, list) else value
 
 
 def _null(value: float) -> float | None:

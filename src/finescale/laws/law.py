@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from finescale.errors import UsageError
-from finescale.laws.trace import Expression, evaluated, text_of, traced
+from finescale.laws.trace import Expression, evaluate, text_of, trace
 
 if TYPE_CHECKING:
     from finescale.laws.solver.assembly import Assembly
@@ -128,11 +128,11 @@ class Law:
     @cached_property
     def expression(self) -> Expression | None:
         """The formula as plain data, for the page's script; None where it is not plain arithmetic."""
-        found = traced(self.function, (*self.variables, *self.parameters))
+        found = trace(self.function, (*self.variables, *self.parameters))
         if found is None or not self.probe:
             return found
         with np.errstate(all="ignore"):
-            again = _plain(evaluated(found, _probing(self)))
+            again = _plain(evaluate(found, _probing(self)))
         return found if _alike(self.probe, again) else None
 
     @property

@@ -13,7 +13,7 @@ from finescale.laws.law import Law
 
 
 def law_of(option: str) -> str | Law:
-    """What ``--law`` means: a name as it is, or the law that a module or file of the user's has.
+    """What ``--law`` means: a name as it is, or the law that the user's module or file defines.
 
     Args:
         option: A law's name, ``MODULE:NAME`` (found as Python finds modules, the current folder first) or
@@ -58,7 +58,7 @@ def _from_file(path: Path, flag: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise _failed(flag, error) from error
+        raise _code_error(flag, error) from error
     return module
 
 
@@ -70,14 +70,14 @@ def _from_module(name: str, flag: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not name.startswith(error.name):
-            raise _failed(flag, error) from error
+            raise _code_error(flag, error) from error
         wanted = "a module that Python finds from the current folder, or a file: FILE.py:NAME"
         raise UsageError(flag, wanted=wanted, got=f"no module {error.name}") from None
     except Exception as error:
-        raise _failed(flag, error) from error
+        raise _code_error(flag, error) from error
 
 
-def _failed(flag: str, error: Exception) -> UsageError:
+def _code_error(flag: str, error: Exception) -> UsageError:
     """The error for code that does not run; an error of finescale's in it speaks for itself."""
     if isinstance(error, UsageError):
         return error.at(flag)

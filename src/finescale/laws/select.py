@@ -271,7 +271,7 @@ def _backtest(  # noqa: PLR0917
             where=records.source,
         )
     cells = pl.concat(steps, how="diagonal_relaxed")
-    return replace(_scored(cells, tuple(dict.fromkeys((*records.notes, *notes)))), outcome=records.outcome)
+    return replace(_score(cells, tuple(dict.fromkeys((*records.notes, *notes)))), outcome=records.outcome)
 
 
 def fit_auto(
@@ -390,7 +390,7 @@ def _points(name: str, fits: Fits) -> pl.DataFrame:
     return pl.concat(frames, how="diagonal_relaxed")
 
 
-def _scored(cells: pl.DataFrame, notes: tuple[str, ...]) -> Backtest:
+def _score(cells: pl.DataFrame, notes: tuple[str, ...]) -> Backtest:
     """Scores on the cells that every law of the task predicts."""
     keys = [*setting_columns(cells), "hidden"]
     cells = cells.group_by([*keys, "law"], maintain_order=True).agg(

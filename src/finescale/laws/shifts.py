@@ -46,7 +46,7 @@ class Shifts:
         return self.moves @ np.stack(sums, axis=1)
 
 
-def joined(parts: list[tuple[Shifts | None, int]]) -> Shifts | None:
+def join_shifts(parts: list[tuple[Shifts | None, int]]) -> Shifts | None:
     """The shifts of several slices that are fitted together, each with its number of fitted settings."""
     kept: list[Shifts] = []
     point, seed = 0, 0

@@ -101,7 +101,7 @@ class _Symbol:
         return _symbol("**", other, self)
 
 
-def traced(function: Callable[..., Any], names: Sequence[str]) -> Expression | None:
+def trace(function: Callable[..., Any], names: Sequence[str]) -> Expression | None:
     """The expression that a function of these arguments computes; None where it is not plain arithmetic."""
     try:
         return _node(function(**{name: _Symbol(name) for name in names}))
@@ -109,12 +109,12 @@ def traced(function: Callable[..., Any], names: Sequence[str]) -> Expression | N
         return None
 
 
-def evaluated(node: Expression, values: Mapping[str, Any]) -> Any:
+def evaluate(node: Expression, values: Mapping[str, Any]) -> Any:
     """The expression's value for given arguments."""
     if isinstance(node, str):
         return values[node]
     if isinstance(node, tuple):
-        return OPERATIONS[node[0]](*(evaluated(part, values) for part in node[1:]))
+        return OPERATIONS[node[0]](*(evaluate(part, values) for part in node[1:]))
     return node
 
 

@@ -127,7 +127,7 @@ def answer_cells(found: Prediction) -> tuple[Cells, list[str]]:
         if np.isfinite(low).any():
             pairs = zip(np.ravel(low)[:_MOST_ROWS], np.ravel(high)[:_MOST_ROWS], strict=True)
             numbers[name] = [_range(a, b) for a, b in pairs]
-    lines = [f"look: {status}" for status in found.status]
+    lines = [f"warning: {status}" for status in found.status]
     lines += [f"{value.size - _MOST_ROWS:,} more predictions"] if value.size > _MOST_ROWS else []
     return Cells(_predicted(found), words, numbers), lines
 
@@ -146,4 +146,4 @@ def text(cells: Cells, lines: Sequence[str]) -> str:
 def trouble_lines(laws: Sequence[FittedLaw], notes: Sequence[str] = ()) -> list[str]:
     """The laws' troubles, each once, and notes."""
     found = dict.fromkeys(status for law in laws for status in law.status)
-    return [f"look: {status}" for status in found] + [f"note: {note}" for note in notes]
+    return [f"warning: {status}" for status in found] + [f"note: {note}" for note in notes]

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging as library_logging
 
 from finescale.errors import UsageError
-from finescale.models.checks import expert_problems, listed
+from finescale.models.checks import expert_problems, first_names
 from finescale.models.headers import DamagedFile, Stored, read_header
 
 AGAIN = "save the whole model again (save_pretrained of the AutoModelForCausalLM), or download it again"
@@ -34,7 +34,7 @@ def weight_problems(folder: Path, config: Any) -> list[UsageError]:
     Returns:
         The problems, with names and a remedy; tied weights and what the architecture ignores are none.
     """
-    with _told() as told:
+    with _captured_log() as told:
         try:
             _, info = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues] - a pair
                 str(folder),
@@ -78,7 +78,7 @@ def loading_problems(folder: Path, info: Mapping[str, Any]) -> list[UsageError]:
             UsageError(
                 "tensors that the model has are not in its weights",
                 wanted="every weight of the architecture (tied ones excepted): others would be random",
-                got=f"no {listed(missing)}",
+                got=f"no {first_names(missing)}",
                 remedy=AGAIN,
                 where=str(folder),
             )
@@ -88,7 +88,7 @@ def loading_problems(folder: Path, info: Mapping[str, Any]) -> list[UsageError]:
             UsageError(
                 "tensors in the weights that the model does not have",
                 wanted="the weights of the architecture and nothing else: others would be left out",
-                got=listed(unexpected),
+                got=first_names(unexpected),
                 remedy="correct config.json (architecture, number of layers), or save the model without them",
                 where=str(folder),
             )
@@ -99,7 +99,7 @@ def loading_problems(folder: Path, info: Mapping[str, Any]) -> list[UsageError]:
             UsageError(
                 "tensors of another shape than config.json says",
                 wanted="the shapes of the configuration",
-                got=listed(shapes),
+                got=first_names(shapes),
                 remedy="correct config.json, or take weights and configuration from one and the same model",
                 where=str(folder),
             )
@@ -117,7 +117,7 @@ def _stored(folder: Path) -> dict[str, Stored]:
 
 
 @contextmanager
-def _told() -> Iterator[list[str]]:
+def _captured_log() -> Iterator[list[str]]:
     """What transformers logs meanwhile, line by line; it shows nothing of it."""
     lines: list[str] = []
 

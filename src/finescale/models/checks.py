@@ -73,9 +73,9 @@ def stored_tensors(
                 UsageError(
                     f"{INDEX} does not fit the files beside it",
                     wanted="every tensor in the file that the index names",
-                    got=f"not where the index says: {listed(astray or unlisted)}"
+                    got=f"not where the index says: {first_names(astray or unlisted)}"
                     if astray
-                    else f"not in the index: {listed(unlisted)}",
+                    else f"not in the index: {first_names(unlisted)}",
                     remedy="copy index and files from one and the same checkpoint",
                 )
             )
@@ -107,7 +107,7 @@ def header_problems(
             UsageError(
                 "the weights of an adapter that is not merged",
                 wanted="the model's own tensors",
-                got=listed(unmerged),
+                got=first_names(unmerged),
                 remedy="merge it: PeftModel.from_pretrained(model, ADAPTER).merge_and_unload()"
                 f".save_pretrained({str(folder)!r})",
             )
@@ -170,7 +170,7 @@ def _packed(config: Mapping[str, Any], tensors: Mapping[str, Stored]) -> UsageEr
     return UsageError(
         f"quantised weights ({kind})",
         wanted="weights in bfloat16, float16 or float32",
-        got=f"quantization_config of config.json: {method}" if method else listed(found),
+        got=f"quantization_config of config.json: {method}" if method else first_names(found),
         remedy=remedy,
     )
 
@@ -182,8 +182,8 @@ def _wrapper(folder: Path, tensors: Mapping[str, Stored]) -> UsageError | None:
         if found:
             return UsageError(
                 f"every tensor's name has `{prefix}` in it, from {by}",
-                wanted=listed(_unwrapped(name, prefix) for name in found),
-                got=listed(found),
+                wanted=first_names(_unwrapped(name, prefix) for name in found),
+                got=first_names(found),
                 remedy=_renaming(folder, prefix),
             )
     return None
@@ -223,7 +223,7 @@ def _layers(config: Mapping[str, Any], tensors: Mapping[str, Stored]) -> UsageEr
     return UsageError(
         "layers are missing from the weights" if len(missing) > 1 else "a layer is missing from the weights",
         wanted=f"{count} layers ({path}.0 to {path}.{count - 1}), as config.json says",
-        got=f"nothing of {listed(f'{path}.{number}' for number in missing)}",
+        got=f"nothing of {first_names(f'{path}.{number}' for number in missing)}",
         remedy="save or download the whole model again; correct config.json only if it was made shorter",
     )
 
@@ -243,7 +243,7 @@ def expert_problems(tensors: Mapping[str, Stored]) -> Iterator[UsageError]:
         yield UsageError(
             "parts of experts are missing from the weights",
             wanted="the same tensors for every expert of a layer",
-            got=f"no {listed(missing)}",
+            got=f"no {first_names(missing)}",
             remedy="save or download the whole model again",
         )
 
@@ -281,7 +281,7 @@ def _head(config: Mapping[str, Any], tensors: Mapping[str, Stored]) -> UsageErro
     )
 
 
-def listed(names: Iterable[str]) -> str:
+def first_names(names: Iterable[str]) -> str:
     """The first few names, and how many more there are."""
     every = list(names)
     more = f" and {len(every) - SHOWN:,} more" if len(every) > SHOWN else ""

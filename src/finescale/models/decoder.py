@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from finescale.errors import UsageError, together
+from finescale.errors import UsageError, combine
 from finescale.ladder import Shape
 from finescale.models.architecture import loading_problems
 
@@ -122,5 +122,5 @@ def open_model(folder: Path, quantize: str | None = None) -> PreTrainedModel:
     )
     problems = loading_problems(folder, info)
     if problems:
-        raise together(f"{folder}: {len(problems)} problems", problems)
+        raise combine(f"{folder}: {len(problems)} problems", problems)
     return prepare_model_for_kbit_training(model) if quantize else model

@@ -10,7 +10,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from finescale.errors import UsageError, together
+from finescale.errors import UsageError, combine
 
 
 def gguf_in(folder: Path, where: str = "") -> Path | None:
@@ -47,7 +47,7 @@ def gguf_in(folder: Path, where: str = "") -> Path | None:
     return files[0]
 
 
-def dequantised(file: Path, where: str = "") -> Path:
+def dequantise(file: Path, where: str = "") -> Path:
     """The folder with a GGUF file's model in float32, made where it is not there yet.
 
     Args:
@@ -96,7 +96,7 @@ def _convert(file: Path, folder: Path) -> None:
     )
     problems = loading_problems(file.parent, info)
     if problems:
-        raise together(f"{file}: {len(problems)} problems", problems)
+        raise combine(f"{file}: {len(problems)} problems", problems)
     config = model.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config

@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from finescale.errors import UsageError, together
+from finescale.errors import UsageError, combine
 from finescale.models.checks import INDEX, WEIGHTS, adapter_problem, header_problems, stored_tensors
-from finescale.models.gguf import dequantised, gguf_in
+from finescale.models.gguf import dequantise, gguf_in
 from finescale.models.remembered import sizes_in
-from finescale.spec.own import OwnModel
+from finescale.spec.own import ModelSource
 from finescale.spec.run import FINGERPRINT_VERSION, ModelSpec, Version
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -37,7 +37,7 @@ BOOKKEEPING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", 
 
 def find_own(
     name: str,
-    model: OwnModel,
+    model: ModelSource,
     pretrain_tokens: int,
     contents: bool = True,
     version: Version = FINGERPRINT_VERSION,
@@ -85,7 +85,7 @@ def find_own(
     return spec, hashes
 
 
-def _revision(model: OwnModel, revision: str | None) -> str:
+def _revision(model: ModelSource, revision: str | None) -> str:
     """What the records call a checkpoint; of a GGUF file its name, and that it was dequantised."""
     packed = gguf_in(Path(model.source) / (revision or "")) if model.is_folder else None
     return (revision or "main") if packed is None else f"{packed.name} (dequantised)"
@@ -104,7 +104,7 @@ def draws(config: Mapping[str, Any]) -> bool:
     return False
 
 
-def check_own(name: str, model: OwnModel, pretrain_tokens: int, contents: bool = True) -> None:
+def check_own(name: str, model: ModelSource, pretrain_tokens: int, contents: bool = True) -> None:
     """Refuses a checkpoint of a study's own model whose headers do not agree with its configuration.
 
     Args:
@@ -124,7 +124,7 @@ def check_own(name: str, model: OwnModel, pretrain_tokens: int, contents: bool =
     if contents or any(folder.glob("*.safetensors")):
         found = folder_problems(folder, where)
         if found:
-            raise together(f"{where}: {len(found)} problems", found)
+            raise combine(f"{where}: {len(found)} problems", found)
 
 
 def folder_problems(folder: Path, where: str = "") -> list[UsageError]:
@@ -147,13 +147,13 @@ def folder_problems(folder: Path, where: str = "") -> list[UsageError]:
     return [problem.at(where) for problem in found or header_problems(folder, config, tensors)]
 
 
-def _folder(model: OwnModel, revision: str | None, files: list[str], where: str) -> Path:
+def _folder(model: ModelSource, revision: str | None, files: list[str], where: str) -> Path:
     """The local folder of a checkpoint; a hub's is downloaded into the hub's cache."""
     if model.is_folder:
         folder = Path(model.source) / (revision or "")
         packed = gguf_in(folder, where)
         if packed is not None:
-            return dequantised(packed, where)
+            return dequantise(packed, where)
         if not (folder / "config.json").is_file():
             there = sorted(item.name for item in folder.iterdir())[:8] if folder.is_dir() else []
             raise UsageError(

@@ -23,7 +23,7 @@ _VARY = {
 }
 
 
-def continued(study: Study, plan: Plan, command: str) -> str:
+def extend_study(study: Study, plan: Plan, command: str) -> str:
     """The study's file with the planned runs added; runs that are finished are not made again.
 
     Args:

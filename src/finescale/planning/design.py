@@ -20,7 +20,7 @@ from finescale.errors import DataError, UsageError
 from finescale.planning.at_target import runs_with_target
 from finescale.planning.beliefs import PARAMETERS, PRIORS, DesignPoints
 from finescale.planning.expected import ExpectedLoss
-from finescale.planning.known import DRAWS, MethodKnowledge, together
+from finescale.planning.known import DRAWS, MethodKnowledge, joint_problem
 from finescale.planning.measured import measured_settings, run_noise
 from finescale.planning.outlook import Outlook, Plan, Planned
 from finescale.planning.search import Check
@@ -73,7 +73,7 @@ def plan_runs(
         check_share: The part of the budget that goes to the settings nearest to the target.
         seeds: Most runs of one setting, earlier ones counted.
         seed: Seed of the draws.
-        forecasts: What is forecast at the target, by method (``expected.expected``), in place of what the
+        forecasts: What is forecast at the target, by method (``expected_losses``), in place of what the
             planner's own law says of it.
         reachable: Whether a value of the factor that is not offered can be run, too.
 
@@ -89,7 +89,7 @@ def plan_runs(
     measured = {m: measured_settings(records, task, factor, m, choices.base) for m in choices.methods}
     noise, notes = run_noise(records, task, choices.methods, noise)
     knowns = {
-        m: _known(choices, costs, factor, m, target, measured[m], noise, bend, reachable=reachable)
+        m: _method_knowledge(choices, costs, factor, m, target, measured[m], noise, bend, reachable=reachable)
         for m in choices.methods
     }
     shown = {m: known.draws(SHOWN_DRAWS, rng) for m, known in knowns.items()}
@@ -106,10 +106,10 @@ def plan_runs(
     weights = _weights(losses, best, sum(known.runs.sum() for known in knowns.values()))
     _refuse_known(told, noise, weights)
     problems = [known.problem(shown[m][:DRAWS]) for m, known in knowns.items()]
-    problem = together(problems, [weights[m] for m in knowns])
+    problem = joint_problem(problems, [weights[m] for m in knowns])
     offered = np.concatenate(
         [
-            (np.arange(known.cost.size) < _offered(choices, m)[0].size) & (weights[m] > 0)
+            (np.arange(known.cost.size) < _offered_settings(choices, m)[0].size) & (weights[m] > 0)
             for m, known in knowns.items()
         ]
     )
@@ -182,7 +182,7 @@ def check_question(  # noqa: PLR0917
     return factors[0]
 
 
-def _known(  # noqa: PLR0917
+def _method_knowledge(  # noqa: PLR0917
     choices: Choices,
     costs: Costs,
     factor: str,
@@ -195,7 +195,7 @@ def _known(  # noqa: PLR0917
     reachable: bool,
 ) -> MethodKnowledge:
     """What is known of a method: settings on offer come first, then the target and others with runs."""
-    x, d = _offered(choices, method)
+    x, d = _offered_settings(choices, method)
     place = set(zip(x, d, strict=True))
     asked = (target[factor], target[DATA_SIZE])
     other = [asked] if reachable or asked[0] in choices.sizes[method][0] else []
@@ -216,7 +216,7 @@ def _known(  # noqa: PLR0917
     )
 
 
-def _offered(choices: Choices, method: str) -> tuple[Array, Array]:
+def _offered_settings(choices: Choices, method: str) -> tuple[Array, Array]:
     """The method's settings to choose from: values of the factor and data sizes, [N]."""
     x, d = np.meshgrid(*choices.sizes[method], indexing="ij")
     return x.ravel(), d.ravel()
@@ -302,7 +302,7 @@ def _rows(  # noqa: PLR0917
     target: Mapping[str, float],
 ) -> list[Planned]:
     used = {(row[factor], row[DATA_SIZE]): set(row["seeds"]) for row in measured.iter_rows(named=True)}
-    x, d = _offered(choices, method)
+    x, d = _offered_settings(choices, method)
     rows = []
     for index in np.flatnonzero(runs):
         inside = index < x.size  # else it is the target

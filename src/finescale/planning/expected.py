@@ -39,7 +39,7 @@ class ExpectedLoss:
         return 0.5 * (self.high - self.low)
 
 
-def expected(
+def expected_losses(
     records: Records,
     runs: pl.DataFrame,
     target: Mapping[str, float],

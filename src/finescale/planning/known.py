@@ -87,7 +87,7 @@ class MethodKnowledge:
         return best_runs(problem, budget, np.broadcast_to(limit, self.runs.shape), check)
 
 
-def together(problems: Sequence[DesignProblem], weights: Sequence[float]) -> DesignProblem:
+def joint_problem(problems: Sequence[DesignProblem], weights: Sequence[float]) -> DesignProblem:
     """Several methods' problems as one: the settings one after the other, each method with its own law.
 
     Args:

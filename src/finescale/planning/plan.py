@@ -15,7 +15,7 @@ from finescale.advice.cost import costs
 from finescale.errors import UsageError
 from finescale.planning.choices import Choices, of_runs, of_study
 from finescale.planning.design import BEND, CHECK_SHARE, SHOWN_DRAWS, check_question, plan_runs
-from finescale.planning.expected import expected
+from finescale.planning.expected import expected_losses
 from finescale.planning.measured import most_seen
 from finescale.planning.outlook import Plan
 from finescale.records.options import AS_INFERRED, ReadingOptions
@@ -89,13 +89,13 @@ def plan(
         True
     """
     factor = check_question(target, budget, bend, check_share, seeds, noise)
-    source = source if isinstance(source, PlanSource) else opened(source)
+    source = source if isinstance(source, PlanSource) else open_plan_source(source)
     limits = {"methods": methods, "values": values, "examples": examples}
     if source.records is not None:
         refuse_score(source.records.outcome, "a plan")
         name, runs, base = most_seen(source.records, task)
         choices = of_runs(runs, factor, base, **limits)
-        told = expected(source.records, runs, target, base, draws=SHOWN_DRAWS, seed=seed)
+        told = expected_losses(source.records, runs, target, base, draws=SHOWN_DRAWS, seed=seed)
     else:
         assert source.study is not None
         choices = of_study(source.study, factor, **limits)
@@ -119,7 +119,7 @@ def plan(
     return replace(made, notes=(*read, *made.notes))
 
 
-def opened(source: Any, options: ReadingOptions = AS_INFERRED) -> PlanSource:
+def open_plan_source(source: Any, options: ReadingOptions = AS_INFERRED) -> PlanSource:
     """Reads a study, its file or folder, or a table of runs.
 
     Args:

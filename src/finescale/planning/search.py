@@ -143,7 +143,7 @@ def best_runs(problem: DesignProblem, budget: Array, most: Array, check: Check |
 def _free_runs(problem: DesignProblem, budget: Array, most: Array) -> Array:
     runs = whole_runs(problem, best_shares(problem, budget, most), budget, most)
     if runs.ndim == 1 and runs.sum() <= 40:
-        return exchanged(problem, runs, float(budget), most)
+        return exchange_runs(problem, runs, float(budget), most)
     return runs
 
 
@@ -204,7 +204,7 @@ def whole_runs(problem: DesignProblem, runs: Array, budget: Array, most: Array, 
     return bought
 
 
-def exchanged(problem: DesignProblem, runs: Array, budget: float, most: Array, rounds: int = 20) -> Array:
+def exchange_runs(problem: DesignProblem, runs: Array, budget: float, most: Array, rounds: int = 20) -> Array:
     """Improves one small design [N]: the runs of a setting make room for others as long as that helps."""
     best, score = runs, float(problem.score(runs))
     for _ in range(rounds):

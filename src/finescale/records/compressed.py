@@ -16,7 +16,7 @@ from finescale.errors import UsageError
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
 
-def uncompressed(raw: bytes, most: int, name: str) -> bytes:
+def decompress(raw: bytes, most: int, name: str) -> bytes:
     """A file's bytes without gzip, bzip2, xz, zstd, or the zip around one file; others as they are.
 
     Args:

@@ -153,7 +153,7 @@ def _outcome(  # noqa: PLR0917
     need: Sequence[str],
     origin: str,
 ) -> tuple[str, str]:
-    """The outcome's column, and its own name in the table; everything that is missing is told here."""
+    """The outcome's column, and its own name in the table; missing columns are reported here."""
     asked = options.score or options.loss or TEST_LOSS.column
     found = names.find(asked, frame.columns)
     if found is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from finescale.errors import FOR_POLARS, INSTEAD, UsageError, printable
-from finescale.records.compressed import uncompressed
+from finescale.records.compressed import decompress
 from finescale.records.defused import as_meant
 from finescale.records.json_tables import read_json
 from finescale.spec.paths import exists
@@ -76,7 +76,7 @@ _DATABASE = b"SQLite format 3"
 
 def _read_bytes(raw: bytes, path: Path) -> tuple[pl.DataFrame, int]:
     """The table in a file's bytes, by what they begin with, and the number of its first row."""
-    raw = uncompressed(raw, MAX_BYTES, path.name)
+    raw = decompress(raw, MAX_BYTES, path.name)
     if raw.startswith(b"PAR1"):
         return _read_parquet(raw, path.name), 1
     if raw.startswith(b"ARROW1"):

@@ -21,7 +21,7 @@ SAMPLE = 500
 NEWEST = 2
 
 
-def look(run: RunSpec) -> dict[str, Any]:
+def example_notes(run: RunSpec) -> dict[str, Any]:
     """Encodes some of a run's examples.
 
     Args:

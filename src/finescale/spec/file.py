@@ -67,9 +67,9 @@ def load_study(path: str | Path) -> Study | PretrainStudy:
     if not isinstance(study, Study):
         return study
     try:
-        return study.rooted(path.parent)
+        return study.resolve_paths(path.parent)
     except UsageError as error:
-        raise located(error, path) from None
+        raise with_location(error, path) from None
 
 
 def parse_study(text: str, name: str = "study.yaml") -> Study | PretrainStudy:
@@ -110,7 +110,7 @@ def parse_study(text: str, name: str = "study.yaml") -> Study | PretrainStudy:
         raise _usage_error(error, root, model, name) from None
 
 
-def located(error: UsageError, path: str | Path) -> UsageError:
+def with_location(error: UsageError, path: str | Path) -> UsageError:
     """An error about a field of a study, told with the file and the line where the field is.
 
     Args:
@@ -122,7 +122,7 @@ def located(error: UsageError, path: str | Path) -> UsageError:
     """
     path = Path(path)
     if isinstance(error, Problems):
-        return Problems(error.summary, [located(part, path) for part in error.each])
+        return Problems(error.summary, [with_location(part, path) for part in error.each])
     root = read_yaml(_text(path), path.name)
     parts = [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", error.where)]
     if root is None or not parts or parts[0] not in root.items:

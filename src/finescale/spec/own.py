@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from finescale.spec.paths import is_inside, rooted
+from finescale.spec.paths import is_inside, resolve_path
 from finescale.spec.run import METHODS, Count, MethodSpec, Strict
 
 PROMPTS = ("PrefixTuningConfig", "PromptEncoderConfig", "PromptTuningConfig")
@@ -46,7 +46,7 @@ class UnknownKey(FieldError):
         self.known = known
 
 
-class OwnModel(Strict):
+class ModelSource(Strict):
     """A causal language model from the Hugging Face hub or a folder, and how much it was pretrained."""
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -78,7 +78,7 @@ class OwnModel(Strict):
         """Whether `from` means a folder, not a name on the hub."""
         return self.source.startswith((".", "/", "~")) or Path(self.source).is_dir()
 
-    def rooted(self, folder: Path, where: str = "from") -> OwnModel:
+    def resolve_paths(self, folder: Path, where: str = "from") -> ModelSource:
         """The model with a folder relative to `folder` made absolute; a name on the hub stays.
 
         Args:
@@ -88,13 +88,13 @@ class OwnModel(Strict):
         Raises:
             UsageError: Neither a folder nor the hub's could have such a name.
         """
-        path = rooted(folder, self.source, where)
+        path = resolve_path(folder, self.source, where)
         if not (path.is_dir() or self.is_folder):
             return self
         return self.model_copy(update={"source": str(path)})
 
     @model_validator(mode="after")
-    def _is_complete(self) -> OwnModel:
+    def _is_complete(self) -> ModelSource:
         stated = [*self.revisions.values()]
         if self.pretrain_tokens is None and not stated:
             wanted = "the tokens it was pretrained on, e.g. 3.0e11 (or `revisions` with the tokens of each)"
@@ -120,7 +120,7 @@ class OwnModel(Strict):
         return self
 
 
-class OwnMethod(Strict):
+class PeftMethod(Strict):
     """Any PEFT method by its configuration: `{peft: LoraConfig, use_dora: true, r: 8}`.
 
     Every key besides `peft`, `size` and `quantize` is an argument of the configuration. An entry called

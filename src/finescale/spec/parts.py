@@ -1,4 +1,4 @@
-"""The parts of a study file: values by method, base setting and stars, training settings, rates to sweep."""
+"""Fields of a study file: values by method, base setting and stars, training settings, rates to sweep."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from finescale.errors import UsageError
 
 
-def rooted(folder: Path, stated: str, where: str) -> Path:
-    """A file or folder of the user's, relative to the study file's folder; it need not exist.
+def resolve_path(folder: Path, stated: str, where: str) -> Path:
+    """The absolute path of what a study file states relative to its folder; it need not exist.
 
     Args:
         folder: The study file's folder.
@@ -20,10 +20,10 @@ def rooted(folder: Path, stated: str, where: str) -> Path:
     """
     try:
         path = (folder.absolute() / Path(stated).expanduser()).resolve()
-        path.exists()  # what no file can be called is an error of the system, here and nowhere later
+        path.exists()  # a name that the file system cannot hold raises here, and nowhere later
     except (OSError, RuntimeError, ValueError) as error:
         raise UsageError(
-            "no name of a file",
+            "not a valid path",
             wanted="a path, relative to the study file",
             got=f"{stated[:120]!r} ({getattr(error, 'strerror', None) or error})",
             where=where,
@@ -32,7 +32,7 @@ def rooted(folder: Path, stated: str, where: str) -> Path:
 
 
 def exists(stated: str | Path) -> bool:
-    """Whether a file or folder is called so; what no file can be called is none."""
+    """Whether the path exists; False for a name that the file system cannot hold."""
     try:
         return Path(stated).exists()
     except (OSError, ValueError):

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from finescale.spec.paths import is_inside, rooted
+from finescale.spec.paths import is_inside, resolve_path
 
 FINGERPRINT_VERSION = 1
 """Of every run whose study states no version: what it meant before there were any."""
@@ -229,12 +229,12 @@ class TaskSpec(Strict):
     max_source_tokens: Count = 256
     max_target_tokens: Count = 256
 
-    def rooted(self, folder: Path) -> TaskSpec:
+    def resolve_paths(self, folder: Path) -> TaskSpec:
         """The task with files relative to `folder` made absolute."""
         names = ("data_dir",) if self.dataset else ("train", "dev", "test", "data_dir")
         files = {name: getattr(self, name) for name in names}
         found = {
-            name: str(rooted(folder, file, f"task.{name}"))
+            name: str(resolve_path(folder, file, f"task.{name}"))
             for name, file in files.items()
             if file is not None
         }
@@ -290,14 +290,14 @@ class EvaluationSpec(Hashed):
             plain["forgetting"] = self.forgetting.science()
         return plain
 
-    def rooted(self, folder: Path) -> EvaluationSpec:
+    def resolve_paths(self, folder: Path) -> EvaluationSpec:
         """The settings with files relative to `folder` made absolute; a hub's names stay."""
         changes: dict[str, Any] = {}
         if self.forgetting is not None and self.forgetting.text is not None:
-            text = str(rooted(folder, self.forgetting.text, "evaluation.forgetting.text"))
+            text = str(resolve_path(folder, self.forgetting.text, "evaluation.forgetting.text"))
             changes["forgetting"] = self.forgetting.model_copy(update={"text": text})
         paths = {
-            name: rooted(folder, stated, f"evaluation.checkpoints.{name}")
+            name: resolve_path(folder, stated, f"evaluation.checkpoints.{name}")
             for name, stated in self.checkpoints.items()
         }
         local = {name: str(path) for name, path in paths.items() if path.exists()}

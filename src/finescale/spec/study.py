@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from finescale.spec.own import FieldError, OwnMethod, OwnModel, UnknownKey
+from finescale.spec.own import FieldError, ModelSource, PeftMethod, UnknownKey
 from finescale.spec.parts import (
     BaseSetting,
     BatchSizes,
@@ -70,9 +70,9 @@ class Study(Strict):
     """What the file means; a file without it means what it did before there were versions."""
     name: Name
     task: TaskOf
-    models: dict[Name, OwnModel] = Field(default_factory=dict)
+    models: dict[Name, ModelSource] = Field(default_factory=dict)
     """Base models of one's own, by the name that the rest of the study uses."""
-    own_methods: dict[Name, OwnMethod] = Field(default_factory=dict, alias="methods")
+    own_methods: dict[Name, PeftMethod] = Field(default_factory=dict, alias="methods")
     """PEFT methods besides the built-in ones, by the name that the rest of the study uses."""
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     test_examples: Count
@@ -100,15 +100,15 @@ class Study(Strict):
         """The task's name in the records."""
         return self.task if isinstance(self.task, str) else self.task.name
 
-    def rooted(self, folder: Path) -> Study:
+    def resolve_paths(self, folder: Path) -> Study:
         """The study with files and folders relative to `folder` made absolute."""
         changes: dict[str, Any] = {}
         if isinstance(self.task, TaskSpec):
-            changes["task"] = self.task.rooted(folder)
+            changes["task"] = self.task.resolve_paths(folder)
         changes["models"] = {
-            name: model.rooted(folder, f"models.{name}.from") for name, model in self.models.items()
+            name: model.resolve_paths(folder, f"models.{name}.from") for name, model in self.models.items()
         }
-        changes["evaluation"] = self.evaluation.rooted(folder)
+        changes["evaluation"] = self.evaluation.resolve_paths(folder)
         return self.model_copy(update=changes)
 
     def known_methods(self) -> tuple[str, ...]:

@@ -20,10 +20,10 @@ from finescale.study.prospects import prospects
 GPU_FLOPS = 1.25e14
 """FLOP/s that a GPU is taken to sustain: 40% of the 312 TFLOP/s (bf16) of an A100."""
 WORTH_A_GPU = 0.1
-"""GPU-hours from which on the time is told for GPUs, not for this machine's cores."""
+"""From so many GPU-hours on, the time is stated for GPUs, not for this machine's cores."""
 
 
-def shown(
+def dry_run_view(
     spec: Study | PretrainStudy, plan: StudyPlan, folder: Path, gpu_flops: float = GPU_FLOPS
 ) -> Iterator[Table | str]:
     """A plan as a table and sentences.

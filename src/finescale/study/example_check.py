@@ -13,15 +13,15 @@ from finescale.spec.study import Study
 if TYPE_CHECKING:
     import polars as pl
 
-LOOK = "finescale.runs.examples:look"
+NOTES = "finescale.runs.examples:example_notes"
 
 
-def worth_a_look(study: Study) -> bool:
+def needs_check(study: Study) -> bool:
     """Whether a study brings data or models of its own: the bundled ones are known."""
     return bool(study.models) or not isinstance(study.task, str)
 
 
-def look_at_examples(runs: Iterable[PlannedRun], say: Callable[[str], None]) -> None:
+def check_examples(runs: Iterable[PlannedRun], say: Callable[[str], None]) -> None:
     """Encodes some examples with every tokenizer of a study, in a process of its own, and tells of them.
 
     Args:
@@ -37,7 +37,7 @@ def look_at_examples(runs: Iterable[PlannedRun], say: Callable[[str], None]) -> 
     executor = LocalExecutor(1)
     told: set[str] = set()
     try:
-        waiting = [Job(name, LOOK, (item.run,)) for name, item in tokenizers.items()]
+        waiting = [Job(name, NOTES, (item.run,)) for name, item in tokenizers.items()]
         left = len(waiting)
         while left:
             while waiting and executor.free():
@@ -58,7 +58,7 @@ def look_at_examples(runs: Iterable[PlannedRun], say: Callable[[str], None]) -> 
         executor.close()
 
 
-def told_at_the_end(records: pl.DataFrame, version: int) -> tuple[str, ...]:
+def truncation_warnings(records: pl.DataFrame, version: int) -> tuple[str, ...]:
     """What was cut of the examples of a study's finished runs, in sentences.
 
     Args:

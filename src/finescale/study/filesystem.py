@@ -1,4 +1,4 @@
-"""Where a study's folder lies: no network file system (SQLite's log needs a local disk), and writable."""
+"""Checks that a study's folder is writable and on a local disk: SQLite's log needs one."""
 
 from __future__ import annotations
 

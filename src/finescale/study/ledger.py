@@ -187,7 +187,7 @@ class Ledger(Database):
         return self.clock() - since > LEASE_GRACE_SECONDS
 
     def heartbeat(self, owner: str) -> None:
-        """Says that an owner's runs are still being worked on."""
+        """Renews the leases of an owner's runs."""
         with self.transaction():
             self.connection.execute("UPDATE leases SET heartbeat = ? WHERE owner = ?", (time.time(), owner))
 

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from finescale.errors import UsageError, together
+from finescale.errors import UsageError, combine
 from finescale.executors.local import Job, LocalExecutor
 from finescale.spec.expand import PlannedRun
 from finescale.spec.run import MethodSpec, ModelSpec
@@ -52,7 +52,7 @@ def check_models(runs: Iterable[PlannedRun], folder: Path | None, say: Callable[
                 problems.append(error)
     if problems:
         bad = sum(bool(known[key]["problems"]) for key in keys.values())
-        raise together(f"{bad} of {len(models)} base models cannot be used as the study asks", problems)
+        raise combine(f"{bad} of {len(models)} base models cannot be used as the study asks", problems)
     for note, names in _notes(models, known, keys).items():
         say(f"{', '.join(names)}: {note}")
     if new and folder is not None:

@@ -69,7 +69,7 @@ class StudyPlan(Protocol):
         ...
 
     def files(self) -> list[Path]:
-        """Files and folders of the user's that the runs read."""
+        """The user's files and folders that the runs read."""
         ...
 
 

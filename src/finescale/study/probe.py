@@ -64,7 +64,7 @@ def kind(run: RunSpec) -> Kind:
     return run.model.name, run.method.name, run.method.pet_size, run.train.batch_size
 
 
-def shortened(item: PlannedRun) -> PlannedRun:
+def shorten(item: PlannedRun) -> PlannedRun:
     """A run of the same kind with `STEPS` steps, one dev evaluation, and little to evaluate or generate."""
     run = item.run
     batch = run.train.batch_size
@@ -110,7 +110,7 @@ def measure(
         if item.run.finetune_examples:
             kinds.setdefault(kind(item.run), item)
     names = {str(index): name for index, name in enumerate(kinds)}
-    waiting = [Job(index, function, (shortened(kinds[name]),)) for index, name in names.items()]
+    waiting = [Job(index, function, (shorten(kinds[name]),)) for index, name in names.items()]
     found: list[Result] = []
     bar = Progress(
         TextColumn("probing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
@@ -151,7 +151,7 @@ def measure(
 
 def _batches(item: PlannedRun) -> float:
     """How many times as many batches of texts a run generates as its probe does."""
-    whole, short = (evaluation_cost(run, (0, 0), 0, 0).passes for run in (item.run, shortened(item).run))
+    whole, short = (evaluation_cost(run, (0, 0), 0, 0).passes for run in (item.run, shorten(item).run))
     return whole / short if short else 1.0
 
 

@@ -9,14 +9,14 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from finescale.errors import UsageError, together, unknown
+from finescale.errors import UsageError, combine, unknown
 from finescale.evaluation.learned import LEARNED, checkpoint_hash, open_learned
 from finescale.evaluation.metrics import check_metrics
 from finescale.ladder import LADDER
 from finescale.models.bundled import checkpoints, find_checkpoint
 from finescale.models.hub import check_own, find_own
 from finescale.spec.expand import Resolve
-from finescale.spec.own import OwnModel
+from finescale.spec.own import ModelSource
 from finescale.spec.parts import ModelStar, PretrainStar
 from finescale.spec.paths import exists
 from finescale.spec.run import ModelSpec, PretrainRunSpec
@@ -179,7 +179,7 @@ def _check_own_models(study: Study, contents: bool) -> None:
             wrong.add(name)
     if found:
         names = {name for name, _ in own}
-        raise together(f"{len(wrong)} of {len(names)} base models cannot be used", found)
+        raise combine(f"{len(wrong)} of {len(names)} base models cannot be used", found)
 
 
 def _check_model(study: Study, name: str, pretrain_tokens: int | str, where: str) -> None:
@@ -200,7 +200,7 @@ def _check_model(study: Study, name: str, pretrain_tokens: int | str, where: str
         find_checkpoint(name, pretrain_tokens, where)
 
 
-def _tokens(name: str, model: OwnModel, pretrain_tokens: int | str, where: str) -> int:
+def _tokens(name: str, model: ModelSource, pretrain_tokens: int | str, where: str) -> int:
     """The pretraining tokens of one of a model's checkpoints."""
     known = model.checkpoints
     if pretrain_tokens == "last":

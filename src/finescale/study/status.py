@@ -69,7 +69,7 @@ def show_status(
         if as_json:
             console.print_json(json.dumps(study_state(ledger, folder)))
         elif export is None:
-            _print(console, shown(study_state(ledger, folder)))
+            _print(console, status_view(study_state(ledger, folder)))
 
 
 def show_logs(folder: Path, console: Console, run: str) -> None:
@@ -122,7 +122,7 @@ def _attempt_lines(attempt: Mapping[str, Any], fields: Mapping[str, Any]) -> Ite
         yield f"  remedy: {remedy(attempt['outcome'], error, fields, attempt['traceback'] or '')}"
 
 
-def shown(state: Mapping[str, Any]) -> Iterator[RenderableType]:
+def status_view(state: Mapping[str, Any]) -> Iterator[RenderableType]:
     """A study's state (`study_state`) in words and a table; names stay text, whatever is in them."""
     counts = ", ".join(f"{state['counts'][name]:,} {name}" for name in ORDER if state["counts"].get(name))
     yield _text(f"{state['study']}: {state['runs']:,} runs: {counts}{_pace(state)}")
@@ -215,11 +215,11 @@ def _watch(ledger: Ledger, folder: Path, console: Console) -> None:
     """Shows the state until the study is complete; Ctrl-C ends the watching, not the study."""
     state = study_state(ledger, folder)
     try:
-        with Live(Group(*shown(state)), console=console, auto_refresh=False, transient=True) as live:
+        with Live(Group(*status_view(state)), console=console, auto_refresh=False, transient=True) as live:
             while not state["complete"]:
                 time.sleep(WATCH_SECONDS)
                 state = study_state(ledger, folder)
-                live.update(Group(*shown(state)), refresh=True)
+                live.update(Group(*status_view(state)), refresh=True)
     except KeyboardInterrupt:
         state = study_state(ledger, folder)
-    _print(console, shown(state))
+    _print(console, status_view(state))

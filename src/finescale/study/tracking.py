@@ -257,7 +257,7 @@ class Tracking:
 
 
 def tracked_run(study: str, entry: Entry, record: Mapping[str, Any], folder: Path) -> Tracked:
-    """A finished run as trackers are told; its curve is read from its folder, where it is there."""
+    """A finished run as trackers receive it; its curve is read from its folder, where it is there."""
     train = getattr(getattr(entry.spec, "run", None), "train", None)
     stated = {**(train.science() if train else {}), **entry.fields, "purpose": entry.purpose}
     stated |= {"held_out": entry.held_out, "lr_tuned": entry.lr_tuned}

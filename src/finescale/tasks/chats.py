@@ -50,11 +50,11 @@ class Chat:
 
     def text(self) -> tuple[str, str]:
         """What comes before the last answer, one line a message, and that answer."""
-        lines = [f"{message['role']}: {said(message)}" for message in self.messages[:-1]]
-        return "\n".join(lines), said(self.messages[-1])
+        lines = [f"{message['role']}: {message_text(message)}" for message in self.messages[:-1]]
+        return "\n".join(lines), message_text(self.messages[-1])
 
 
-def said(message: Message) -> str:
+def message_text(message: Message) -> str:
     """A message's text; a call of tools as JSON where it has none."""
     content = message.get("content") or ""
     return content or (json.dumps(message["tool_calls"], default=str) if message.get("tool_calls") else "")
@@ -92,7 +92,7 @@ def read_chat(value: Any, place: str, field: str, *, tools: Any = None, system: 
             where=where,
         )
     for index in answers:
-        if not said(messages[index]).strip():
+        if not message_text(messages[index]).strip():
             raise UsageError(
                 "an empty answer",
                 wanted="text to be learned",

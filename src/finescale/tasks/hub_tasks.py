@@ -13,7 +13,7 @@ from finescale.spec.run import FINGERPRINT_VERSION, TaskSpec, Version
 from finescale.tasks.arrow import ArrowExamples, Part
 from finescale.tasks.hub import data_folder, open_split, part_of
 from finescale.tasks.layouts import Layout, layout_of, read_example
-from finescale.tasks.local import dropped, template_fields
+from finescale.tasks.local import dropped_turns_note, template_fields
 from finescale.tasks.mix import mixed_order
 from finescale.tasks.newstest import newstest
 from finescale.tasks.published import PUBLISHED, HubSet, Summarization, Translation, flores
@@ -108,7 +108,7 @@ def _recognised(
         read["train"],
         read["dev"],
         {"test": read["test"]},
-        tuple(notes) + dropped(read),
+        tuple(notes) + dropped_turns_note(read),
         separator=layout.separator,
         answers=spec.answers,
     )

@@ -75,7 +75,7 @@ def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
         train=examples["train"],
         dev=examples["dev"],
         test={"test": examples["test"]},
-        notes=notes + dropped(examples),
+        notes=notes + dropped_turns_note(examples),
         mix="language" if spec.language is not None and _several_languages(examples["train"]) else None,
         separator=layout.separator,
         answers=spec.answers,
@@ -83,7 +83,7 @@ def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
     )
 
 
-def dropped(examples: Mapping[str, Sequence[Example]]) -> tuple[str, ...]:
+def dropped_turns_note(examples: Mapping[str, Sequence[Example]]) -> tuple[str, ...]:
     """What is said of chats that go on after their last answer.
 
     Args:

@@ -159,7 +159,7 @@ def _refuse_twice(names: list[str], where: str, kind: str) -> None:
         places = " and ".join(str(place) for place, name in enumerate(names, 1) if name == twice)
         raise UsageError(
             f"two {kind} are called {twice!r}",
-            wanted="different names: it cannot be told which is meant",
+            wanted="different names: it is ambiguous which is meant",
             got=f"{kind} {places} of {', '.join(names)[:120]}",
             remedy="rename or remove one of them",
             where=where,

@@ -10,7 +10,7 @@ from typing import Any
 import torch.distributed as dist
 
 from finescale.training.checkpoint_store import CheckpointStore, Damaged, DataFile
-from finescale.training.sharding import from_first, gathered, is_first, own_part, ranks
+from finescale.training.sharding import from_first, gather, is_first, own_part, ranks
 from finescale.training.state import Training
 
 LEAST_SHARE = 20.0
@@ -78,8 +78,8 @@ class Checkpoints:
             except (Damaged, ValueError, KeyError, TypeError) as reason:
                 restore, problem = None, f"the checkpoint of step {step} was skipped: {reason}"
             except Exception as error:  # whatever a store raises: the run can begin again
-                restore, problem = None, f"checkpoints could not be read: {_told(error)}"
-            problem = next(filter(None, gathered(problem)), None)
+                restore, problem = None, f"checkpoints could not be read: {_describe_error(error)}"
+            problem = next(filter(None, gather(problem)), None)
             if problem is None and restore is not None:
                 restore()
                 told.append(f"resumed at step {training.progress.step}")
@@ -111,8 +111,8 @@ class Checkpoints:
         try:
             files = self._write(training)
         except Exception as error:  # whatever a store raises: the run is worth more than its checkpoint
-            problem = _told(error)
-        written = gathered((files, problem))
+            problem = _describe_error(error)
+        written = gather((files, problem))
         problem = next((problem for _, problem in written if problem), None)
         files = {name: file for part, _ in written for name, file in part.items()}
         if problem is None:
@@ -133,7 +133,7 @@ class Checkpoints:
             if is_first():
                 self._store.clear()
         except Exception as error:  # the run is finished all the same
-            self.history.append(f"checkpoints could not be removed: {_told(error)}")
+            self.history.append(f"checkpoints could not be removed: {_describe_error(error)}")
 
     def _write(self, training: Training) -> dict[str, DataFile]:
         """Writes the tensors that this process holds; the files by their place in the manifest."""
@@ -161,7 +161,7 @@ class Checkpoints:
             self._kept = [*(kept for kept in self._kept if kept[0] != manifest), (manifest, files)][-KEPT:]
             self._keep()
         except Exception as error:  # whatever a store raises
-            return _told(error)
+            return _describe_error(error)
         return None
 
     def _keep(self) -> None:
@@ -175,7 +175,7 @@ class Checkpoints:
         try:
             return self._store.manifests(), None
         except Exception as error:  # whatever a store raises: the run can begin again
-            return [], f"checkpoints could not be read: {_told(error)}"
+            return [], f"checkpoints could not be read: {_describe_error(error)}"
 
     def _loaded(self, training: Training, manifest: str) -> Callable[[], None]:
         """Reads a checkpoint; what it returns puts the training and this object where it was.
@@ -210,5 +210,5 @@ def _place(kind: str) -> str:
     return kind if ranks() == 1 else f"{kind}-{dist.get_rank()}"
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:300]

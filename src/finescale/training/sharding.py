@@ -54,7 +54,7 @@ def part_like(part: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return DTensor.from_local(part, other.device_mesh, other.placements, shape=shape, stride=stride)
 
 
-def gathered(item: Any) -> list[Any]:
+def gather(item: Any) -> list[Any]:
     """What every process of the run gives, by rank; every one has to ask."""
     found = [item] * ranks()
     if ranks() > 1:

@@ -1,4 +1,4 @@
-"""PEFT's adapters around a model, drawn from a seed; what PEFT refuses is told with the modules."""
+"""PEFT's adapters around a model, drawn from a seed; an error of PEFT names the modules."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def unusable(name: str, model: PreTrainedModel, modules: Iterable[str], why: str
         modules: Last parts of the modules' names.
         why: Why they cannot.
     """
-    out, head = {*modules, *passed_by(model)}, model.get_output_embeddings()
+    out, head = {*modules, *unadapted_modules(model)}, model.get_output_embeddings()
     layers = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head]
     plain = {layer.removesuffix(".base_layer").rpartition(".")[2] for layer in layers if "lora_" not in layer}
     others = ", ".join(sorted(plain - out - {"lm_head"}))
@@ -69,7 +69,7 @@ def unusable(name: str, model: PreTrainedModel, modules: Iterable[str], why: str
     )
 
 
-def passed_by(model: PreTrainedModel) -> tuple[str, ...]:
+def unadapted_modules(model: PreTrainedModel) -> tuple[str, ...]:
     """Linear modules whose weight the architecture multiplies by itself: an adapter would do nothing."""
     found = set()
     for module in model.modules():

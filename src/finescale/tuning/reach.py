@@ -13,11 +13,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from finescale.errors import UsageError, unknown
 from finescale.models.architecture import weight_problems
-from finescale.models.checks import listed
+from finescale.models.checks import first_names
 from finescale.models.decoder import read_config
 from finescale.models.tokenizer import open_tokenizer
 from finescale.spec.run import MethodSpec
-from finescale.tuning.adapting import passed_by, unusable
+from finescale.tuning.adapting import unadapted_modules, unusable
 from finescale.tuning.configured import configuration, wrap_configured
 from finescale.tuning.lora import wrap_lora
 
@@ -69,7 +69,7 @@ def examine(folder: str, methods: Iterable[MethodSpec]) -> dict[str, Any]:
         except UsageError as error:
             problems.append(error)
         else:
-            notes += [] if found is None else _told(method, found)
+            notes += [] if found is None else _reach_note(method, found)
     return {"problems": [_parts(problem) for problem in problems], "notes": notes}
 
 
@@ -93,7 +93,7 @@ def reach(model: PreTrainedModel, method: MethodSpec) -> Reach | None:
     outside |= set() if head is None else {id(p) for p in head.parameters()}
     matrices = {id(p): p for p in model.parameters() if p.dim() >= 2 and id(p) not in outside}
     total = sum(p.numel() for p in matrices.values())
-    passed = passed_by(model)
+    passed = unadapted_modules(model)
     _check_names(method, model)
     if method.peft is not None:
         tuned = wrap_configured(model, _plain(method), 0)
@@ -152,12 +152,12 @@ def _plain(method: MethodSpec) -> MethodSpec:
     return method.model_copy(update={"settings": {**method.settings, "init_lora_weights": True}})
 
 
-def _told(method: MethodSpec, found: Reach) -> list[str]:
+def _reach_note(method: MethodSpec, found: Reach) -> list[str]:
     """A sentence on the weights that LoRA leaves alone; other methods adapt few on purpose."""
     if 1 - found.share < WORTH_TELLING or method.peft not in (None, "LoraConfig"):
         return []
     words = f"{method.name} adapts {found.share:.0%} of the weight matrices;"
-    words += f" without adapter: {listed(found.bare)}."
+    words += f" without adapter: {first_names(found.bare)}."
     if found.stacked:
         names = ", ".join(name.rpartition("*.")[2] for name in found.stacked if not name.endswith("bias"))
         words += f" To adapt the experts too: methods: {{{method.name}: {{target_parameters: [{names}]}}}}."

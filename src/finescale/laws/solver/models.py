@@ -1,4 +1,4 @@
-"""A law on data, as the solver sees it: linear coefficients c times basis functions phi(theta).
+"""The solver's model of a law on data: linear coefficients c times basis functions phi(theta).
 
 Shapes: G problems side by side (grid cells or bootstrap draws), N points, P linear coefficients, K nonlinear
 parameters. The prediction is f[G, N] = sum over p of c[G, p] * phi[G, p, N].

@@ -38,10 +38,10 @@ from finescale.laws.solver.problem import (
     Solution,
     derivatives,
     deviation,
-    linearised,
+    linearise,
     majoriser,
     objective,
-    projected,
+    project,
     residual,
     scores,
     total,
@@ -287,7 +287,7 @@ def _instead(problem: Problem, z: Array, step: Array, value: Array) -> tuple[Arr
     left = np.arange(len(z))
     if problem.model.n_nonlinear and problem.free[:P].all():
         result = np.clip(z + step, problem.lower, problem.upper)
-        result[:, :P] = projected(problem, z, result[:, P:])
+        result[:, :P] = project(problem, z, result[:, P:])
         reached = objective(problem, result)
         left = np.flatnonzero(~(reached < value))
         result[left], reached[left] = z[left], value[left]
@@ -391,7 +391,7 @@ def refit(problem: Problem, z: Array, *, steps: int, tolerance: float) -> Soluti
     """
     if problem.model.n_points < _LINEAR_FROM or not (z == z[0]).all():
         return polish(problem, z, steps=steps, tolerance=tolerance)
-    near, nowhere = linearised(problem, z[0]), np.zeros_like(z)
+    near, nowhere = linearise(problem, z[0]), np.zeros_like(z)
     step = polish(near, nowhere, steps=_LINEAR_STEPS, tolerance=1e-3).z
     found = polish(problem, z + step, steps=steps, tolerance=tolerance, smooth=False)
     astray = np.flatnonzero(~(found.objective <= objective(near, nowhere)))

@@ -104,7 +104,7 @@ def deviation(problem: Problem, f: Array) -> Array:
 def residual(problem: Problem, z: Array) -> Array:
     """Residuals at z [G, P + K]: [G, N]."""
     P = problem.model.n_linear
-    parts = [deviation(part, _combined(z[:, :P], part.model.basis(z[:, P:]))) for part in problem.chunks()]
+    parts = [deviation(part, _combine(z[:, :P], part.model.basis(z[:, P:]))) for part in problem.chunks()]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
@@ -127,7 +127,7 @@ def slopes(problem: Problem, z: Array) -> tuple[float, Array]:
     """Objective and gradient [M] at one z [M], for solvers that need no Hessian."""
     value, gradient = 0.0, np.zeros(z.size)
     for part in problem.chunks():
-        J, r, f = _linearised(part, z[None])
+        J, r, f = _slopes_and_residuals(part, z[None])
         psi = np.clip(r[0], -part.delta, part.delta)
         weighted = part.weights * psi
         value += float(weighted @ (r[0] - 0.5 * psi))
@@ -149,7 +149,7 @@ def _derivatives(problem: Problem, z: Array) -> tuple[Array, Array, Array]:
     G, M = z.shape
     value, gradient, hessian = np.zeros(G), np.zeros((G, M)), np.zeros((G, M, M))
     for part in problem.chunks():
-        J, r, f = _linearised(part, z)
+        J, r, f = _slopes_and_residuals(part, z)
         P = part.model.n_linear
         psi = r.clip(-part.delta, part.delta)
         slope = part.weights * psi
@@ -176,8 +176,8 @@ def majoriser(problem: Problem, z: Array) -> Array:
 def _majoriser(problem: Problem, z: Array) -> Array:
     result = np.zeros((*z.shape, z.shape[1]))
     for part in problem.chunks():
-        J, r, f = _linearised(part, z)
-        weight = _reweighted(part, r)
+        J, r, f = _slopes_and_residuals(part, z)
+        weight = _huber_weights(part, r)
         if part.log:
             weight = weight / (f * f)
         result += _gram(J, weight)
@@ -185,13 +185,13 @@ def _majoriser(problem: Problem, z: Array) -> Array:
 
 
 @np.errstate(all="ignore")
-def projected(problem: Problem, z: Array, theta: Array) -> Array:
+def project(problem: Problem, z: Array, theta: Array) -> Array:
     """The coefficients [G, P] that fit best at theta [G, K]: one round of reweighted least squares from z."""
     P = problem.model.n_linear
     matrix, right = np.zeros((len(z), P, P)), np.zeros((len(z), P))
     for part in problem.chunks():
-        r = deviation(part, _combined(z[:, :P], part.model.basis(z[:, P:])))
-        phi, weight = part.model.basis(theta), _reweighted(part, r)
+        r = deviation(part, _combine(z[:, :P], part.model.basis(z[:, P:])))
+        phi, weight = part.model.basis(theta), _huber_weights(part, r)
         if part.log:
             weight = weight / (part.y * part.y)
         matrix += _gram(phi, weight)
@@ -203,7 +203,7 @@ def projected(problem: Problem, z: Array, theta: Array) -> Array:
     return np.clip(c, problem.lower[:P], problem.upper[:P])
 
 
-def _reweighted(problem: Problem, r: Array) -> Array:
+def _huber_weights(problem: Problem, r: Array) -> Array:
     """Weights [G, N] under which squared residuals stand for Huber's loss at residuals r [G, N]."""
     return problem.weights * np.minimum(1.0, problem.delta / np.maximum(np.abs(r), _TINY))
 
@@ -215,25 +215,25 @@ def scores(problem: Problem, z: Array) -> Iterator[tuple[Array, Array]]:
         Chunks of points: both [M, n].
     """
     for part in problem.chunks():
-        J, r, f = _linearised(part, z[None])
+        J, r, f = _slopes_and_residuals(part, z[None])
         slopes = J[0] / f if part.log else J[0]
         psi = np.clip(r[0], -part.delta, part.delta)
         yield slopes * (part.weights * psi), slopes * (part.weights * (psi == r[0]))
 
 
-def _linearised(problem: Problem, z: Array) -> tuple[Array, Array, Array]:
+def _slopes_and_residuals(problem: Problem, z: Array) -> tuple[Array, Array, Array]:
     """Slopes of the predictions [G, M, N], residuals [G, N] and predictions [G, N] at z."""
     P = problem.model.n_linear
     J = problem.model.jacobian(z[:, P:], z[:, :P])
-    f = _combined(z[:, :P], J[:, :P])
+    f = _combine(z[:, :P], J[:, :P])
     if problem.log:
         f = np.maximum(f, _TINY)
     return J, deviation(problem, f), f
 
 
-def linearised(problem: Problem, z: Array) -> Problem:
+def linearise(problem: Problem, z: Array) -> Problem:
     """The problem with residuals linearised around one z [M]; its parameters are the steps from there."""
-    J, r, f = _linearised(problem, z[None])
+    J, r, f = _slopes_and_residuals(problem, z[None])
     model = LinearModel(J[0] / f if problem.log else J[0])
     lower, upper = problem.lower - z, problem.upper - z
     return replace(problem, model=model, y=-r if len(r) > 1 else -r[0], log=False, lower=lower, upper=upper)
@@ -244,7 +244,7 @@ def _same(J: Array) -> bool:
     return len(J) > 1 and J.strides[0] == 0
 
 
-def _combined(c: Array, basis: Array) -> Array:
+def _combine(c: Array, basis: Array) -> Array:
     """Sums over P of c [G, P] times basis [G, P, N]: [G, N]."""
     return c @ basis[0] if _same(basis) else np.matmul(c[:, None], basis)[:, 0]
 

@@ -1,4 +1,4 @@
-r"""The rectified law as the solver sees it: centred, with exact derivatives.
+r"""The rectified law in centred parameters, with exact derivatives, for the solver.
 
 $B / (D_l + D^\beta) + E$ is written with $s = \ln D - \bar{\ln D}$ and $u = \ln D_l - \beta \bar{\ln D}$ as
 
