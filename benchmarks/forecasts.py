@@ -53,7 +53,7 @@ Rows = list[dict[str, Any]]
 SURE = 0.8
 LAWS = ("power", "rectified", "broken", "loglinear")
 WITHOUT = {
-    "full_tuning_30_models": {"along": Prior(0.09), "across": Prior(0.18, start=1.0)},
+    "full_tuning_30_models": {"along": Prior(0.09), "across": Prior(0.18, start=1.0, together=0.85)},
     "methods_glue": {"along": Prior(0.06)},
     "lora_ranks_glue": {"along": Prior(0.07)},
     "methods_indic": {"along": Prior(0.07)},

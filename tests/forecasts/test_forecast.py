@@ -149,6 +149,22 @@ def test_across_models_a_run_model_is_its_own_curve_and_another_is_wider():
     assert any("model_params lies 2x outside" in status for status in larger.status)
 
 
+def test_what_sets_a_model_apart_is_shared_by_its_methods():
+    rows = []
+    for params, own in ((1e8, 0.03), (2e8, -0.02), (4e8, 0.02), (8e8, -0.03)):
+        curves = {
+            "full": lambda D, p=params, o=own: np.exp(o) * 200 * p**-0.2 * np.asarray(D) ** -0.12,
+            "lora": lambda D, p=params, o=own: np.exp(o) * 215 * p**-0.2 * np.asarray(D) ** -0.12,
+        }
+        rows.append(table(curves).with_columns(model_params=pl.lit(params)))
+    found = fs.forecast(pl.concat(rows))
+    draws = np.log(found.draws(model_params=2.8e8, finetune_examples=SIZES[3]))
+    assert np.std(draws[:, 0] - draws[:, 1]) < np.std(draws[:, 0])  # sqrt(2) times as much if they were apart
+    assert np.mean(draws[:, 0] < draws[:, 1]) > 0.8
+    between, beyond = (found[0].predict(model_params=p, finetune_examples=SIZES[3]) for p in (2.8e8, 1.6e9))
+    assert np.log(between.high / between.low) < np.log(beyond.high / beyond.low)
+
+
 def test_a_law_of_ones_own_is_a_member_once_registered():
     from finescale.laws.formulas import LAWS
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from finescale.forecasts.discrepancy import Prior, interpolated
 from finescale.forecasts.grid import Surface, data_nodes
 from finescale.forecasts.members import _least_squares
 from finescale.forecasts.student import quantile
-from finescale.forecasts.trend import Paths, Smoother, Wander
+from finescale.forecasts.trend import Paths, Smoother, Wander, stacked
 
 
 @pytest.mark.parametrize("freedom", [1.0, 2.0, 3.4, 12.0, 400.0])
@@ -52,7 +53,7 @@ def test_coefficients_at_zero_or_above_are_those_of_scipy():
 def test_between_nodes_a_surface_is_linear_and_at_nodes_exact():
     d, x = np.array([3.0, 4, 6]), np.array([1.0, 2])
     table = np.array([[1.0, 2, 4], [3, 5, 9]])
-    surface = Surface("model_params", d, x, table, table, table, {})
+    surface = Surface("model_params", d, x, table, table, table, table, {})
     assert surface.at(2.0**4, 2.0**2)[0] == pytest.approx(5)
     assert surface.at(2.0**5, 2.0**1.5)[0] == pytest.approx((3 + 7) / 2)
     assert surface.at(2.0**99, 2.0**-9)[0] == pytest.approx(4)
@@ -66,3 +67,20 @@ def test_every_measured_size_is_a_node():
     assert np.all(np.diff(nodes) > 0)
     inside = nodes[(nodes >= sizes[0]) & (nodes <= sizes[-1])]
     assert np.diff(inside).max() <= 0.5 + 1e-9
+
+
+def test_what_lies_between_two_values_is_off_by_what_values_between_others_are():
+    x, rng = np.array([1.0, 2, 3.5, 5, 6]), np.random.default_rng(0)
+    models = rng.normal(0, 0.05, x.size)  # what sets a model apart is nearly one for both methods
+    paths = [(x, 1 - 0.1 * x + models + rng.normal(0, 0.005, x.size), np.zeros(x.size)) for _ in range(2)]
+    off = [
+        np.interp(x[i], x[[i - 1, i + 1]], z[[i - 1, i + 1]]) - z[i] for _, z, _ in paths for i in (1, 2, 3)
+    ]
+    root = np.sqrt(np.mean(np.square(off)))
+    found = interpolated(stacked(paths), np.zeros(2, int), Prior(0.13, paths=1e-9, together=0.5))
+    assert found.scale == pytest.approx(root, rel=1e-6)
+    assert found.rho > 0.5
+    unseen = interpolated(
+        stacked([(x[:2], x[:2], np.zeros(2))]), np.zeros(1, int), Prior(0.13, together=0.85)
+    )
+    assert (unseen.scale, unseen.rho) == (0.13, 0.85)

@@ -9,12 +9,14 @@ of two methods on the same task go together with the correlation ``rho``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from finescale.forecasts.backtest import Origins
+from finescale.forecasts.trend import Paths
 
 Array = np.ndarray[Any, Any]
 GROWTH = 1.2
@@ -34,11 +36,13 @@ class Prior:
         scale: Root mean square error one doubling beyond the data.
         paths: How many paths it is worth.
         start: See ``Discrepancy``.
+        together: Correlation of the errors of two methods on the same task.
     """
 
     scale: float
     paths: float = PRIOR_PATHS
     start: float = 0.0
+    together: float = TOGETHER
 
 
 @dataclass(frozen=True)
@@ -80,21 +84,54 @@ def fitted(
         The discrepancy.
     """
     if cuts is None or error is None:
-        return Discrepancy(prior.scale, prior.paths, TOGETHER, prior.start)
+        return Discrepancy(prior.scale, prior.paths, prior.together, prior.start)
     longer = np.maximum(cuts.distance, max(0.25, prior.start))
     left = np.maximum(error**2 - cuts.noise, 0.0) / longer ** (2 * GROWTH)
     weight = np.where(np.isnan(left), 0.0, _AGEING ** cuts.age[:, None])
     left = np.where(np.isnan(left), 0.0, left)
     seen = np.sqrt(max(float((left * weight).sum() / weight.sum()), _LEAST**2))
-    rho = _together(error / np.maximum(cuts.distance, 0.25), units, cuts)
+    rho = _together(error / np.maximum(cuts.distance, 0.25), units, cuts, prior.together)
     tested = np.unique(cuts.path)
     sizes = np.unique(units[tested], return_counts=True)[1]
-    paths = float((sizes / (1 + (sizes - 1) * TOGETHER)).sum()) / alike
+    paths = float((sizes / (1 + (sizes - 1) * prior.together)).sum()) / alike
     scale = (prior.paths * prior.scale + paths * seen) / (prior.paths + paths)
     return Discrepancy(scale, prior.paths + paths, rho, prior.start)
 
 
-def _together(error: Array, units: Array, cuts: Origins) -> float:
+def interpolated(paths: Paths, units: Array, prior: Prior) -> Discrepancy:
+    """How wrong it is to go straight from one value to the next, from every value between two others.
+
+    It does not grow with the distance: a model that was not run differs from both neighbours however near.
+
+    Args:
+        paths: The paths.
+        units: Which unit each path is of, [P]: the methods of one are told apart less well than they seem.
+        prior: The prior.
+
+    Returns:
+        The discrepancy; its scale is that between two values.
+    """
+    cells: dict[tuple[int, float], list[float]] = {}
+    left: dict[float, list[float]] = {}
+    for row in range(len(paths.u)):
+        u, z, noise = (table[row, : paths.count[row]] for table in (paths.u, paths.z, paths.noise))
+        share = (u[1:-1] - u[:-2]) / (u[2:] - u[:-2])
+        error = z[1:-1] - (1 - share) * z[:-2] - share * z[2:]
+        known = noise[1:-1] + (1 - share) ** 2 * noise[:-2] + share**2 * noise[2:]
+        for at, off, of_noise in zip(np.round(u[1:-1], 6).tolist(), error, known, strict=True):
+            cells.setdefault((int(units[row]), at), []).append(float(off))
+            left.setdefault(at, []).append(max(float(off**2 - of_noise), 0.0))
+    if not left:
+        return Discrepancy(prior.scale, prior.paths, prior.together)
+    seen = float(np.sqrt(max(np.mean([np.mean(values) for values in left.values()]), _LEAST**2)))
+    paths_seen = float(
+        len(left)
+    )  # what sets a model apart is one for all data sizes, nearly so for all methods
+    scale = (prior.paths * prior.scale + paths_seen * seen) / (prior.paths + paths_seen)
+    return Discrepancy(scale, prior.paths + paths_seen, _shared(cells.values(), prior.together))
+
+
+def _together(error: Array, units: Array, cuts: Origins, prior: float) -> float:
     """The share of the errors' squares that the methods of a unit have in common, drawn to the prior."""
     cells: dict[tuple[int, float, float], list[float]] = {}
     for row, column in zip(*np.nonzero(~np.isnan(error)), strict=True):
@@ -104,15 +141,20 @@ def _together(error: Array, units: Array, cuts: Origins) -> float:
             round(float(cuts.u[row, column]), 6),
         )
         cells.setdefault(key, []).append(float(error[row, column]))
+    return _shared(cells.values(), prior)
+
+
+def _shared(cells: Iterable[list[float]], prior: float) -> float:
+    """The share that the errors of a cell have in common, over all cells."""
     shared = whole = 0.0
     number = 0
-    for values in cells.values():
+    for values in cells:
         if len(values) > 1:
             v = np.array(values)
             shared += float(v.mean() ** 2 - v.var(ddof=1) / v.size)
             whole += float(np.mean(v**2))
             number += 1
     if not number or whole <= 0:
-        return TOGETHER
+        return prior
     seen = float(np.clip(shared / whole, 0.0, 0.95))
-    return (TOGETHER_PATHS * TOGETHER + number * seen) / (TOGETHER_PATHS + number)
+    return (TOGETHER_PATHS * prior + number * seen) / (TOGETHER_PATHS + number)

@@ -15,7 +15,7 @@ from finescale.forecasts.extrapolate import Axis
 from finescale.forecasts.grid import Surface
 from finescale.forecasts.members import Increment, across_members, members_of
 from finescale.forecasts.noise import noise_note
-from finescale.forecasts.priors import ACROSS, ALONG, prior_of
+from finescale.forecasts.priors import ACROSS, ALONG, BETWEEN, prior_of
 from finescale.forecasts.question import Predicted, answered, asked_for, half_widths, quantiles
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.surfaces import FactorSlice, Learned, across, alone, learned, slices_of
@@ -62,7 +62,7 @@ class Forecast:
         freedom: Degrees of freedom of the discrepancy.
         measured: Measured settings of each surface: log2 of factor and data size, to mean and number of runs.
         curves: How many curves of its task the members were weighed on.
-        variates: [2, draws]: noise, discrepancy; joint with the other groups of the task.
+        variates: [3, draws]: noise; the discrepancy, the group's own and the task's.
         level: Coverage that the intervals aim at.
         status: What to know.
 
@@ -140,9 +140,10 @@ class Forecast:
         Raises:
             UsageError: As ``predict``.
         """
-        centre, seen, beyond = asked_for(self, {**(at or {}), **sizes}).z
+        centre, seen, beyond, shared = asked_for(self, {**(at or {}), **sizes}).z
         shape = (-1, *(1,) * centre.ndim)
-        noise, wrong = (row.reshape(shape) for row in self.variates)
+        noise, own, common = (row.reshape(shape) for row in self.variates)
+        wrong = np.sqrt(1 - shared) * own + np.sqrt(shared) * common
         return self.scale.from_z(centre + seen * noise + beyond * wrong)
 
     @property
@@ -275,7 +276,7 @@ def forecast(
         base: Values at which other factors stay; default: those with most settings.
         hold_out: Runs to hide, an expression; None: those marked ``held_out``; False: none.
         outcome: What is forecast; default: the records' own.
-        prior: Priors of the discrepancy, by axis (``along``, ``across``); default: see
+        prior: Priors of the discrepancy, by axis (``along``, ``across``, ``between``); default: see
             ``finescale.forecasts.priors``.
         draws: Number of joint draws.
         seed: Their seed.
@@ -344,8 +345,9 @@ def _of_task(  # noqa: PLR0917
     surfaces: list[tuple[FactorSlice, Surface]] = [(s, alone(known, s)) for s in slices if s.factor is None]
     for factor in dict.fromkeys(s.factor for s in slices if s.factor is not None):
         mine = [s for s in slices if s.factor == factor]
-        prior = priors.get("across") or prior_of(ACROSS, scale, curves.paths)
-        made, _ = across(known, mine, across_members(members), scale, prior)
+        beyond = priors.get("across") or prior_of(ACROSS, scale, curves.paths)
+        between = priors.get("between") or prior_of(BETWEEN, scale, curves.paths)
+        made = across(known, mine, across_members(members), scale, (beyond, between))
         surfaces += list(zip(mine, made, strict=True))
     variates = _variates(len(groups), curves.noise.freedom, known.axis, draws, rng)
     shown = tuple(
@@ -371,17 +373,16 @@ def _of_task(  # noqa: PLR0917
 
 
 def _variates(groups: int, noise_freedom: float, axis: Axis, draws: int, rng: np.random.Generator) -> Array:
-    """Standard variates, [groups, 2, draws]: noise, and discrepancy, which is correlated between groups.
+    """Standard variates, [groups, 3, draws]: noise; discrepancy, the group's own and the task's.
 
     Both are Student's t: a draw has one scale of the noise, and one of the discrepancy, for all groups.
     """
-    freedom, rho = axis.discrepancy.freedom, axis.discrepancy.rho
+    freedom = axis.discrepancy.freedom
     heavy = np.sqrt(freedom / rng.chisquare(freedom, draws))
     common = rng.standard_normal(draws)
     own = rng.standard_normal((groups, 2, draws))
-    own[:, 0] *= np.sqrt(noise_freedom / rng.chisquare(noise_freedom, draws))
-    own[:, 1] = heavy * (np.sqrt(rho) * common + np.sqrt(1 - rho) * own[:, 1])
-    return own
+    noise = own[:, 0] * np.sqrt(noise_freedom / rng.chisquare(noise_freedom, draws))
+    return np.stack([noise, heavy * own[:, 1], np.broadcast_to(heavy * common, noise.shape)], axis=1)
 
 
 def _measured(

@@ -1,7 +1,7 @@
 """The grid on which forecasts are evaluated once, and the interpolation that everything reads them with.
 
 Nodes are log2 of sizes: every measured size is one, between and beyond them they lie half a doubling apart,
-far out wider. Between nodes centre and doubts are linear in log2 D and log2 X; outside the grid they are
+far out wider. Between nodes all of them are linear in log2 D and log2 X; outside the grid they are
 those at its edge. The report's page has the same numbers and the same rule, so that it says what Python says.
 """
 
@@ -32,6 +32,7 @@ class Surface:
         centre: Medians, [X, D].
         seen: Standard deviations from noise, [X, D].
         beyond: Scales of the discrepancy, [X, D].
+        shared: The part of the discrepancy's variance that the methods of a task have in common, [X, D].
         measured: Smallest and largest measured size, by column.
     """
 
@@ -41,10 +42,11 @@ class Surface:
     centre: Array
     seen: Array
     beyond: Array
+    shared: Array
     measured: dict[str, tuple[float, float]]
 
-    def at(self, examples: Any, value: Any = 1.0) -> tuple[Array, Array, Array]:
-        """Centre, seen and beyond at data sizes and values of the factor, which broadcast."""
+    def at(self, examples: Any, value: Any = 1.0) -> tuple[Array, Array, Array, Array]:
+        """Centre, seen, beyond and shared at data sizes and values of the factor, which broadcast."""
         d, x = np.broadcast_arrays(np.log2(np.asarray(examples, float)), np.log2(np.asarray(value, float)))
         i, u = _between(self.d, d)
         j, v = _between(self.x, x)
@@ -55,7 +57,7 @@ class Surface:
             high = table[m, i] * (1 - u) + table[m, k] * u
             return np.asarray(low * (1 - v) + high * v)
 
-        return mixed(self.centre), mixed(self.seen), mixed(self.beyond)
+        return mixed(self.centre), mixed(self.seen), mixed(self.beyond), mixed(self.shared)
 
 
 def _between(nodes: Array, at: Array) -> tuple[Array, Array]:

@@ -17,10 +17,11 @@ _PAGE_DRAWS = 400
 def to_dict(found: Forecasts) -> dict[str, Any]:
     """Everything that ``predict`` and ``draws`` need.
 
-    For a group: z = centre + seen * variates[0] + beyond * variates[1], all three linear between the nodes
-    log2 D and log2 X; intervals have the half width sqrt((normal * seen)^2 + (student * beyond)^2), a new
-    run's sqrt of that squared + (normal * noise)^2. ``normal`` is the quantile of the noise: Student's, as
-    ``student`` is the discrepancy's, with other degrees of freedom.
+    For a group: z = centre + seen * variates[0] + beyond * (sqrt(1 - shared) * variates[1] + sqrt(shared) *
+    variates[2]), all four linear between the nodes log2 D and log2 X; intervals have the half width
+    sqrt((normal * seen)^2 + (student * beyond)^2), a new run's sqrt of that squared + (normal * noise)^2.
+    ``normal`` is the quantile of the noise: Student's, as ``student`` is the discrepancy's, with other degrees
+    of freedom.
     """
     return {
         "schema": 1,
@@ -64,6 +65,7 @@ def _surface(surface: Surface) -> dict[str, Any]:
         "centre": [_rounded(row) for row in surface.centre],
         "seen": [_rounded(row) for row in surface.seen],
         "beyond": [_rounded(row) for row in surface.beyond],
+        "shared": [_rounded(row) for row in surface.shared],
         "measured": {name: list(ends) for name, ends in surface.measured.items()},
     }
 

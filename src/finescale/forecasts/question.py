@@ -66,14 +66,14 @@ class Asked:
         factor: Its factor, "" without one.
         examples: Data sizes.
         value: Values of the factor.
-        z: Centre, seen and beyond there.
+        z: Centre, seen, beyond and shared there.
     """
 
     surface: Surface
     factor: str
     examples: Array
     value: Array
-    z: tuple[Array, Array, Array]
+    z: tuple[Array, Array, Array, Array]
 
 
 def asked_for(group: Forecast, at: Mapping[str, Any]) -> Asked:
@@ -160,7 +160,7 @@ def answered(group: Forecast, at: Mapping[str, Any]) -> Predicted:
         UsageError: As ``asked_for``.
     """
     asked = asked_for(group, at)
-    centre, seen, beyond = asked.z
+    centre, seen, beyond, _ = asked.z
     mean, run = half_widths(group, seen, beyond)
     scale = group.scale
     ends = [scale.from_z(centre + side) for side in (-mean, mean, -run, run)]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from finescale.forecasts.curves import Curve, Curves
-from finescale.forecasts.discrepancy import Prior
+from finescale.forecasts.discrepancy import Discrepancy, Prior, interpolated
 from finescale.forecasts.extrapolate import Axis, Bundle, Reached
 from finescale.forecasts.grid import BELOW, Surface, data_nodes, factor_nodes
 from finescale.forecasts.members import Increment
@@ -163,8 +163,8 @@ def across(
     slices: Sequence[FactorSlice],
     members: Mapping[str, Increment],
     scale: OutcomeScale,
-    prior: Prior,
-) -> tuple[list[Surface], Axis]:
+    priors: tuple[Prior, Prior],
+) -> list[Surface]:
     """Surfaces over one factor, for all groups of a task that vary in it.
 
     Args:
@@ -172,10 +172,10 @@ def across(
         slices: The slices of this factor.
         members: The members.
         scale: The outcome's scale.
-        prior: The prior of the discrepancy across the factor.
+        priors: Of the discrepancy beyond the factor's values, and between two of them.
 
     Returns:
-        A surface a slice, and what was learned across the factor.
+        A surface a slice.
     """
     parts, units, ceiling, owners = [], [], [], []
     for number, piece in enumerate(slices):
@@ -201,9 +201,9 @@ def across(
             owners.append(number)
     alike = len(parts) / len(set(owners))
     bundle = Bundle(stacked(parts), np.array(units), np.array(ceiling))
-    axis = Axis(bundle, members, scale, prior, alike)
-    made = [_surface(known, piece, axis) for piece in slices]
-    return made, axis
+    axis = Axis(bundle, members, scale, priors[0], alike)
+    inside = interpolated(axis.bundle.paths, bundle.units, priors[1])
+    return [_surface(known, piece, axis, inside) for piece in slices]
 
 
 def _points(known: Learned, x: Array, curves: Array, node: int) -> tuple[Array, Array, Array]:
@@ -219,7 +219,7 @@ def _merged(x: Array, z: Array, seen: Array) -> tuple[Array, Array, Array]:
     return values, mean, np.bincount(at, seen**2) / count**2 + between
 
 
-def _surface(known: Learned, piece: FactorSlice, axis: Axis) -> Surface:
+def _surface(known: Learned, piece: FactorSlice, axis: Axis, inside: Discrepancy) -> Surface:
     """One group's surface: the curves at their own values, the axis between and beyond them."""
     x = factor_nodes(piece.x)
     reached = known.reached
@@ -233,15 +233,25 @@ def _surface(known: Learned, piece: FactorSlice, axis: Axis) -> Surface:
         node = int(np.argmin(np.abs(x - value)))
         centre[:, node] = [column[1][place] for column in columns]
         seen[:, node] = np.sqrt([column[2][place] for column in columns])
-    heavier = quantile(_TAIL, axis.discrepancy.freedom) / quantile(_TAIL, known.axis.discrepancy.freedom)
-    between = np.abs(x[:, None] - values[None]).min(axis=1)  # doublings from the nearest value that was run
-    total = np.sqrt(beyond**2 + (heavier * axis.discrepancy.at(between)) ** 2)
+    away = np.maximum(x - values[-1], 0.0) + np.maximum(values[0] - x, 0.0)
+    run = np.abs(x[:, None] - values[None]).min(axis=1) < _SAME
+    within = np.where(run, 0.0, _in_tails_of(known.axis, inside) * inside.scale)
+    aside = np.where(away > 0, _in_tails_of(known.axis, axis.discrepancy) * axis.discrepancy.at(away), within)
+    rho = np.where(away > 0, axis.discrepancy.rho, inside.rho)
     curves = [known.curves.curves[i] for i in piece.curves]
     ranges = {
         DATA_SIZE: (2 ** min(c.u[0] for c in curves), 2 ** max(c.u[-1] for c in curves)),
         str(piece.factor): (2 ** float(piece.x[0]), 2 ** float(piece.x[-1])),
     }
-    return Surface(piece.factor, known.d, x, centre.T, seen.T, total.T, ranges)
+    both = beyond**2 + aside**2
+    parts = known.axis.discrepancy.rho * beyond**2 + rho * aside**2
+    shared = np.where(both > 0, parts / np.where(both > 0, both, 1.0), rho)
+    return Surface(piece.factor, known.d, x, centre.T, seen.T, np.sqrt(both).T, shared.T, ranges)
+
+
+def _in_tails_of(axis: Axis, other: Discrepancy) -> float:
+    """What makes another discrepancy's intervals right when it is drawn with this axis's tails."""
+    return float(quantile(_TAIL, other.freedom) / quantile(_TAIL, axis.discrepancy.freedom))
 
 
 def alone(known: Learned, piece: FactorSlice) -> Surface:
@@ -250,4 +260,5 @@ def alone(known: Learned, piece: FactorSlice) -> Surface:
     curve, reached = known.curves.curves[row], known.reached
     ranges = {DATA_SIZE: (float(2 ** curve.u[0]), float(2 ** curve.u[-1]))}
     tables = (reached.centre[row : row + 1], reached.seen[row : row + 1], reached.beyond[row : row + 1])
-    return Surface(None, known.d, np.zeros(1), *tables, ranges)
+    shared = np.full_like(tables[0], known.axis.discrepancy.rho)
+    return Surface(None, known.d, np.zeros(1), *tables, shared, ranges)

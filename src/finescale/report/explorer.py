@@ -32,6 +32,7 @@ from finescale.wording import method_name
 STEPS = 240
 SHOWN = len(palette.SERIES)
 """At most so many candidates are shown at a time: the best ones at the chosen place."""
+_TABLES = ("centre", "seen", "beyond", "shared")
 _BYTES = 3_000_000
 """What the draws of all tasks of a page may take up in it."""
 
@@ -66,7 +67,7 @@ def room(decision: Decision, tasks: int) -> int:
 def _numbers(law: Belief) -> int:
     """How many numbers the script needs of one candidate."""
     if isinstance(law, Forecast):
-        return 3 * _surface(law).centre.size + law.variates.size
+        return len(_TABLES) * _surface(law).centre.size + law.variates.size
     return (len(law.draws) + 1) * law.run_deviation.size
 
 
@@ -134,7 +135,7 @@ def _forecast(law: Forecast) -> dict[str, Any]:
     surface, outcome = _surface(law), law.outcome
     normal, student = law.quantiles
     return {
-        "grid": {name: _packed(getattr(surface, name)) for name in ("d", "x", "centre", "seen", "beyond")},
+        "grid": {name: _packed(getattr(surface, name)) for name in ("d", "x", *_TABLES)},
         "variates": [_packed(row) for row in law.variates],
         "scale": {
             "name": outcome.scale,

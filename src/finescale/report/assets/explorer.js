@@ -77,7 +77,7 @@
   };
   const onGrid = (c, X, D) => {
     const { d, x } = c.grid, [i, k, u] = between(d, Math.log2(D)), [j, m, v] = between(x, Math.log2(X ?? 1));
-    return ["centre", "seen", "beyond"].map((name) => {
+    return ["centre", "seen", "beyond", "shared"].map((name) => {
       const row = (at) => c.grid[name][at * d.length + i] * (1 - u) + c.grid[name][at * d.length + k] * u;
       return row(j) * (1 - v) + row(m) * v;
     });
@@ -97,8 +97,9 @@
   };
   const drawsAt = (c, X, D) => {
     if (c.grid) {
-      const [centre, seen, beyond] = onGrid(c, X, D), [noise, wrong] = c.variates;
-      return Float64Array.from(noise, (v, i) => fromZ(c.scale, centre + seen * v + beyond * wrong[i]));
+      const [centre, seen, beyond, shared] = onGrid(c, X, D), [noise, own, common] = c.variates;
+      const apart = beyond * Math.sqrt(1 - shared), together = beyond * Math.sqrt(shared);
+      return Float64Array.from(noise, (v, i) => fromZ(c.scale, centre + seen * v + apart * own[i] + together * common[i]));
     }
     const { draws } = atSize(c, X), result = new Float64Array(draws.length);
     for (let i = 0; i < result.length; i++) result[i] = draws[i](D);
