@@ -20,8 +20,7 @@ def to_dict(found: Forecasts) -> dict[str, Any]:
     For a group: z = centre + seen * variates[0] + beyond * (sqrt(1 - shared) * variates[1] + sqrt(shared) *
     variates[2]), all four linear between the nodes log2 D and log2 X; intervals have the half width
     sqrt((normal * seen)^2 + (student * beyond)^2), a new run's sqrt of that squared + (normal * noise)^2.
-    ``normal`` is the quantile of the noise: Student's, as ``student`` is the discrepancy's, with other degrees
-    of freedom.
+    ``normal`` is the quantile of the noise, ``student`` that of the discrepancy: both are Student's t.
     """
     return {
         "schema": 1,
