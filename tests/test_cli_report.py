@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,20 @@ def test_report_reads_the_scores_beside_the_records_and_those_of_another_file(
     assert "Figure 7." in (study / "report" / "index.html").read_text()
     code, words = failing(monkeypatch, capsys, "report", folder, "--scores", tmp_path / "no.csv")
     assert (code, "no such file" in words) == (2, True)
+
+
+def test_report_at_another_base_setting_is_that_of_the_other_commands(folder: Path, tmp_path: Path) -> None:
+    base = ("--base", "model_params=118976", "--base", "pretrain_tokens=any")
+    page = tmp_path / "page"
+    result = call("report", folder, "--bootstrap", "0", "--out", page, *base)
+    assert result.exit_code == 0, result.output
+    text = (page / "index.html").read_text()
+    assert f"--base {base[1]} --base {base[3]} --bootstrap 0" in text
+    said = call("advise", folder, "--bootstrap", "0", *base)
+    assert said.exit_code == 0, said.output
+    assert "a model of 119K parameters" in said.output
+    assert "119K parameters" in re.sub(r"<[^>]+>", "", text).partition("What the records say")[0]
+    assert "no such factor" in str(call("report", folder, "--base", "size=3").exception)
 
 
 def test_report_without_a_file_ends_in_words(

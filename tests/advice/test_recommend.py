@@ -13,6 +13,7 @@ from made_up import DATA, LAWS, SIZES, crossover, loss, runs
 from finescale.advice.candidates import Candidates, candidates
 from finescale.advice.cost import Costs, costs
 from finescale.advice.options import Question
+from finescale.advice.pairs import find_crossovers
 from finescale.advice.recommend import advise, recommend
 from finescale.errors import DataError, UsageError
 from finescale.records.records import read_records
@@ -44,6 +45,23 @@ def test_at_the_crossover_there_is_no_advice_but_the_runs_that_would_settle_it(
     assert advice.sentence.startswith("No advice: ")
     assert {run.method for run in advice.settle} == {"full", "lora"}
     assert all(run.flops > 0 and run.purpose == "study" for run in advice.settle)
+
+
+def test_a_method_that_was_run_on_one_model_says_nothing_of_another() -> None:
+    lora_on_one = pl.concat([runs(("full", "prompt")), runs(("lora",), sizes=(8e8,))])
+    found = candidates(read_records(lora_on_one), bootstrap=50)
+    prices = costs(found.runs)
+    there, elsewhere = (advise(found, Question(8000, size), prices) for size in (8e8, 2e8))
+    assert {option.name for option in there.options} == {"full", "lora", "prompt"}
+    assert {option.name for option in elsewhere.options} == {"full", "prompt"}
+    assert (
+        "LoRA was run on a model of 800M parameters only, and is left out for one of 200M." in elsewhere.notes
+    )
+    assert not any("left out for one of" in note for note in there.notes)
+    bought = {option.name: option for option in advise(found, Question(budget=1e16), prices).options}
+    assert bought["lora"].model_params == 8e8
+    pairs = find_crossovers(found)
+    assert {(pair.first, pair.second) for pair in pairs} == {("full", "prompt")}
 
 
 def test_probabilities_are_the_shares_of_joint_draws(found: Candidates, prices: Costs) -> None:

@@ -237,6 +237,20 @@ def test_explorer_evaluates_a_law_that_the_page_never_heard_of(
     assert tab.said == []
 
 
+def test_explorer_leaves_a_method_that_was_run_on_one_model_out_for_the_others(
+    frame: pl.DataFrame, open_page: Open, tmp_path: Path
+) -> None:
+    few = frame.filter((pl.col("method") != "lora") | (pl.col("model") == "nano-0.3m"))
+    made = gather(read_records(few), bootstrap=20)
+    tab = open_page(write_report(made, Source("nano"), tmp_path))
+    read = "(found) => [...new Set(found.map((row) => row.dataset.candidate.split(' ')[0]))].sort()"
+    assert tab.eval_on_selector_all("#explorer-0 tbody tr", read) == ["full", "lora", "prompt"]
+    tab.focus("#explorer-0-size")
+    tab.keyboard.press("End")
+    assert tab.eval_on_selector_all("#explorer-0 tbody tr", read) == ["full", "prompt"]
+    assert tab.said == []
+
+
 def test_a_probability_counts_candidates_that_are_not_shown(
     crowded: Path, crowd: Evidence, open_page: Open
 ) -> None:

@@ -35,6 +35,8 @@ from finescale.wording import capital, count, factor_name, listed, method_name, 
 SIZE = "model_params"
 FORECAST = "forecast"
 """The name of what is not one law."""
+SAME_SIZE = 0.05
+"""Models whose parameter counts differ by less are the model that is asked for."""
 _MOST_UNEXPLAINED = 0.5
 """A law over model size that leaves more of the models' spread unexplained than this is not used."""
 _HIDE = (1, 2)
@@ -86,6 +88,12 @@ class Candidate:
     size: float | None = None
     model: str | None = None
     pet_size: float | None = None
+
+    def knows(self, model_params: float | None) -> bool:
+        """Whether it says something of a model of this size; run on one model, it does of that one only."""
+        if self.law.factors or model_params is None or self.size is None:
+            return True
+        return abs(self.size / model_params - 1) < SAME_SIZE
 
     def asked(self, model_params: float | None, examples: Any) -> dict[str, Any]:
         """The law's question."""

@@ -13,8 +13,11 @@ _MOST_PAIRED = 4
 
 
 def find_crossovers(found: Candidates, advice: Advice | None = None) -> tuple[Crossovers, ...]:
-    """The crossovers of the candidates, at the model sizes of the records (at most nine of them)."""
-    members = list(found.members)
+    """The crossovers of the candidates, at the model sizes of the records (at most nine of them).
+
+    Where results follow from the model's size, a candidate that was run on one model only crosses nobody.
+    """
+    members = [member for member in found.members if member.law.factors or not found.factor]
     if advice is not None and len(members) > _MOST_PAIRED:
         leading = [option.name for option in advice.options[:_MOST_PAIRED]]
         members = [member for member in members if member.name in leading]

@@ -20,14 +20,12 @@ from finescale.laws.law import Law
 from finescale.records.outcome_words import amount, one
 from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE, Records, read_records
-from finescale.wording import count, listed, method_name
+from finescale.wording import capital, count, listed, method_name
 
 if TYPE_CHECKING:
     from finescale.records.tables import TableLike
 
 Array = np.ndarray[Any, Any]
-_SAME_SIZE = 0.05
-"""Models whose parameter counts differ by less are the model that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +139,7 @@ def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
     _check_target(found.outcome, question)
     target, sign = question.target, found.outcome.sign
     by_target = target is not None and question.examples is None and question.budget is None
+    found = _comparable(found, question)
     places = _places(found, question, prices)
     needs: dict[str, tuple[Needed, Array | None]] = {}
     if target is not None:
@@ -200,13 +199,34 @@ def _asked(place: _Placed) -> dict[str, Any]:
     return place.member.asked(place.model_params, place.examples)
 
 
+def _comparable(found: Candidates, question: Question) -> Candidates:
+    """The candidates that say something of the model that is asked for; a note names the others.
+
+    Raises:
+        DataError: None does.
+    """
+    size = question.model_params
+    if found.factor and question.budget is None:
+        size = size or found.base.get(SIZE)
+    members = tuple(m for m in found.members if m.knows(size) and (m.size or m.law.factors or not size))
+    if not members:
+        raise _unknown_size(found, size)
+    left_out = [
+        f"{capital(method_name(m.name))} was run on a model of {count(m.size)} parameters only, "
+        f"and is left out for one of {count(size)}."
+        for m in found.members
+        if m not in members and m.size and found.factor
+    ]
+    return replace(found, members=members, notes=(*found.notes, *left_out))
+
+
 def _places(found: Candidates, question: Question, prices: Costs) -> list[_Placed]:
     """Every candidate at the sizes that the question means for it."""
-    members = _at_size(found, question.model_params)
+    members = found.members
     size = question.model_params or found.base.get(SIZE)
     if question.budget is None:
         examples = question.examples or min(member.law.ranges[DATA_SIZE][1] for member in members)
-        return [_Placed(m, size if found.factor else m.size, examples) for m in members]
+        return [_Placed(m, size if m.law.factors else m.size or size, examples) for m in members]
     if not any(math.isfinite(prices.per_example(m.method, size or m.size)) for m in members):
         raise DataError("the budget cannot be turned into runs", got=prices.basis)
     places: list[_Placed] = []
@@ -214,7 +234,7 @@ def _places(found: Candidates, question: Question, prices: Costs) -> list[_Place
     for member in members:
         low, high = member.law.ranges[DATA_SIZE]
         sizes: Sequence[float | None] = [member.size]
-        if found.factor:
+        if member.law.factors:
             sizes = [question.model_params] if question.model_params else found.sizes
         affordable = []
         for params in sizes:
@@ -242,25 +262,16 @@ def _to_be_small(place: _Placed) -> float:
     return law.outcome.sign * float(law.centre(_asked(place)))
 
 
-def _at_size(found: Candidates, wanted: float | None) -> list[Candidate]:
-    """The candidates that know a model of this size.
-
-    Raises:
-        DataError: None does.
-    """
-    if found.factor is not None or wanted is None:
-        return list(found.members)
-    same = [m for m in found.members if m.size and abs(m.size / wanted - 1) < _SAME_SIZE]
-    if not same:
-        have = listed([count(size) for size in found.sizes[:8]]) or "no column model_params"
-        raise DataError(
-            f"these records say nothing about a model of {count(wanted)} parameters",
-            wanted="runs of several model sizes whose results follow from the size",
-            got=have + (" and more" if len(found.sizes) > 8 else ""),
-            remedy="leave out --model-params, or run that model",
-            where=found.task,
-        )
-    return same
+def _unknown_size(found: Candidates, wanted: float | None) -> DataError:
+    """No candidate knows a model of this size."""
+    have = listed([count(size) for size in found.sizes[:8]]) or "no column model_params"
+    return DataError(
+        f"these records say nothing about a model of {count(wanted)} parameters",
+        wanted="runs of several model sizes whose results follow from the size",
+        got=have + (" and more" if len(found.sizes) > 8 else ""),
+        remedy="leave out --model-params, or run that model",
+        where=found.task,
+    )
 
 
 def _refuse_unreachable(

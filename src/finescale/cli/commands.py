@@ -370,6 +370,7 @@ def report(
     ] = None,
     hold_out: HoldOut = None,
     law: Law = "auto",
+    base: Base = None,
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
     reading: ReadingOptions = AS_INFERRED,
@@ -384,6 +385,7 @@ def report(
         reading=reading,
         hold_out=hold_out,
         law=law,
+        base=base or (),
         bootstrap=bootstrap,
         seed=seed,
     )

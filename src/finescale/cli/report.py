@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def report(
     reading: ReadingOptions = AS_INFERRED,
     hold_out: str | None = None,
     law: str = "auto",
+    base: Sequence[str] = (),
     bootstrap: int = 1000,
     seed: int = 0,
     console: Console | None = None,
@@ -50,6 +52,7 @@ def report(
         reading: How the table is to be read.
         hold_out: An expression, or ``largest``; default: the column ``held_out``.
         law: The law of the advice, as ``--law`` has it.
+        base: Values of the base setting, as ``--base`` has them.
         bootstrap: Number of resamples.
         seed: Seed of the bootstrap.
         console: Where to print.
@@ -62,6 +65,7 @@ def report(
         DataError: Records without a single run (nothing is written), or without a finished one (the page is
             written, and lists what failed).
     """
+    from finescale.cli.laws import base_values  # noqa: PLC0415
     from finescale.laws.formulas import get_law  # noqa: PLC0415 - after the checks of the command line
     from finescale.laws.own import law_of  # noqa: PLC0415
     from finescale.report.content import Source  # noqa: PLC0415
@@ -77,6 +81,7 @@ def report(
     found = scores or place.scores
     chosen = law_of(law)
     options = {"hold_out": hold_out, "bootstrap": bootstrap, "seed": seed, "scores": found}
+    options |= {"base": base_values(base)}
     evidence = gather(records, law=chosen if chosen == "auto" else get_law(chosen), **options)
     for sheet in paper_tables(evidence):
         console.print(sheet.terminal(console.width))
@@ -90,6 +95,7 @@ def report(
         reading=reading,
         hold_out=hold_out,
         law=law,
+        base=base,
         bootstrap=bootstrap,
         seed=seed,
     )
@@ -175,6 +181,7 @@ def _command(
     reading: ReadingOptions,
     hold_out: str | None,
     law: str,
+    base: Sequence[str],
     bootstrap: int,
     seed: int,
 ) -> str:
@@ -185,6 +192,7 @@ def _command(
     words += reading.flags()
     words += ["--hold-out", hold_out] if hold_out else []
     words += ["--law", law] if law != "auto" else []
+    words += [word for value in base for word in ("--base", value)]
     words += ["--bootstrap", str(bootstrap)] if bootstrap != 1000 else []
     words += ["--seed", str(seed)] if seed else []
     return shlex.join(words)

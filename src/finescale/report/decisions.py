@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from finescale.advice.candidates import FORECAST, SIZE, Candidates, candidates
 from finescale.advice.cost import Costs, costs
@@ -38,7 +40,13 @@ class Decision:
 
 
 def decide(
-    records: Records, task: str, *, law: str | Law = "auto", bootstrap: int, seed: int
+    records: Records,
+    task: str,
+    *,
+    law: str | Law = "auto",
+    base: Mapping[str, Any] | None = None,
+    bootstrap: int,
+    seed: int,
 ) -> Decision | str:
     """Answers as ``finescale advise`` does; where that cannot be done, says why in a sentence.
 
@@ -46,12 +54,14 @@ def decide(
         records: The runs.
         task: The task.
         law: A law, which is fitted and answers alone; ``auto``: the forecast, as in the command.
+        base: Values of the base setting; default: the most frequent.
         bootstrap: Number of joint draws, or of resamples.
         seed: Their seed.
     """
     try:
         asked = FORECAST if law == "auto" else law
-        found = candidates(records, task, law=asked, fitted=True, bootstrap=bootstrap, seed=seed)
+        options: dict[str, Any] = {"base": base, "bootstrap": bootstrap, "seed": seed}
+        found = candidates(records, task, law=asked, fitted=True, **options)
         prices = costs(found.runs)
         advice = advise(found, Question(), prices)
         pairs = find_crossovers(found, advice) if len(found.members) > 1 else ()

@@ -85,6 +85,7 @@ class Evidence:
         seed: Seed of the bootstrap.
         scores: Scores of the runs, where there are any.
         law: The law that the advice is made with; ``auto``: for each task the one that predicts best.
+        given: The values of the base setting that were asked for; the others are the most frequent.
     """
 
     records: Records
@@ -93,6 +94,7 @@ class Evidence:
     seed: int
     scores: Scores | None = None
     law: str | Law = "auto"
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def joint_laws(self) -> tuple[Law, ...]:
@@ -143,8 +145,8 @@ def gather(
     """
     seen = describe(records, hold_out=hold_out, base=base)
     scored = None if scores is None else read_scores(scores, seen.records)
-    evidence = replace(seen, bootstrap=bootstrap, seed=seed, scores=scored, law=law)
-    tasks = [_fitted(task, _of_task(seen.records, task.task), evidence, base or {}) for task in seen.tasks]
+    evidence = replace(seen, bootstrap=bootstrap, seed=seed, scores=scored, law=law, given=base or {})
+    tasks = [_fitted(task, _of_task(seen.records, task.task), evidence) for task in seen.tasks]
     return replace(evidence, tasks=tuple(tasks))
 
 
@@ -210,10 +212,10 @@ def settings_of(rows: pl.DataFrame, value: str) -> pl.DataFrame:
     )
 
 
-def _fitted(task: TaskEvidence, records: Records, plan: Evidence, base: Mapping[str, Any]) -> TaskEvidence:
+def _fitted(task: TaskEvidence, records: Records, plan: Evidence) -> TaskEvidence:
     """The task with its laws; of the rivals only the deviations are shown, so they have no draws."""
     problems: list[str] = []
-    quick: FitKeywords = {"base": base, "seed": plan.seed, "bootstrap": 0}
+    quick: FitKeywords = {"base": plan.given, "seed": plan.seed, "bootstrap": 0}
     laws: dict[str, Fits] = {}
     for law in plan.joint_laws:
         draws = plan.bootstrap if law.name == "multiplicative" else 0

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from finescale.advice.candidates import SIZE, Candidate
+from finescale.advice.candidates import SAME_SIZE, SIZE, Candidate
 from finescale.advice.scan import Belief
 from finescale.advice.verdict import SURE
 from finescale.forecasts.forecast import Forecast
@@ -82,7 +82,7 @@ def payload(decision: Decision, most: int) -> dict[str, Any]:
     members = [member for member in decision.found.members if member.name in place]
     if len(members) > SHOWN:  # the leading ones get colours of their own
         members.sort(key=lambda member: place[member.name])
-    sizes = _reach(members, SIZE) if decision.found.factor else None
+    sizes = _reach(members, SIZE) if any(SIZE in member.law.ranges for member in members) else None
     option = decision.advice.options[0]
     return {
         "sizes": sizes,
@@ -93,6 +93,7 @@ def payload(decision: Decision, most: int) -> dict[str, Any]:
         "level": members[0].law.level,
         "sure": SURE,
         "far": FAR,
+        "same": SAME_SIZE,
         "forecast": decision.found.forecast,
         "doubts": list(decision.found.doubts),
         "candidates": [_candidate(member, decision, index) for index, member in enumerate(members)],
@@ -170,8 +171,8 @@ def _expression(law: FittedLaw) -> Expression | None:
 
 
 def _reach(members: list[Candidate], column: str) -> tuple[float, float]:
-    """Ten times beyond the data on either side."""
-    ranges = [member.law.ranges[column] for member in members]
+    """Ten times beyond the data on either side; a candidate of one model says nothing of other sizes."""
+    ranges = [member.law.ranges[column] for member in members if column in member.law.ranges]
     return min(low for low, _ in ranges) / FAR, max(high for _, high in ranges) * FAR
 
 

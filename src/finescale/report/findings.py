@@ -11,7 +11,7 @@ import polars as pl
 from finescale.laws.fitted import FittedLaw
 from finescale.records.noise import Noise
 from finescale.records.records import DATA_SIZE
-from finescale.records.settings import PAPER_FACTORS, UNNAMED, at_base, base_value
+from finescale.records.settings import ANY, PAPER_FACTORS, UNNAMED, at_base, base_value
 from finescale.report.evidence import TaskEvidence
 from finescale.report.noise import LEVEL, Difference, difference
 from finescale.wording import capital, count, listed, method_name, nats, pet_word
@@ -100,8 +100,9 @@ def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> Answer:
 def base_words(task: TaskEvidence) -> str:
     """The base setting in words."""
     parts = []
-    if "model_params" in task.base:
-        size = task.base["model_params"]
+    base = {name: value for name, value in task.base.items() if value != ANY}
+    if "model_params" in base:
+        size = base["model_params"]
         names: list[str] = []
         if "model" in task.settings.columns:
             same = task.settings.filter(pl.col("model_params") == size)["model"]
@@ -109,13 +110,11 @@ def base_words(task: TaskEvidence) -> str:
         parts.append(
             f"{names[0]} ({count(size)} parameters)" if len(names) == 1 else f"{count(size)} parameters"
         )
-    if "pretrain_tokens" in task.base:
-        parts.append(f"{count(task.base['pretrain_tokens'])} pretraining tokens")
+    if "pretrain_tokens" in base:
+        parts.append(f"{count(base['pretrain_tokens'])} pretraining tokens")
     for method in task.methods:
-        if f"pet_size.{method}" in task.base:
-            parts.append(
-                f"{method_name(method)} with {pet_word(method)} {count(task.base[f'pet_size.{method}'])}"
-            )
+        if f"pet_size.{method}" in base:
+            parts.append(f"{method_name(method)} with {pet_word(method)} {count(base[f'pet_size.{method}'])}")
     return ", ".join(parts)
 
 

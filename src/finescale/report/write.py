@@ -49,6 +49,7 @@ def write_report(evidence: Evidence, source: Source, out: Path) -> Path:
             evidence.records,
             task.task,
             law=evidence.law,
+            base=evidence.given,
             bootstrap=evidence.bootstrap,
             seed=evidence.seed,
         )

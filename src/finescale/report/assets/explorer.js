@@ -131,7 +131,9 @@
   };
 
   const answer = (d, X, D, price) => {
-    const rows = d.candidates.map((c) => {
+    // of one model a candidate says nothing for another: it is left out there
+    const knows = (c) => !d.sizes || c.ranges.size || c.size === null || Math.abs(c.size / X - 1) < d.same;
+    const rows = d.candidates.filter(knows).map((c) => {
       const draws = drawsAt(c, X, D);
       const { loss, mean: [low, high], run: [runLow, runHigh] } = predicted(c, X, D, d.level, draws);
       const far = { size: outside(c.ranges.size, X), data: outside(c.ranges.data, D) };
