@@ -76,7 +76,7 @@ def published_points() -> pl.DataFrame | None:
 
 def assembled(frame: pl.DataFrame) -> tuple[Assembly, Problem]:
     """The problem that ``fit`` solves."""
-    pieces, _ = slices(fs.read_records(frame), LAWS["additive"], "model_params", CHOICE)
+    pieces, *_ = slices(fs.read_records(frame), LAWS["additive"], "model_params", CHOICE)
     assembly = assemble(LAWS["additive"], pieces, [""], ())
     return assembly, assembly.problem(log=True, delta=DELTA)
 
@@ -92,7 +92,7 @@ def multiplicative(repeats: int) -> dict[str, float | None]:
         )
         loss = 90 * x**-0.2 * d**-0.1 + 0.6 + rng.normal(0, 0.003, x.size)
         frame = pl.DataFrame({"model_params": x, "finetune_examples": d, "test_loss": loss})
-        pieces, _ = slices(fs.read_records(frame), LAWS["multiplicative"], "model_params", CHOICE)
+        pieces, *_ = slices(fs.read_records(frame), LAWS["multiplicative"], "model_params", CHOICE)
         assembly = assemble(LAWS["multiplicative"], pieces, [""], ())
         problem = assembly.problem(log=False, delta=DELTA)
         figures[f"multiplicative_{x.size}_seconds"] = seconds(

@@ -28,6 +28,7 @@ from finescale.laws.joint import joint_fit as joint_fit
 from finescale.laws.law import Law as Law
 from finescale.laws.law import Range as Range
 from finescale.laws.law import law as law
+from finescale.laws.left_out import LeftOut as LeftOut
 from finescale.laws.options import FitKeywords as FitKeywords
 from finescale.laws.published import published as published
 from finescale.laws.select import Backtest as Backtest

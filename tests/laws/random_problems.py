@@ -33,5 +33,5 @@ def random_problem(number: int) -> tuple[Assembly, bool]:
     noise[rng.random(frame.height) < 0.1] *= rng.choice([1.0, 10.0])
     frame = frame.with_columns((pl.col("test_loss") + noise).clip(0.01))
     law = LAWS[name]
-    pieces, _ = slices(read_records(frame), law, None if name == "power" else "model_params", CHOICE)
+    pieces, *_ = slices(read_records(frame), law, None if name == "power" else "model_params", CHOICE)
     return assemble(law, pieces, [""], ()), bool(rng.random() < 0.5)

@@ -104,7 +104,7 @@ def problems(table: RandomTable) -> list[tuple[Assembly, Problem]]:
     records = read_records(table.frame)
     law = get_law(table.law, ("model_params", "pretrain_tokens"))
     factor = "model_params" if "X" in law.variables else None
-    pieces, _ = slices(records, law, factor, CHOICE)
+    pieces, *_ = slices(records, law, factor, CHOICE)
     found: list[tuple[Assembly, Problem]] = []
     for piece in pieces:
         assembly = assemble(law, [piece], [""], ())

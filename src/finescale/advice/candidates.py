@@ -231,7 +231,7 @@ def candidates(
     best = _best(tried, chosen, among)
     name = best.name
     fits = fit(mine, best, factor if best.takes_factor else None, **options)
-    notes += [*fits.notes, *_beaten(tried, chosen, name, records.outcome)]
+    notes += [*fits.notes, *map(str, fits.left_out), *_beaten(tried, chosen, name, records.outcome)]
     by_size = _size_misses(mine, best, max(sizes), free) if factor else {}
     members = _members(fits, tried, by_size, runs)
     doubts = records.reading.doubts

@@ -17,7 +17,14 @@ from finescale.cli.reading import Table, pairs
 from finescale.errors import DataError, UsageError, printable
 from finescale.laws.fitted import Fits, FittedLaw, Prediction
 from finescale.laws.law import Law
-from finescale.laws.views import backtest_cells, comparison_cells, law_cells, prediction_cells
+from finescale.laws.left_out import LeftOut
+from finescale.laws.views import (
+    backtest_cells,
+    comparison_cells,
+    law_cells,
+    left_out_cells,
+    prediction_cells,
+)
 from finescale.records.columns import WHOLE
 from finescale.records.json_tables import holds_fits
 from finescale.records.tables import MAX_BYTES
@@ -40,6 +47,7 @@ def fit_command(table: Table, *, law: str, joint: bool, to: str | None, **option
     if to != "-":
         console = terminal()
         console.print(law_cells(fits.laws).within(console.width))
+        _show_left_out(console, fits.left_out)
         say(console, fits.notes)
         _say_status(console, fits.laws)
 
@@ -55,15 +63,18 @@ def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | 
         tested = backtest(records, chosen or None, **options)
         rows = {"scores": tested.scores.to_dicts(), "best": dict(tested.best)}
         notes = [*tested.notes, *map(tested.verdict, tested.best)]
-        shown = backtest_cells(tested.scores, tested.outcome)
+        shown, lost = backtest_cells(tested.scores, tested.outcome), tested.left_out
     else:
         compared = compare(records, chosen or None, **options)
         rows = {"comparison": compared.table.to_dicts()}
-        shown, notes = comparison_cells(compared.table, compared.outcome), [*compared.notes]
+        shown, lost = comparison_cells(compared.table, compared.outcome), compared.left_out
+        notes = [*compared.notes]
     if to:
-        write_json({"schema": 1, **rows, "notes": notes}, to)
+        left_out = [one.to_dict() for one in lost]
+        write_json({"schema": 1, **rows, "notes": notes, "left_out": left_out}, to)
     if to != "-":
         console.print(shown.within(console.width))
+        _show_left_out(console, lost)
         say(console, notes)
 
 
@@ -95,11 +106,13 @@ def predict_command(
         )
     if to:
         rows = [_prediction_row(*pair) for pair in asked]
-        write_json({"schema": 1, "predictions": rows, "notes": list(fits.notes)}, to)
+        left_out = [one.to_dict() for one in fits.left_out]
+        write_json({"schema": 1, "predictions": rows, "notes": list(fits.notes), "left_out": left_out}, to)
     if to != "-":
         console = terminal()
         laws, predictions = [fitted for fitted, _ in asked], [prediction for _, prediction in asked]
         console.print(prediction_cells(laws, predictions).within(console.width))
+        _show_left_out(console, fits.left_out)
         say(console, [*fits.notes, *dict.fromkeys(refused)])
         _say_status(console, laws, predictions)
 
@@ -221,6 +234,12 @@ def say(console: Console, notes: Sequence[str], mark: str = "note: ") -> None:
     """Prints sentences, each with a mark before it."""
     for note in notes:
         console.print(printable(f"{mark}{note}"), markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_left_out(console: Console, left_out: Sequence[LeftOut]) -> None:
+    """The groups and curves without a law, by name and reason, where there are any."""
+    if left_out:
+        console.print(left_out_cells(left_out).within(console.width))
 
 
 def _say_status(

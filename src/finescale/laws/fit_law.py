@@ -10,6 +10,7 @@ from finescale.laws.estimate import estimate, solve_alike, split_by_group
 from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import get_law
 from finescale.laws.law import Law
+from finescale.laws.left_out import LeftOut, reason_of
 from finescale.laws.options import FitOptions
 from finescale.laws.slices import RunFilter, Slice, slices
 from finescale.laws.solver.assembly import Assembly, assemble
@@ -34,7 +35,7 @@ def fit_law(
         options: How.
 
     Returns:
-        The fitted laws, with notes on the groups that the data do not allow.
+        The fitted laws, and the groups that the data do not allow.
 
     Raises:
         UsageError: A column, law or parameter that does not exist.
@@ -42,7 +43,7 @@ def fit_law(
     """
     check_finished(records)
     chosen, names = _law_and_factors(law, factors, records, choice.by)
-    pieces, notes = _all_slices(records, chosen, names, choice)
+    pieces, notes, left_out = _all_slices(records, chosen, names, choice)
     notes = [*records.notes, *notes, *(note for piece in pieces for note in piece.notes)]
     failures: list[DataError] = []
     assemblies: list[Assembly] = []
@@ -51,6 +52,10 @@ def fit_law(
             assemblies.append(_assemble(chosen, bundle, suffixes, options))
         except DataError as error:
             failures.append(error)
+            left_out += [
+                LeftOut(piece.by, chosen.name, piece.factor, reason_of(error, chosen.name))
+                for piece in bundle
+            ]
     solved = [None] * len(assemblies) if options.fixed else solve_alike(assemblies, options)
     laws: list[FittedLaw] = []
     for assembly, solution in zip(assemblies, solved, strict=True):
@@ -58,11 +63,12 @@ def fit_law(
         laws += split_by_group(made, assembly) if options.across else [made]
     if not laws:
         nothing = DataError(
-            "no law could be fitted", got="; ".join(notes) or "no groups", remedy="choose another --factor"
+            "no law could be fitted",
+            got="; ".join((*notes, *map(str, left_out))) or "no groups",
+            remedy="choose another --factor",
         )
         raise failures[0] if failures else nothing
-    notes += _group_failures(failures)
-    return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source)
+    return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source, tuple(left_out))
 
 
 def check_finished(records: Records) -> None:
@@ -87,20 +93,6 @@ def _assemble(law: Law, bundle: Sequence[Slice], suffixes: Sequence[str], option
     assembly = assemble(law, bundle, suffixes, options.shared)
     plain = law.reparametrise is None or options.fixed or len(assembly.pieces) > 1
     return assembly if plain or law.reparametrise is None else law.reparametrise(assembly)
-
-
-def _group_failures(failures: Sequence[DataError]) -> list[str]:
-    """Groups that could not be fitted for the same reason, in one sentence."""
-    alike: dict[tuple[str, str], list[DataError]] = {}
-    for error in failures:
-        alike.setdefault((error.problem, error.wanted), []).append(error)
-    notes: list[str] = []
-    for (problem, wanted), errors in alike.items():
-        others = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
-        notes.append(
-            f"Not fitted: {errors[0].where}{others}: {problem}; wanted: {wanted}; got: {errors[0].got}"
-        )
-    return notes
 
 
 def _law_and_factors(
@@ -139,14 +131,16 @@ def _law_and_factors(
 
 def _all_slices(
     records: Records, law: Law, factors: Sequence[str | None], choice: RunFilter
-) -> tuple[list[Slice], list[str]]:
+) -> tuple[list[Slice], list[str], list[LeftOut]]:
     pieces: list[Slice] = []
     notes: list[str] = []
+    left_out: list[LeftOut] = []
     for factor in factors:
-        more, said = slices(records, law, factor, choice)
+        more, said, lost = slices(records, law, factor, choice)
         pieces += more
         notes += said
-    return pieces, notes
+        left_out += lost
+    return pieces, notes, left_out
 
 
 def _bundles(pieces: Sequence[Slice], options: FitOptions) -> list[tuple[list[Slice], list[str]]]:

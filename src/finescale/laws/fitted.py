@@ -11,6 +11,7 @@ import numpy as np
 from finescale.errors import DataError, UsageError
 from finescale.laws.formulas import get_law
 from finescale.laws.law import Law
+from finescale.laws.left_out import LeftOut
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE
 
@@ -382,8 +383,9 @@ class Fits:
 
     Attributes:
         laws: The fitted laws.
-        notes: What was left out, in sentences.
+        notes: What to know of the records, in sentences.
         source: Where the records came from.
+        left_out: Groups and curves without a law, each with its reason.
 
     Example:
         >>> fits
@@ -397,6 +399,7 @@ class Fits:
     laws: tuple[FittedLaw, ...]
     notes: tuple[str, ...] = ()
     source: str = "records"
+    left_out: tuple[LeftOut, ...] = ()
 
     def __len__(self) -> int:
         """Number of laws."""
@@ -449,21 +452,21 @@ class Fits:
         return f"Fits({len(self.laws)} {noun} from {self.source}: {laws})"
 
     def __str__(self) -> str:
-        """The table of ``summary``, the soft troubles and the notes."""
+        """The table of ``summary``, what was left out, the soft troubles and the notes."""
         from finescale.laws.views import law_cells, text, trouble_lines  # noqa: PLC0415
 
-        return text(law_cells(self.laws), trouble_lines(self.laws, self.notes))
+        return text(law_cells(self.laws), trouble_lines(self.laws, self.notes), self.left_out)
 
     def _repr_html_(self) -> str:
         from finescale.laws.views import html, law_cells, trouble_lines  # noqa: PLC0415
 
-        return html(law_cells(self.laws), trouble_lines(self.laws, self.notes))
+        return html(law_cells(self.laws), trouble_lines(self.laws, self.notes), self.left_out)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``finescale fit``."""
         from finescale.laws.json import fits_to_dict  # noqa: PLC0415 - pydantic only where it is needed
 
-        return fits_to_dict(self.laws, self.notes)
+        return fits_to_dict(self.laws, self.notes, self.left_out)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], laws: Sequence[Law] = ()) -> Fits:
@@ -474,12 +477,12 @@ class Fits:
         """
         from finescale.laws.json import fits_fields  # noqa: PLC0415
 
-        stored, notes = fits_fields(data, laws)
-        return cls(tuple(map(_law_from_fields, stored)), notes)
+        stored, notes, left_out = fits_fields(data, laws)
+        return cls(tuple(map(_law_from_fields, stored)), notes, left_out=left_out)
 
 
 def _law_from_fields(fields: dict[str, Any]) -> FittedLaw:
-    """A law from the fields that ``serial.law_fields`` has read."""
+    """A law from the fields that ``json.law_fields`` has read."""
     parameters = {name: Parameter(*ends) for name, ends in fields["parameters"].items()}
     return FittedLaw(**{**fields, "parameters": parameters})
 

@@ -12,6 +12,7 @@ from finescale.laws.fit_law import fit_law
 from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import get_law
 from finescale.laws.law import Law
+from finescale.laws.left_out import LeftOut, distinct, reason_of
 from finescale.laws.options import FitKeywords, FitOptions, read_options
 from finescale.laws.slices import RunFilter, slices
 from finescale.laws.solver.assembly import assemble
@@ -76,36 +77,37 @@ def joint_fit(
         )
     first = fit_law(records, chosen, first_names, choice, how)
     laws: list[FittedLaw] = []
-    notes = list(first.notes)
+    notes, left_out = list(first.notes), list(first.left_out)
     for factor in dict.fromkeys((*first_names, *then)):
         if factor in present:
-            more, said = _second_step(records, chosen, factor, first, choice, how)
+            more, said, lost = _second_step(records, chosen, factor, first, choice, how)
             laws += more
             notes += said
-    return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source)
+            left_out += lost
+    return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source, distinct(left_out))
 
 
 def _second_step(  # noqa: PLR0917
     records: Records, law: Law, factor: str, first: Fits, choice: RunFilter, options: FitOptions
-) -> tuple[list[FittedLaw], list[str]]:
+) -> tuple[list[FittedLaw], list[str], list[LeftOut]]:
     """The laws of one factor, with the shared parameters kept at what the first step found."""
-    pieces, notes = slices(records, law, factor, choice)
+    pieces, notes, left_out = slices(records, law, factor, choice)
     laws: list[FittedLaw] = []
     for piece in pieces:
         together = [step for step in first if step.by == piece.by]
         if not together:
-            notes.append(f"{piece.label}: no joint step, so no second step.")
+            left_out.append(LeftOut(piece.by, law.name, factor, "no joint step, so no second step"))
             continue
         step = together[0]
         try:
             assembly = assemble(law, [piece], [factor], ())
         except DataError as error:
-            notes.append(str(error).replace("\n  ", "; "))
+            left_out.append(LeftOut(piece.by, law.name, factor, reason_of(error, law.name)))
             continue
         found = replace(options, fixed={name: step.value(name) for name in options.shared})
         draws = {name: step.draws[name] for name in options.shared if name in step.draws}
         laws.append(estimate(assembly, found, choice.loss, fixed_draws=draws))
-    return laws, notes
+    return laws, notes, left_out
 
 
 def _with_factor(law: str | Law) -> Law:

@@ -20,6 +20,7 @@ from pydantic import (
 from finescale.errors import UsageError, printable
 from finescale.laws.formulas import get_law
 from finescale.laws.law import Law
+from finescale.laws.left_out import LeftOut
 from finescale.records.outcomes import TEST_LOSS, Outcome
 
 if TYPE_CHECKING:
@@ -67,9 +68,16 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def fits_to_dict(laws: Sequence[FittedLaw], notes: Sequence[str]) -> dict[str, Any]:
+def fits_to_dict(
+    laws: Sequence[FittedLaw], notes: Sequence[str], left_out: Sequence[LeftOut]
+) -> dict[str, Any]:
     """See ``Fits.to_dict``."""
-    return {"schema": SCHEMA, "fits": [law_to_dict(law) for law in laws], "notes": list(notes)}
+    return {
+        "schema": SCHEMA,
+        "fits": [law_to_dict(law) for law in laws],
+        "notes": list(notes),
+        "left_out": [one.to_dict() for one in left_out],
+    }
 
 
 _GIVE_IT = "give the law that it was made with: --law MODULE:NAME, or from_dict(data, laws=[it])"
@@ -107,6 +115,13 @@ class _Measured(_Plain):
     def outcome(self) -> Outcome:
         low, high = (-np.inf if self.low is None else self.low), (np.inf if self.high is None else self.high)
         return Outcome(self.column, self.name, self.kind, self.better, low, high, self.unit)
+
+
+class _LeftOut(_Plain):
+    by: dict[str, Any]
+    law: str
+    factor: str | None
+    reason: str
 
 
 class _Stored(_Plain):
@@ -199,8 +214,10 @@ def law_fields(data: Any, laws: Sequence[Law] = (), where: str = "") -> dict[str
     }
 
 
-def fits_fields(data: Any, laws: Sequence[Law] = ()) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """The fields of every law of ``Fits``, and the notes.
+def fits_fields(
+    data: Any, laws: Sequence[Law] = ()
+) -> tuple[list[dict[str, Any]], tuple[str, ...], tuple[LeftOut, ...]]:
+    """The fields of every law of ``Fits``, the notes, and what was left out.
 
     Raises:
         UsageError: See ``Fits.from_dict``.
@@ -210,7 +227,13 @@ def fits_fields(data: Any, laws: Sequence[Law] = ()) -> tuple[list[dict[str, Any
         raise UsageError("not a table of fits", wanted=wanted)
     read = [law_fields(item, laws, f"fits[{index}]") for index, item in enumerate(data["fits"])]
     notes = data.get("notes", ())
-    return read, tuple(map(str, notes)) if isinstance(notes, list | tuple) else ()
+    said = tuple(map(str, notes)) if isinstance(notes, list | tuple) else ()
+    try:
+        lost = [_LeftOut.model_validate(_safe_to_show(item)) for item in data.get("left_out", ())]
+    except (ValidationError, TypeError):
+        wanted = 'as `finescale fit --json` writes it: [{"by", "law", "factor", "reason"}]'
+        raise UsageError("not a list of what was left out", wanted=wanted, where="left_out") from None
+    return read, said, tuple(LeftOut(one.by, one.law, one.factor, one.reason) for one in lost)
 
 
 def _find_law(name: str, factors: tuple[str, ...], prefix: str) -> Law:

@@ -20,6 +20,7 @@ from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import BASELINE, contenders, get_law
 from finescale.laws.joint import SHARED, joint_fit
 from finescale.laws.law import Law
+from finescale.laws.left_out import LeftOut, distinct, reason_of
 from finescale.laws.options import FitKeywords, FitOptions, read_options
 from finescale.laws.slices import RunFilter
 from finescale.records.held_out import LARGEST, held_out
@@ -45,8 +46,9 @@ class Comparison:
         table: One row a task, method, factor and law: ``n_fitted``, ``n_held_out``, ``delta_e``, ``delta_h``
             (mean absolute deviations), and ``delta_h_common`` on the ``n_common`` held-out settings
             that every law predicts.
-        notes: What was left out.
+        notes: What to know of the records, in sentences.
         outcome: What the laws predict.
+        left_out: Groups and curves that a law was not fitted to, each with its reason.
 
     Example:
         >>> fs.compare(records, factors="model_params")
@@ -56,6 +58,7 @@ class Comparison:
     table: pl.DataFrame
     notes: tuple[str, ...] = ()
     outcome: Outcome = TEST_LOSS
+    left_out: tuple[LeftOut, ...] = ()
 
     def __repr__(self) -> str:
         """One line: which laws were compared."""
@@ -63,15 +66,16 @@ class Comparison:
         return f"Comparison({laws}: {self.table.height} rows)"
 
     def __str__(self) -> str:
-        """The table and the notes."""
+        """The table, what was left out and the notes."""
         from finescale.laws.views import comparison_cells, text  # noqa: PLC0415 - rich only where it is shown
 
-        return text(comparison_cells(self.table, self.outcome), [f"note: {note}" for note in self.notes])
+        notes = [f"note: {note}" for note in self.notes]
+        return text(comparison_cells(self.table, self.outcome), notes, self.left_out)
 
     def _repr_html_(self) -> str:
         from finescale.laws.views import comparison_cells, html  # noqa: PLC0415 - only in notebooks
 
-        return html(comparison_cells(self.table, self.outcome), self.notes)
+        return html(comparison_cells(self.table, self.outcome), self.notes, self.left_out)
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,8 +88,9 @@ class Backtest:
         cells: Every prediction: task, method, the curve's columns, ``hidden`` (sizes hidden), ``law``,
             ``loss``, ``predicted``.
         best: The best law of each task (the baseline, if none beats it).
-        notes: What was left out.
+        notes: What to know of the records, in sentences.
         outcome: What the laws predict.
+        left_out: Groups and curves that a law was not fitted to, each with its reason.
 
     Example:
         >>> tested = fs.backtest(records, ["power"], hide=[1])
@@ -100,6 +105,7 @@ class Backtest:
     best: Mapping[str, str]
     notes: tuple[str, ...] = ()
     outcome: Outcome = TEST_LOSS
+    left_out: tuple[LeftOut, ...] = ()
 
     def verdict(self, task: str) -> str:
         """The choice for one task, in a sentence."""
@@ -120,15 +126,15 @@ class Backtest:
         return f"Backtest({best})"
 
     def __str__(self) -> str:
-        """The table of scores, the choice for every task and the notes."""
+        """The table of scores, what was left out, the choice for every task and the notes."""
         from finescale.laws.views import backtest_cells, text  # noqa: PLC0415 - rich only where it is shown
 
-        return text(backtest_cells(self.scores, self.outcome), self._lines())
+        return text(backtest_cells(self.scores, self.outcome), self._lines(), self.left_out)
 
     def _repr_html_(self) -> str:
         from finescale.laws.views import backtest_cells, html  # noqa: PLC0415 - only in notebooks
 
-        return html(backtest_cells(self.scores, self.outcome), self._lines())
+        return html(backtest_cells(self.scores, self.outcome), self._lines(), self.left_out)
 
     def _lines(self) -> list[str]:
         return [*map(self.verdict, self.best), *self.notes]
@@ -168,7 +174,7 @@ def compare(
     if choice.hold_out is None and not held_out(records.frame).any():
         choice = replace(choice, hold_out=LARGEST)
     steps = partial(two_steps, records, **{**options, "hold_out": choice.hold_out, "bootstrap": 0})
-    fitted, notes = _fit_all(records, laws or contenders("surface"), factors, steps)
+    fitted, notes, left_out = _fit_all(records, laws or contenders("surface"), factors, steps)
     rows = pl.concat([_points(name, fits) for name, fits in fitted.items()], how="diagonal_relaxed")
     keys = [name for name in (*setting_columns(rows), "slice") if name in rows.columns]
     laws_here = rows.group_by("task", "method", "slice").agg(pl.col("law").n_unique().alias("laws_here"))
@@ -187,7 +193,9 @@ def compare(
         error.filter(common).mean().alias("delta_h_common"),
     )
     table = table.sort("task", "method", "slice", maintain_order=True)
-    return Comparison(table.rename({"slice": "factor"}), tuple(dict.fromkeys(notes)), records.outcome)
+    notes = list(dict.fromkeys(notes))
+    table = table.rename({"slice": "factor"})
+    return Comparison(table, tuple(notes), records.outcome, distinct(left_out))
 
 
 def backtest(
@@ -249,6 +257,7 @@ def _backtest(  # noqa: PLR0917
     tuned = tuned.with_columns((sizes.over(group) if group else sizes).alias("_sizes"))
     steps: list[pl.DataFrame] = []
     notes: list[str] = []
+    left_out: list[LeftOut] = []
     for hidden in hide:
         part = tuned.filter(pl.col("_sizes") >= _FEWEST + hidden)
         if not part.height:
@@ -257,8 +266,9 @@ def _backtest(  # noqa: PLR0917
         part = part.with_columns((pl.col(_HIDDEN) == 1).alias("held_out")).drop(_HIDDEN, "_sizes")
         step = replace(records, frame=part, notes=())
         one = partial(fit_law, step, choice=choice, options=replace(how, bootstrap=0))
-        fitted, said = _fit_all(step, names, factors, one)
+        fitted, said, lost = _fit_all(step, names, factors, one)
         notes += said
+        left_out += lost
         steps += [
             _points(name, fits).filter(pl.col("held_out")).with_columns(pl.lit(hidden).alias("hidden"))
             for name, fits in fitted.items()
@@ -271,7 +281,9 @@ def _backtest(  # noqa: PLR0917
             where=records.source,
         )
     cells = pl.concat(steps, how="diagonal_relaxed")
-    return replace(_score(cells, tuple(dict.fromkeys((*records.notes, *notes)))), outcome=records.outcome)
+    notes = dict.fromkeys((*records.notes, *notes))
+    scored = _score(cells)
+    return replace(scored, notes=tuple(notes), outcome=records.outcome, left_out=distinct(left_out))
 
 
 def fit_auto(
@@ -285,7 +297,7 @@ def fit_auto(
     """
     tried = _backtest(None, factors, (1, 2, 3), records, choice, options)
     laws: list[FittedLaw] = []
-    notes: list[str] = list(tried.notes)
+    notes, left_out = list(tried.notes), list[LeftOut]()
     for task, best in tried.best.items():
         name = best
         if factors and best == BASELINE:
@@ -297,9 +309,10 @@ def fit_auto(
         )
         made = fit_law(replace(records, frame=own), name, _factors(get_law(name), factors), choice, options)
         said = tried.verdict(task)
+        left_out += made.left_out
         notes += made.notes if best == BASELINE else [said, *made.notes]
         laws += [replace(law, status=(*law.status, said)) if best == BASELINE else law for law in made]
-    return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source)
+    return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source, distinct(left_out))
 
 
 def _candidates(records: Records, factors: Sequence[str] | str | None, by: Sequence[str]) -> tuple[str, ...]:
@@ -314,10 +327,11 @@ def _fit_all(
     laws: Sequence[str | Law],
     factors: Sequence[str] | str | None,
     fitted_by: Callable[..., Fits],
-) -> tuple[dict[str, Fits], list[str]]:
-    """Every law fitted, without intervals; one that the data do not allow is a note, unless it is alone."""
+) -> tuple[dict[str, Fits], list[str], list[LeftOut]]:
+    """Every law fitted, without intervals; one that the data do not allow is left out, unless it is alone."""
     fitted: dict[str, Fits] = {}
     notes: list[str] = []
+    left_out: list[LeftOut] = []
     failures: list[DataError] = []
     for law in laws:
         chosen = get_law(law, varying_factors(records.frame)) if law == "joint" else get_law(law)
@@ -327,13 +341,14 @@ def _fit_all(
             fits = fitted_by(law, _factors(chosen, factors))
         except DataError as error:
             failures.append(error)
-            notes.append(f"{chosen.name}: {str(error).splitlines()[0]}")
+            left_out.append(LeftOut({}, chosen.name, None, reason_of(error, chosen.name)))
             continue
         fitted[chosen.name] = fits
         notes += fits.notes
+        left_out += fits.left_out
     if not fitted:
         raise failures[0] if failures else UsageError("no laws to compare", wanted="one name or more")
-    return fitted, notes
+    return fitted, notes, left_out
 
 
 def two_steps(
@@ -390,7 +405,7 @@ def _points(name: str, fits: Fits) -> pl.DataFrame:
     return pl.concat(frames, how="diagonal_relaxed")
 
 
-def _score(cells: pl.DataFrame, notes: tuple[str, ...]) -> Backtest:
+def _score(cells: pl.DataFrame) -> Backtest:
     """Scores on the cells that every law of the task predicts."""
     keys = [*setting_columns(cells), "hidden"]
     cells = cells.group_by([*keys, "law"], maintain_order=True).agg(
@@ -417,7 +432,7 @@ def _score(cells: pl.DataFrame, notes: tuple[str, ...]) -> Backtest:
         baseline = part.filter(pl.col("law") == BASELINE)["error"]
         top = part.row(0, named=True)
         best[str(task)] = BASELINE if baseline.len() and not top["error"] < baseline[0] else str(top["law"])
-    return Backtest(scores, complete, best, notes)
+    return Backtest(scores, complete, best)
 
 
 __all__ = ["BASELINE", "Backtest", "Comparison", "backtest", "compare", "fit_auto"]

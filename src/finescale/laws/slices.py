@@ -11,6 +11,7 @@ import polars as pl
 
 from finescale.errors import DataError, UsageError, nearest
 from finescale.laws.law import Law
+from finescale.laws.left_out import LeftOut, group_label
 from finescale.records.held_out import mark_held_out, of_one_curve
 from finescale.records.outcomes import TEST_LOSS, Outcome, need_best
 from finescale.records.records import DATA_SIZE, FACTORS, Records
@@ -68,7 +69,8 @@ class Slice:
     @property
     def label(self) -> str:
         """The group and factor in words."""
-        return f"{_label(self.by)}, {self.factor}" if self.factor else _label(self.by)
+        label = group_label(self.by)
+        return f"{label}, {self.factor}" if self.factor else label
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def variable_columns(law: Law, factor: str | None) -> dict[str, str]:
 
 def slices(
     records: Records, law: Law, factor: str | None, choice: RunFilter
-) -> tuple[list[Slice], list[str]]:
+) -> tuple[list[Slice], list[str], list[LeftOut]]:
     """Cuts the records into the slices of one factor, one for each group.
 
     Args:
@@ -120,7 +122,7 @@ def slices(
         choice: How runs are chosen.
 
     Returns:
-        The slices, and notes on groups that have none.
+        The slices, notes, and the groups that have no slice.
 
     Raises:
         UsageError: A column that is not there.
@@ -143,6 +145,7 @@ def slices(
                 f"no column `{name}`", got=f"columns {have}", remedy=remedy, where=records.source
             )
     notes: list[str] = []
+    left_out: list[LeftOut] = []
     tuned = _tuned(mark_held_out(frame, choice.hold_out).with_row_index(_ROW), choice.loss, notes)
     tuned = tuned.with_columns(_lost(outcome, choice.loss))
     frame = _with_variables(tuned, columns, notes)
@@ -150,21 +153,25 @@ def slices(
     curve = _curve_columns(frame, law, columns, by, choice)
     free = {*columns.values(), *by, *curve}
     bases = _bases(frame if law.per_curve else tuned, law, by, choice)
-    frame = _at_bases(frame, bases, by, free, choice, notes)
+    frame, lost, ties = _at_bases(frame, bases, by, free, choice)
+    left_out += [LeftOut(group, law.name, factor, reason) for group, reason in lost]
+    notes += ties
     made: list[Slice] = []
     for values, rows in frame.group_by(by + curve, maintain_order=True) if by + curve else [((), frame)]:
         group = dict(zip(by + curve, values, strict=True))
         base = _base_of(rows, bases[_scope(group, by)].values, group, free)
         piece = _slice(rows, group, law, factor, columns, choice, base)
         if isinstance(piece, str):
-            notes.append(piece)
+            left_out.append(LeftOut(group, law.name, factor, piece))
         else:
             made.append(replace(piece, outcome=outcome))
     if not frame.height:
         raise DataError(
-            "no run is left to fit", got="; ".join((*records.notes, *notes)), where=records.source
+            "no run is left to fit",
+            got="; ".join((*records.notes, *notes, *map(str, left_out))),
+            where=records.source,
         )
-    return made, notes
+    return made, notes, left_out
 
 
 def _tuned(frame: pl.DataFrame, loss: str, notes: list[str]) -> pl.DataFrame:
@@ -238,35 +245,34 @@ def _parts(frame: pl.DataFrame, scopes: list[str]) -> dict[tuple[Any, ...], pl.D
     return frame.partition_by(scopes, as_dict=True, maintain_order=True)
 
 
-def _at_bases(  # noqa: PLR0917
+def _at_bases(
     frame: pl.DataFrame,
     bases: Mapping[tuple[Any, ...], Base],
     by: list[str],
     free: set[str],
     choice: RunFilter,
-    notes: list[str],
-) -> pl.DataFrame:
-    """The runs at their scope's base setting; groups without one are told.
+) -> tuple[pl.DataFrame, list[tuple[dict[str, Any], str]], list[str]]:
+    """The runs at their scope's base setting, the groups without one, and notes on ties.
 
     Raises:
         UsageError: A group has no run at the base setting that was asked for.
     """
-    kept = []
+    kept: list[pl.DataFrame] = []
+    lost: list[tuple[dict[str, Any], str]] = []
+    ties: list[str] = []
     for scope, part in _parts(frame, [name for name in by if name != "method"]).items():
         base = bases[scope]
         rows = at_base(part, base.values, free=free)
         kept.append(rows)
         for group in _without_runs(part, rows, by):
             mine = part.filter([pl.col(name).eq_missing(value) for name, value in group.items()])
-            notes.append(_nothing_there(mine, group, base.values, free, choice))
-        notes += [
+            lost.append((group, _nothing_there(mine, group, base.values, free, choice)))
+        ties += [
             words[0].upper() + words[1:]
             for name, words in base.ties.items()
             if name.partition(".")[0] not in free
         ]
-    if len(kept) == 1:
-        return kept[0]
-    return pl.concat(kept).sort(_ROW)
+    return kept[0] if len(kept) == 1 else pl.concat(kept).sort(_ROW), lost, ties
 
 
 def _without_runs(rows: pl.DataFrame, kept: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
@@ -280,12 +286,11 @@ def _without_runs(rows: pl.DataFrame, kept: pl.DataFrame, by: list[str]) -> list
 def _nothing_there(
     rows: pl.DataFrame, group: Mapping[str, Any], base: Mapping[str, Any], free: set[str], choice: RunFilter
 ) -> str:
-    """A note on a group without a run at the base setting.
+    """Why a group without a run at the base setting is left out.
 
     Raises:
         UsageError: The setting was asked for.
     """
-    label = _label(group)
     method = group.get("method", UNNAMED)
     for name in (*FACTORS, "model", DATA_SIZE):
         wanted = base_value(choice.base, name, method)
@@ -294,13 +299,13 @@ def _nothing_there(
         if not at_base(rows, {name: wanted}).height:
             have = ", ".join(_plain(value) for value in rows[name].drop_nulls().unique().sort())
             raise UsageError(
-                f"no run of {label} has {name} = {_plain(wanted)}",
+                f"no run of {group_label(group)} has {name} = {_plain(wanted)}",
                 wanted=f"one of {have}",
                 remedy="see --base",
             )
     named = {name: value for name in FACTORS if (value := base_value(base, name, method)) is not None}
     at = ", ".join(f"{name} {_plain(value)}" for name, value in named.items() if name not in free)
-    return f"{label}: no run at the base setting ({at}), so left out (--base to choose it)."
+    return f"no run at the base setting ({at}), so left out (--base to choose it)."
 
 
 def _plain(value: Any) -> str:
@@ -328,10 +333,6 @@ def _base_of(
     return found
 
 
-def _label(group: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in group.items()) or "all runs"
-
-
 def _slice(  # noqa: PLR0917
     rows: pl.DataFrame,
     group: dict[str, Any],
@@ -341,10 +342,10 @@ def _slice(  # noqa: PLR0917
     choice: RunFilter,
     base: Mapping[str, Any],
 ) -> Slice | str:
-    label = _label(group)
+    """The slice of a group; in words, why there is none."""
     along = next(iter(columns.values()))
     if factor is not None and rows[factor].n_unique() < 2 and not law.per_curve:
-        return f"{label}: no law over {factor}, it has only one value."
+        return f"no law over {factor}, it has only one value."
     if law.per_curve:
         rows = rows.with_columns(of_one_curve(rows["held_out"], rows[along]))
     points, runs = _points(rows, columns, choice)
@@ -355,7 +356,7 @@ def _slice(  # noqa: PLR0917
             here, at = kept.to_numpy(), runs["point"].to_numpy()
             index = pl.Series("point", (here.cumsum() - 1)[at], dtype=pl.Int64)
             points, runs = points.filter(kept), runs.with_columns(index).filter(here[at])
-    return Slice(group, factor, base, columns, points, runs, _repeated_seeds(runs, label))
+    return Slice(group, factor, base, columns, points, runs, _repeated_seeds(runs, group_label(group)))
 
 
 def _points(

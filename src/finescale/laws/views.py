@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finescale.cells import Cells, as_text, bullets
+from finescale.laws.left_out import LeftOut, counted
 from finescale.records.outcome_words import heading, unit_of
 from finescale.records.outcomes import TEST_LOSS, Outcome
 
@@ -132,15 +133,26 @@ def answer_cells(found: Prediction) -> tuple[Cells, list[str]]:
     return Cells(_predicted(found), words, numbers), lines
 
 
-def html(cells: Cells, lines: Sequence[str]) -> str:
-    """A table and sentences for a notebook; every text is escaped."""
-    return cells.html() + bullets(lines)
+def left_out_cells(left_out: Sequence[LeftOut]) -> Cells:
+    """What no law was fitted to: how many groups or curves, by name and reason."""
+    rows = counted(left_out)
+    words = {
+        name: [_cell(row[name]) for row in rows] for name in (rows[0] if rows else ()) if name != "groups"
+    }
+    return Cells("left out", words, {"how many": [str(row["groups"]) for row in rows]})
 
 
-def text(cells: Cells, lines: Sequence[str]) -> str:
-    """A table and sentences as ``print`` writes them."""
+def html(cells: Cells, lines: Sequence[str], left_out: Sequence[LeftOut] = ()) -> str:
+    """A table, what was left out, and sentences for a notebook; every text is escaped."""
+    lost = left_out_cells(left_out).html() if left_out else ""
+    return cells.html() + lost + bullets(lines)
+
+
+def text(cells: Cells, lines: Sequence[str], left_out: Sequence[LeftOut] = ()) -> str:
+    """A table, what was left out, and sentences as ``print`` writes them."""
     width = get_terminal_size().columns
-    return as_text(cells.within(width), *lines, width=width)
+    tables = [cells, *([left_out_cells(left_out)] if left_out else [])]
+    return as_text(*[table.within(width) for table in tables], *lines, width=width)
 
 
 def trouble_lines(laws: Sequence[FittedLaw], notes: Sequence[str] = ()) -> list[str]:

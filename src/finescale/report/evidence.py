@@ -221,7 +221,7 @@ def _fitted(task: TaskEvidence, records: Records, plan: Evidence) -> TaskEvidenc
         draws = plan.bootstrap if law.name == "multiplicative" else 0
         made = _tried(two_steps, records, law, {**quick, "bootstrap": draws}, problems)
         laws |= {law.name: made} if made else {}
-        problems += made.notes if made else ()
+        problems += (*made.notes, *map(str, made.left_out)) if made else ()
     tested = laws
     if not task.settings["held_out"].any():
         rule: FitKeywords = {**quick, "hold_out": LARGEST}
@@ -233,7 +233,7 @@ def _fitted(task: TaskEvidence, records: Records, plan: Evidence) -> TaskEvidenc
         draws = plan.bootstrap if law.name == "power" else 0
         made = _tried(fit, single, law, {**quick, "bootstrap": draws}, problems)
         curves |= {law.name: made} if made else {}
-        problems += made.notes if made and law.name == "power" else ()
+        problems += (*made.notes, *map(str, made.left_out)) if made and law.name == "power" else ()
     return replace(task, laws=laws, tested=tested, curves=curves, problems=tuple(dict.fromkeys(problems)))
 
 
