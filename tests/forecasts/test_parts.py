@@ -8,7 +8,7 @@ from scipy import stats
 
 from finescale.forecasts.discrepancy import Prior, interpolated
 from finescale.forecasts.grid import Surface, data_nodes
-from finescale.forecasts.members import _least_squares
+from finescale.forecasts.law_members import _least_squares
 from finescale.forecasts.student import quantile
 from finescale.forecasts.trend import Paths, Smoother, Wander, stacked
 

@@ -10,9 +10,9 @@ from finescale.cells import Cells
 from finescale.cli.laws import numbers_of, say, terminal, write_json
 from finescale.cli.reading import Table
 from finescale.errors import DataError, UsageError
-from finescale.forecasts.forecast import Forecast, Forecasts, forecast
+from finescale.forecasts.forecast import Forecast, Forecasts, Member, forecast
 from finescale.forecasts.question import Predicted
-from finescale.wording import number
+from finescale.wording import factor_name, number
 
 CHANGED = (
     "Without --law this is a forecast from several members; --law multiplicative gives what it gave before."
@@ -64,12 +64,19 @@ def forecast_command(
         out = terminal()
         out.print(_cells(told).within(out.width))
         for task, members in found.members.items():
-            shown = ", ".join(f"{m.name} {m.weight:.0%}" for m in members if m.weight >= 0.005)
-            say(out, [f"members{' of ' + task if task else ''}: {shown}"], mark="")
+            say(out, [f"members{' of ' + task if task else ''}: {_weights(members)}"], mark="")
+        across = {(name, one.members) for group, one in told for name in one.at if name in group.across}
+        for name, members in sorted(across, key=str):
+            if any(members == group.across.get(name) for group in found):
+                say(out, [f"members across {factor_name(name)}: {_weights(members)}"], mark="")
         for status in dict.fromkeys(status for _, one in told for status in one.status):
             who = "; ".join(dict.fromkeys(group.label for group, one in told if status in one.status))
             say(out, [f"{status} - {who}"], mark="warning: ")
         say(out, [*notes, *dict.fromkeys(refused)])
+
+
+def _weights(members: Sequence[Member]) -> str:
+    return ", ".join(f"{m.name} {m.weight:.0%}" for m in members if m.weight >= 0.005)
 
 
 def refuse(**given: Any) -> None:
@@ -113,7 +120,7 @@ def _row(group: Forecast, one: Predicted) -> dict[str, Any]:
     def plain(value: Any) -> float | None:
         return float(value) if math.isfinite(float(value)) else None
 
-    members = [{"name": m.name, "weight": m.weight, "error": plain(m.error)} for m in group.members]
+    members = [{"name": m.name, "weight": m.weight, "error": plain(m.error)} for m in one.members]
     return {
         "by": dict(group.by),
         "law": group.law,

@@ -16,7 +16,8 @@ import numpy as np
 
 from finescale.forecasts.backtest import Origins, origins
 from finescale.forecasts.discrepancy import Discrepancy, Prior, fitted
-from finescale.forecasts.members import Context, Increment
+from finescale.forecasts.law_members import Context, Places
+from finescale.forecasts.members import Increment
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.trend import Paths, Smoother, thinned, wander
 from finescale.forecasts.weights import Weights, pooled, together
@@ -36,12 +37,14 @@ class Bundle:
         ceiling: The largest z that a forecast may reach, [P].
         told: The share of the paths' noise that repeated runs tell: only that is known not to be the
             forecast's own error.
+        places: Where the paths lie, for those that go across a factor.
     """
 
     paths: Paths
     units: Array
     ceiling: Array
     told: float = 1.0
+    places: Places | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,10 @@ class Axis:
     def _tested(self, cuts: Origins) -> Array:
         """Each member's increments at the backtest's targets, [members, B, T]."""
         most = self.bundle.ceiling[cuts.path][:, None] - _last(cuts.known)[:, None]
-        moved = [move(cuts.known, cuts.u, self._context) for move in self._members.values()]
+        context = self._context
+        if self.bundle.places is not None:
+            context = replace(context, places=self.bundle.places.take(cuts.path))
+        moved = [move(cuts.known, cuts.u, context) for move in self._members.values()]
         return np.stack([np.minimum(each, most) for each in moved])
 
     def at(self, u: Array) -> Reached:
@@ -134,7 +140,8 @@ class Axis:
     def _forward(self, bundle: Bundle, u: Array) -> Array:
         paths = thinned(bundle.paths)
         most = bundle.ceiling[:, None] - _last(paths)[:, None]
-        each = [np.minimum(move(paths, u, self._context), most) for move in self._members.values()]
+        context = replace(self._context, places=bundle.places)
+        each = [np.minimum(move(paths, u, context), most) for move in self._members.values()]
         centre = np.tensordot(self.weights.share, np.stack(each), axes=1)
         return together(centre, bundle.units, self.weights.own, np.round(paths.ends[1], 6))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,6 +63,7 @@ class Forecast:
         measured: Measured settings of each surface: log2 of factor and data size, to mean and number of runs.
         curves: How many curves of its task the members were weighed on.
         variates: [3, draws]: noise; the discrepancy, the group's own and the task's.
+        across: For each factor the members across it, which carry the forecast to values that were not run.
         level: Coverage that the intervals aim at.
         status: What to know.
 
@@ -83,6 +84,7 @@ class Forecast:
     measured: Mapping[str, Mapping[tuple[float, float], tuple[float, int]]] = field(repr=False)
     variates: Array = field(repr=False)
     curves: int = 1
+    across: Mapping[str, tuple[Member, ...]] = field(default_factory=dict)
     status: tuple[str, ...] = ()
     level: float = LEVEL
 
@@ -298,7 +300,7 @@ def forecast(
         records = read_records(records)
     check_base(base or {})
     check_groups(by, records)
-    chosen = members_of(members)
+    chosen = members_of(members), across_members(members)
     frame = _shown(records, hold_out)
     scale = OutcomeScale(outcome or _outcome(records))
     groups = [name for name in by if name in records.frame.columns]
@@ -329,31 +331,31 @@ def _shown(records: Records, hold_out: str | bool | None) -> Any:
 
 def _of_task(  # noqa: PLR0917
     curves: Curves,
-    members: Mapping[str, Increment],
+    members: tuple[Mapping[str, Increment], Mapping[str, Increment]],
     scale: OutcomeScale,
     base: Mapping[str, Any],
     priors: Mapping[str, Prior],
     draws: int,
     rng: np.random.Generator,
 ) -> list[Forecast]:
-    known = learned(curves, members, scale, priors.get("along") or prior_of(ALONG, scale, curves.paths))
+    along, over = members
+    known = learned(curves, along, scale, priors.get("along") or prior_of(ALONG, scale, curves.paths))
     groups: list[Mapping[str, Any]] = []
     for curve in curves.curves:
         if dict(curve.by) not in groups:
             groups.append(dict(curve.by))
     slices = slices_of(curves, groups, base)
     surfaces: list[tuple[FactorSlice, Surface]] = [(s, alone(known, s)) for s in slices if s.factor is None]
+    over_factors: dict[str, tuple[Member, ...]] = {}
     for factor in dict.fromkeys(s.factor for s in slices if s.factor is not None):
         mine = [s for s in slices if s.factor == factor]
         beyond = priors.get("across") or prior_of(ACROSS, scale, curves.paths)
         between = priors.get("between") or prior_of(BETWEEN, scale, curves.paths)
-        made = across(known, mine, across_members(members), scale, (beyond, between))
+        made, axis = across(known, mine, over, scale, (beyond, between))
+        over_factors[factor] = _shown_members(over, axis)
         surfaces += list(zip(mine, made, strict=True))
     variates = _variates(len(groups), curves.noise.freedom, known.axis, draws, rng)
-    shown = tuple(
-        Member(name, float(share), float(miss))
-        for name, share, miss in zip(members, known.axis.weights.share, known.axis.misses, strict=True)
-    )
+    shown = _shown_members(along, known.axis)
     return [
         Forecast(
             group,
@@ -367,9 +369,16 @@ def _of_task(  # noqa: PLR0917
             {s.factor or "": _measured(known, s, scale) for s, _ in surfaces if s.group == index},
             variates[index],
             len(curves.curves),
+            {s.factor: over_factors[s.factor] for s, _ in surfaces if s.group == index and s.factor},
         )
         for index, group in enumerate(groups)
     ]
+
+
+def _shown_members(names: Iterable[str], axis: Axis) -> tuple[Member, ...]:
+    """The members of an axis with their weights and errors."""
+    found = zip(names, axis.weights.share, axis.misses, strict=True)
+    return tuple(Member(name, float(share), float(miss)) for name, share, miss in found)
 
 
 def _variates(groups: int, noise_freedom: float, axis: Axis, draws: int, rng: np.random.Generator) -> Array:

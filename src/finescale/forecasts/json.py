@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from finescale.forecasts.forecast import Forecast, Forecasts
+    from finescale.forecasts.forecast import Forecast, Forecasts, Member
     from finescale.forecasts.grid import Surface
 
 _DIGITS = 8
@@ -36,7 +37,8 @@ def _group(group: Forecast) -> dict[str, Any]:
         "by": dict(group.by),
         "law": "forecast",
         "factors": list(group.factors),
-        "members": [{"name": m.name, "weight": m.weight, "error": _plain(m.error)} for m in group.members],
+        "members": _members(group.members),
+        "across": {factor: _members(found) for factor, found in group.across.items()},
         "outcome": {
             "column": outcome.column,
             "name": outcome.name,
@@ -55,6 +57,10 @@ def _group(group: Forecast) -> dict[str, Any]:
         "variates": [_rounded(row[:_PAGE_DRAWS], 4) for row in group.variates],
         "status": list(group.status),
     }
+
+
+def _members(members: Sequence[Member]) -> list[dict[str, Any]]:
+    return [{"name": m.name, "weight": m.weight, "error": _plain(m.error)} for m in members]
 
 
 def _surface(surface: Surface) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Predicted:
         run_high: Upper end.
         measured: Mean of the runs at that very setting, which weighs in ``value``; NaN where there is none.
         runs: How many runs that are.
-        members: The members' weights and errors.
+        members: The members' weights and errors: those across the factor where a value was not run.
         status: What to know, e.g. how far outside the data.
 
     Example:
@@ -181,9 +181,17 @@ def answered(group: Forecast, at: Mapping[str, Any]) -> Predicted:
         run_high,
         np.array([mean for mean, _ in found]).reshape(shape),
         np.array([runs for _, runs in found]).reshape(shape),
-        group.members,
+        _members(group, asked, table),
         (*_far(asked, shown), *group.status),
     )
+
+
+def _members(group: Forecast, asked: Asked, table: Mapping[tuple[float, float], Any]) -> tuple[Member, ...]:
+    """The members that answer: across the factor where one of its values was not run."""
+    run = {x for x, _ in table}
+    if all(round(float(x), 6) in run for x in np.ravel(np.log2(asked.value))):
+        return group.members
+    return group.across.get(asked.factor, group.members)
 
 
 def _far(asked: Asked, shown: Mapping[str, Array]) -> list[str]:

@@ -17,6 +17,7 @@ from finescale.forecasts.curves import Curve, Curves
 from finescale.forecasts.discrepancy import Discrepancy, Prior, interpolated
 from finescale.forecasts.extrapolate import Axis, Bundle, Reached
 from finescale.forecasts.grid import BELOW, Surface, data_nodes, factor_nodes
+from finescale.forecasts.law_members import Places
 from finescale.forecasts.members import Increment
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.student import quantile
@@ -164,7 +165,7 @@ def across(
     members: Mapping[str, Increment],
     scale: OutcomeScale,
     priors: tuple[Prior, Prior],
-) -> list[Surface]:
+) -> tuple[list[Surface], Axis]:
     """Surfaces over one factor, for all groups of a task that vary in it.
 
     Args:
@@ -175,15 +176,18 @@ def across(
         priors: Of the discrepancy beyond the factor's values, and between two of them.
 
     Returns:
-        A surface a slice.
+        A surface a slice, and what was learned across the factor.
     """
     parts, units, ceiling, owners = [], [], [], []
+    measured: list[Array] = []
     for number, piece in enumerate(slices):
         curves = [known.curves.curves[i] for i in piece.curves]
+        measured.append(np.zeros(known.d.size, dtype=bool))
         for node, u in enumerate(known.d):
             inside = np.array([c.u[0] - _SAME <= u <= c.u[-1] + _SAME for c in curves])
-            measured = any(np.abs(c.u - u).min() < _SAME for c in curves)
-            if measured and np.unique(piece.x[inside]).size > 1:
+            run = any(np.abs(c.u - u).min() < _SAME for c in curves)
+            if run and np.unique(piece.x[inside]).size > 1:
+                measured[number][node] = True
                 rows = piece.curves[inside]
                 parts.append(
                     _merged(piece.x[inside], known.reached.centre[rows, node], known.reached.seen[rows, node])
@@ -200,10 +204,14 @@ def across(
             ceiling.append(float(known.axis.bundle.ceiling[piece.curves].max()))
             owners.append(number)
     alike = len(parts) / len(set(owners))
-    bundle = Bundle(stacked(parts), np.array(units), np.array(ceiling))
+    places = Places(
+        str(slices[0].factor), np.array(owners), known.d[np.array(units)], np.ones(len(owners), dtype=bool)
+    )
+    bundle = Bundle(stacked(parts), np.array(units), np.array(ceiling), places=places)
     axis = Axis(bundle, members, scale, priors[0], alike)
     inside = interpolated(axis.bundle.paths, bundle.units, priors[1])
-    return [_surface(known, piece, axis, inside) for piece in slices]
+    made = [_surface(known, piece, axis, inside, run) for piece, run in zip(slices, measured, strict=True)]
+    return made, axis
 
 
 def _points(known: Learned, x: Array, curves: Array, node: int) -> tuple[Array, Array, Array]:
@@ -219,14 +227,18 @@ def _merged(x: Array, z: Array, seen: Array) -> tuple[Array, Array, Array]:
     return values, mean, np.bincount(at, seen**2) / count**2 + between
 
 
-def _surface(known: Learned, piece: FactorSlice, axis: Axis, inside: Discrepancy) -> Surface:
-    """One group's surface: the curves at their own values, the axis between and beyond them."""
+def _surface(known: Learned, piece: FactorSlice, axis: Axis, inside: Discrepancy, measured: Array) -> Surface:
+    """One group's surface: the curves at their own values, the axis between and beyond them.
+
+    Laws over factor and data size are fitted at the nodes of the data size that were measured, [D].
+    """
     x = factor_nodes(piece.x)
     reached = known.reached
     columns = [_points(known, piece.x, piece.curves, node) for node in range(known.d.size)]
     count = len(columns)
     ceiling = np.full(count, known.axis.bundle.ceiling[piece.curves].max())
-    centre, seen = axis.carried(Bundle(stacked(columns), np.arange(count), ceiling), x)
+    places = Places(str(piece.factor), np.zeros(count, int), known.d, measured)
+    centre, seen = axis.carried(Bundle(stacked(columns), np.arange(count), ceiling, places=places), x)
     values = columns[0][0]
     beyond = np.stack([np.interp(x, piece.x, reached.beyond[piece.curves, node]) for node in range(count)])
     for place, value in enumerate(values):

@@ -1,0 +1,79 @@
+"""Random tables of all kinds: few and many sizes, missing cells, ties, odd curves, any unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from finescale.records.outcomes import Outcome
+
+Array = np.ndarray[Any, Any]
+ACCURACY = Outcome("accuracy", "accuracy", "score", "higher", 0.0, 1.0)
+PERCENT = Outcome("accuracy", "accuracy", "score", "higher", 0.0, 100.0)
+REWARD = Outcome("reward", "reward", "score", "higher")
+
+
+def random_table(seed: int) -> tuple[pl.DataFrame, Outcome | None]:
+    """A table of runs, and what it is measured by: None is the test loss."""
+    rng = np.random.default_rng(seed)
+    outcome = [None, None, ACCURACY, PERCENT, REWARD][rng.integers(5)]
+    sizes = np.unique(np.ceil(10 ** rng.uniform(rng.uniform(0, 3), rng.uniform(3, 7), rng.integers(1, 13))))
+    models = int(rng.integers(1, 6))
+    named = (
+        rng.choice(["model", "model_params", "both", "neither"])
+        if models == 1
+        else rng.choice(["model", "model_params", "both"])
+    )
+    seeds, noise = int(rng.integers(0, 6)), float(rng.choice([0.0, 1e-4, 0.01, 0.3]))
+    scale = 10 ** rng.uniform(-3, 4)
+    keep, digits = rng.uniform(0.3, 1.0), int(rng.choice([2, 4, 12]))
+    rows = []
+    for i in range(int(rng.integers(1, 7))):
+        for m in range(models):
+            curve = _curve(rng)
+            place: dict[str, Any] = {"method": f"m{i}"}
+            place |= {"model": f"base-{m}"} if named in ("model", "both") else {}
+            place |= {"model_params": 1e8 * 3.0**m} if named in ("model_params", "both") else {}
+            if rng.random() < 0.3:
+                rows.append(
+                    {**place, "method": "none", "finetune_examples": 0.0, "z": float(curve(np.array(1.0)))}
+                )
+            rows += [
+                {**place, "finetune_examples": size, "z": float(curve(size) + noise * rng.standard_normal())}
+                | ({"seed": s} if seeds else {})
+                for size in sizes
+                for s in range(max(seeds, 1))
+                if rng.random() < keep
+            ]
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    return _measured(frame, outcome, scale, digits), outcome
+
+
+def _curve(rng: np.random.Generator) -> Callable[[Any], Any]:
+    """The log of what is lost over the data size: falling, flat, rising, constant, jumping."""
+    kind, slope, level = rng.integers(5), rng.uniform(0.02, 0.6), rng.uniform(-1, 1)
+    jump = 10 ** rng.uniform(1, 6)
+    return [
+        lambda D: level - slope * np.log(D),
+        lambda D: level + 0 * D,
+        lambda D: level + 0.3 * slope * np.log(D),
+        lambda D: level + 1e-9 * np.log(D),
+        lambda D: level - slope * 5 * (jump < D),
+    ][kind]
+
+
+def _measured(frame: pl.DataFrame, outcome: Outcome | None, scale: float, digits: int) -> pl.DataFrame:
+    """The outcome's column: rounded as tables are, so that ties and bounds are reached."""
+    z = frame["z"].to_numpy()
+    if outcome is None:
+        loss = np.maximum(scale * np.exp(np.clip(z, -30, 30)), 1e-12)
+        values = np.array([float(f"{x:.{digits}g}") for x in loss])
+    elif outcome.scale == "logit":
+        values = np.round(outcome.high / (1 + np.exp(np.clip(z, -30, 30))), digits)
+    else:
+        values = np.round(-scale * z, digits)
+    name = outcome.column if outcome else "test_loss"
+    return frame.drop("z").with_columns(pl.Series(name, values))
