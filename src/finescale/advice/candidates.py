@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from finescale.advice.comparable import check_comparable
 from finescale.advice.crossovers import name_of
 from finescale.advice.pet_sizes import PET, candidate_pet_sizes
 from finescale.advice.scan import Belief, times_outside
@@ -181,6 +182,7 @@ def candidates(
     check_base(base or {})
     frame = _of_task(records, task)
     chosen = str(frame["task"][0])
+    doubtful = check_comparable(frame, records.outcome, chosen)
     base_found = base_setting(frame, base)
     setting = base_found.values
     methods = frame["method"].unique(maintain_order=True).to_list()
@@ -189,7 +191,7 @@ def candidates(
     open_ = candidate_pet_sizes(frame, setting, base or {}, records.loss, SIZE) if forecasting else []
     setting = {**setting, **{f"{PET}.{method}": ANY for method in open_}}
     parts = {method: at_base(frame, setting, method, free=SIZE) for method in methods}
-    notes = [*records.notes, *_lost_methods(parts, frame, base or {}, chosen)]
+    notes = [*records.notes, *doubtful, *_lost_methods(parts, frame, base or {}, chosen)]
     notes += [words for name, words in base_found.ties.items() if setting.get(name) != ANY]
     runs = pl.concat(list(parts.values()))
     mine = replace(records, frame=runs, notes=())

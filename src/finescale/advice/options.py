@@ -118,6 +118,8 @@ class Option:
         status: Soft trouble of its law.
         model: The model's name where the candidate is of one model.
         pet_size: The method's PET size (rank, prompt length); None where it has none or several.
+        tokenizer: The tokenizer within which it was compared, where that matters; probabilities are among
+            the candidates of one tokenizer.
 
     Example:
         >>> [option.name for option in advice.options]
@@ -145,6 +147,7 @@ class Option:
     status: tuple[str, ...] = ()
     model: str | None = None
     pet_size: float | None = None
+    tokenizer: str | None = None
 
     @property
     def far(self) -> float:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finescale.advice.candidates import FORECAST, SIZE, Candidate, Candidates, candidates
+from finescale.advice.comparable import comparable
 from finescale.advice.cost import Costs, costs
 from finescale.advice.needs import data_needed
 from finescale.advice.options import Advice, Gain, Needed, Option, Question
-from finescale.advice.verdict import verdict
+from finescale.advice.targets import check, check_target, refuse_unreachable
+from finescale.advice.verdict import joined, of_tokenizer, verdict
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import FAR
 from finescale.laws.law import Law
-from finescale.records.outcome_words import amount, one
-from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE, Records, read_records
 from finescale.wording import capital, count, listed, method_name
 
@@ -102,32 +102,68 @@ def recommend(
             wanted=f"those of the score, e.g. read_records(source, score={score!r})",
             got=f"score={score!r}",
         )
-    found = candidates(records, task, law=law, base=base, bootstrap=bootstrap, seed=seed)
-    prices = costs(
-        found.runs,
-        price_per_hour=price_per_hour,
-        flops_per_second=flops_per_second,
-        tokens_per_example=tokens_per_example,
-        method_cost=method_cost,
-    )
-    return advise(found, question, prices)
+    options = {"law": law, "base": base, "bootstrap": bootstrap, "seed": seed}
+    prices = {
+        "price_per_hour": price_per_hour,
+        "flops_per_second": flops_per_second,
+        "tokens_per_example": tokens_per_example,
+        "method_cost": method_cost,
+    }
+    found, why = answers(records, task, question, prices, options)
+    return found[0].advice if len(found) == 1 else joined([one.advice for one in found], why)
 
 
-def check(question: Question) -> None:
-    """Refuses sizes, budgets and losses that are not positive, a score that is no number, two targets.
+@dataclass(frozen=True)
+class Answer:
+    """The advice on runs that compare, and what it rests on."""
+
+    advice: Advice
+    found: Candidates
+    prices: Costs
+
+
+def answers(
+    records: Records,
+    task: str | None,
+    question: Question,
+    prices: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> tuple[list[Answer], str]:
+    """Answers a question about one task; where runs do not compare, once for those that do.
+
+    Args:
+        records: The runs.
+        task: The task; None: the only one.
+        question: The question.
+        prices: Options of ``costs``.
+        options: Options of ``candidates``.
+
+    Returns:
+        The answers, and why there is more than one.
 
     Raises:
-        UsageError: One of them.
+        UsageError: As ``recommend``.
+        DataError: As ``recommend``.
     """
-    if question.target_loss is not None and question.target_score is not None:
-        raise UsageError("both --target-loss and --target-score", wanted="one of them")
-    if question.target_score is not None and not math.isfinite(question.target_score):
-        raise UsageError("--target-score", wanted="a number", got=f"{question.target_score:g}")
-    sizes = {name: value for name, value in vars(question).items() if name != "target_score"}
-    for name, value in sizes.items():
-        if value is not None and not 0 < value < math.inf:
-            flag = f"--{name.replace('_', '-')} {value:g}"
-            raise UsageError(flag, wanted="a number above 0", got=f"{value:g}")
+    parts, why = comparable(records, task)
+    made: list[Answer] = []
+    problems: list[DataError] = []
+    for part in parts:
+        try:
+            found = candidates(part.records, task, **options)
+            priced = costs(found.runs, **prices)
+            advice = advise(found, question, priced)
+        except DataError as error:
+            problems.append(error)
+            continue
+        if part.tokenizer:
+            advice = of_tokenizer(advice, part.tokenizer)
+        elif why:
+            advice = replace(advice, sentence=f"{why} {advice.sentence}")
+        made.append(Answer(advice, found, priced))
+    if not made:
+        raise problems[0]
+    return made, why if len(parts) > 1 else ""
 
 
 def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
@@ -136,7 +172,7 @@ def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
     Raises:
         DataError: As ``recommend``.
     """
-    _check_target(found.outcome, question)
+    check_target(found.outcome, question)
     target, sign = question.target, found.outcome.sign
     by_target = target is not None and question.examples is None and question.budget is None
     found = _comparable(found, question)
@@ -144,7 +180,7 @@ def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
     needs: dict[str, tuple[Needed, Array | None]] = {}
     if target is not None:
         needs = {p.member.name: data_needed(p.member, p.model_params, target) for p in places}
-        _refuse_unreachable(needs, target, found.outcome)
+        refuse_unreachable(needs, target, found.outcome)
     each = {p.member.name: prices.per_example(p.member.method, p.model_params) for p in places}
     scale = each if all(map(math.isfinite, each.values())) else dict.fromkeys(each, 1.0)
     if by_target:
@@ -170,29 +206,6 @@ def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
     else:
         options.sort(key=lambda option: sign * option.loss)
     return verdict(found, question, tuple(options), prices)
-
-
-def _check_target(outcome: Outcome, question: Question) -> None:
-    """Refuses the target of another kind than the outcome, and one outside the score's bounds.
-
-    Raises:
-        UsageError: One of them.
-    """
-    value, kind = question.target, "score" if question.target_score is not None else "loss"
-    if value is None:
-        return
-    if kind != outcome.kind:
-        raise UsageError(
-            f"--target-{kind}, and what is compared is a {outcome.kind} (`{outcome.column}`)",
-            wanted=f"--target-{outcome.kind} NUMBER",
-            got=f"--target-{kind} {value:g}",
-        )
-    if not outcome.low <= value <= outcome.high:
-        raise UsageError(
-            f"--target-{kind} {value:g} is outside the bounds of {outcome.name}",
-            wanted=f"{outcome.low:g} to {outcome.high:g}",
-            got=f"{value:g}",
-        )
 
 
 def _asked(place: _Placed) -> dict[str, Any]:
@@ -271,29 +284,6 @@ def _unknown_size(found: Candidates, wanted: float | None) -> DataError:
         got=have + (" and more" if len(found.sizes) > 8 else ""),
         remedy="leave out --model-params, or run that model",
         where=found.task,
-    )
-
-
-def _refuse_unreachable(
-    needs: Mapping[str, tuple[Needed, Array | None]], target: float, outcome: Outcome
-) -> None:
-    if any(math.isfinite(need.examples) for need, _ in needs.values()):
-        return
-    end, side, other = ("floor", "above", "lowest") if outcome.lower else ("ceiling", "below", "highest")
-    easier = "higher" if outcome.lower else "lower"
-    ends = [f"{method_name(name)} {amount(outcome, need.floor)}" for name, (need, _) in needs.items()]
-    sign = outcome.sign
-    within = [method_name(name) for name, (need, _) in needs.items() if sign * need.floor < sign * target]
-    reason = f"the {end} of every law is {side} it"
-    if within:
-        reason = f"by the law of {listed(within)} it takes over 10^15 examples"
-    if 0 < len(within) < len(needs):
-        reason += f", and the other {end}s are {side} it"
-    raise DataError(
-        f"{one(outcome)} of {target:g} is out of reach: {reason}",
-        wanted=f"a target {side} the {other} {end}" if outcome.lower else f"a target below the {other} {end}",
-        got=f"{end}s: " + "; ".join(ends[:8]),
-        remedy=f"ask for a larger model (--model-params), or for a {easier} --target-{outcome.kind}",
     )
 
 

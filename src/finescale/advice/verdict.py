@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from finescale.advice.candidates import SIZE, Candidates
 from finescale.advice.cost import Costs
@@ -51,6 +52,31 @@ def verdict(found: Candidates, question: Question, options: tuple[Option, ...], 
     settle = settling_runs(found, options, untuned, prices) if reasons else ()
     return Advice(
         found.task, question, options, sentence, reasons, settle, tuple(notes), found.law, found.base, outcome
+    )
+
+
+def of_tokenizer(advice: Advice, tokenizer: str) -> Advice:
+    """The same advice, which says of which tokenizer's models it is."""
+    options = tuple(replace(option, tokenizer=tokenizer) for option in advice.options)
+    whose = "Models of unknown tokenizers" if tokenizer == "unknown" else f"Models with {tokenizer} tokenizer"
+    return replace(advice, options=options, sentence=f"{whose}: {advice.sentence}")
+
+
+def joined(parts: Sequence[Advice], why: str) -> Advice:
+    """Several pieces of advice that do not compare, as one that abstains between them.
+
+    Args:
+        parts: The advice on each tokenizer's models.
+        why: Why they do not compare.
+    """
+    first = parts[0]
+    return replace(
+        first,
+        options=tuple(option for part in parts for option in part.options),
+        sentence=" ".join([f"No comparison across models: {why}", *(part.sentence for part in parts)]),
+        reasons=(why,),
+        settle=(),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 

@@ -45,6 +45,8 @@ def option_columns(advice: Advice) -> Columns:
         return "-" if math.isnan(low) else f"{amount(outcome, low)} to {amount(outcome, high)}"
 
     columns: Columns = [("candidate", lambda o: capital(method_name(o.name)))]
+    if len({o.tokenizer for o in options}) > 1:
+        columns.append(("tokenizer", lambda o: o.tokenizer or "-"))
     if len({(o.examples, o.model_params) for o in options}) > 1:
         columns.append(("examples", lambda o: count(o.examples)))
         if any(o.model_params for o in options):

@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
-from finescale.advice.candidates import base_words, candidates, tasks_of
-from finescale.advice.cost import costs
+from finescale.advice.candidates import base_words, tasks_of
 from finescale.advice.crossovers import Crossovers
 from finescale.advice.options import Advice, Question
 from finescale.advice.pairs import find_crossovers
-from finescale.advice.recommend import advise, check
+from finescale.advice.recommend import answers
+from finescale.advice.targets import check
 from finescale.advice.views import crossover_cells
 from finescale.cli.laws import write_json
 from finescale.cli.reading import Table
@@ -52,7 +52,7 @@ def advise_command(
     check(question)
     records = table.read(need=(DATA_SIZE,))
     names = [task] if task else tasks_of(records) or [None]
-    answers: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
     problems: list[DataError] = []
     out = console()
     for name in names:
@@ -63,14 +63,14 @@ def advise_command(
         except DataError as error:
             problems.append(error)
             continue
-        answers.append(written)
-    if not answers:
+        told += written
+    if not told:
         raise problems[0]
     if to != "-":
         for error in problems:
             out.print(f"\n{error}", markup=False, highlight=False, soft_wrap=True)
     if to:
-        write_json({"schema": 1, "advice": answers, "problems": [str(error) for error in problems]}, to)
+        write_json({"schema": 1, "advice": told, "problems": [str(error) for error in problems]}, to)
 
 
 def _one_task(  # noqa: PLR0917
@@ -81,18 +81,24 @@ def _one_task(  # noqa: PLR0917
     prices: Mapping[str, Any],
     options: Mapping[str, Any],
     out: Console | None,
-) -> dict[str, Any]:
-    found = candidates(records, task, **options)
-    priced = costs(found.runs, **prices)
-    advice = advise(found, question, priced)
-    if crossing and len(found.members) < 2:
-        note = "No crossovers: one method only."
-        advice = replace(advice, notes=(*advice.notes, note))
-    pairs = find_crossovers(found, advice) if crossing and len(found.members) > 1 else ()
-    if out is not None:
-        show(advice, out, priced.basis, pairs)
-    written = advice.to_dict()
-    return written | ({"crossovers": [pair.to_dict() for pair in pairs]} if crossing else {})
+) -> list[dict[str, Any]]:
+    answered, why = answers(records, task, question, prices, options)
+    if why and out is not None:
+        name = answered[0].advice.task
+        out.print(f"{name}: {why}", style="bold", markup=False, highlight=False, soft_wrap=True)
+    written = []
+    for one in answered:
+        advice = one.advice
+        several = crossing and len(one.found.members) > 1
+        if crossing and not several:
+            advice = replace(advice, notes=(*advice.notes, "No crossovers: one method only."))
+        pairs = find_crossovers(one.found, advice) if several else ()
+        if out is not None:
+            show(advice, out, one.prices.basis, pairs)
+        plain = advice.to_dict()
+        plain |= {"not_compared": why} if why else {}
+        written.append(plain | ({"crossovers": [pair.to_dict() for pair in pairs]} if crossing else {}))
+    return written
 
 
 def show(advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from finescale.errors import DataError, UsageError
 from finescale.forecasts.curves import Curves, curves_of
@@ -24,7 +25,8 @@ from finescale.laws.slices import check_groups
 from finescale.records.held_out import held_out
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import Records, read_records
-from finescale.records.settings import check_base
+from finescale.records.settings import SIZES, check_base
+from finescale.records.tokenizers import mixed_words
 
 Array = np.ndarray[Any, Any]
 SCHEMA = 1
@@ -309,8 +311,18 @@ def forecast(
     tasks = curves_of(frame, groups, scale, records.source)
     for curves in tasks:
         found += _of_task(curves, chosen, scale, base or {}, prior or {}, draws, rng)
+    found = [_with_tokenizers(group, frame) for group in found]
     unknown = noise_note({curves.task: curves.noise for curves in tasks}, scale)
     return Forecasts(tuple(found), (*records.notes, *([unknown] if unknown else [])), records.source)
+
+
+def _with_tokenizers(group: Forecast, frame: pl.DataFrame) -> Forecast:
+    """A forecast along the model size says so where its models' losses do not compare."""
+    if not set(SIZES) & set(group.factors):
+        return group
+    own = frame.filter([pl.col(name).eq_missing(pl.lit(value)) for name, value in group.by.items()])
+    said = mixed_words(own, group.outcome)
+    return replace(group, status=(*group.status, said)) if said else group
 
 
 def _outcome(records: Records) -> Outcome:

@@ -31,6 +31,7 @@ from finescale.records.settings import (
     tuned_runs,
     varies,
 )
+from finescale.records.tokenizers import mixed_words
 
 _ROW = "_row"
 _EDGE = 1e-4
@@ -50,6 +51,7 @@ class Slice:
         runs: One row a run: ``point`` (index into points), ``loss``, ``seed`` (null where unknown).
         notes: What was left out of this slice.
         outcome: What was measured; of a score, ``loss`` is the distance from the best value.
+        status: What to know of these runs, e.g. that their losses do not compare.
     """
 
     by: Mapping[str, Any]
@@ -60,6 +62,7 @@ class Slice:
     runs: pl.DataFrame
     notes: tuple[str, ...] = ()
     outcome: Outcome = TEST_LOSS
+    status: tuple[str, ...] = ()
 
     @property
     def fitted(self) -> pl.DataFrame:
@@ -164,7 +167,8 @@ def slices(
         if isinstance(piece, str):
             left_out.append(LeftOut(group, law.name, factor, piece))
         else:
-            made.append(replace(piece, outcome=outcome))
+            mixed = mixed_words(rows, outcome) if set(SIZES) & set(columns.values()) else ""
+            made.append(replace(piece, outcome=outcome, status=(mixed,) if mixed else ()))
     if not frame.height:
         raise DataError(
             "no run is left to fit",

@@ -26,6 +26,7 @@ def soft_trouble(made: FittedLaw, assembly: Assembly, problem: Problem, solution
         problem: What was minimised.
         solution: All minima that were found, best first.
     """
+    yield from dict.fromkeys(status for piece in assembly.pieces for status in piece.status)
     constant = float(np.ptp(assembly.y)) <= 1e-9 * float(np.abs(assembly.y).max())
     if constant:
         what = noun(made.outcome)

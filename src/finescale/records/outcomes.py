@@ -127,6 +127,7 @@ _SCORES = (
 _SPLITS = re.compile(r"^(eval|test|val|valid|validation|dev|heldout|final|best|mean|avg|average|max|min)_")
 _PERPLEXITY = re.compile(r"(\w+_)?(ppl|perplexity)(_\w+)?")
 _BITS = re.compile(r"(\w+_)?(bpb|bits_per_byte)(_\w+)?")
+_BYTE = re.compile(r"(\w+_)?(loss|nll|nats)_(per_)?byte")
 _BITS_TOKEN = re.compile(r"(\w+_)?(bpt|bits_per_token|loss_bits|bits)")
 _BITS_CHARACTER = re.compile(r"(\w+_)?(bpc|bits_per_char(acter)?)")
 _LOSS = re.compile(r"(^|_)(loss|losses|nll|ce|xent|cross_?entropy|nats)(_|$)|loss$")
@@ -183,6 +184,20 @@ def named_score(column: str, values: Sequence[float] = (), *, percent: bool = Fa
     return None
 
 
+def known_outcome(column: str, values: Sequence[float]) -> Outcome | None:
+    """What a column's name says that it measures: a known score, or a loss in nats; None where neither.
+
+    Args:
+        column: The column's name.
+        values: Its values.
+    """
+    if is_loss_name(column):
+        unit = UNITS[unit_by_name(column) or "nats"]
+        words = bare(column).replace("_", " ")
+        return Outcome(column, words, "loss", "lower", 0.0, math.inf, unit[1]) if unit[0] == 1.0 else None
+    return named_score(column, values)
+
+
 def known_score(name: str) -> tuple[Better, float, float] | None:
     """Direction and bounds of a score that is known by name, on a scale of 0 to 1; None where it is not."""
     found = named_score(name)
@@ -236,6 +251,7 @@ def unit_by_name(column: str) -> str | None:
     name = bare(column)
     for pattern, unit in (
         (_PERPLEXITY, "perplexity"),
+        (_BYTE, "nats per byte"),
         (_BITS, "bpb"),
         (_BITS_CHARACTER, "bpc"),
         (_BITS_TOKEN, "bits"),

@@ -17,7 +17,7 @@ import polars as pl
 
 from finescale.records.columns import BY_NAME, COLUMNS, DATA_SIZE, FACTORS, NUMERIC, Column, Kind
 from finescale.records.options import ReadingOptions
-from finescale.records.outcomes import TEST_LOSS, Outcome, named_score
+from finescale.records.outcomes import TEST_LOSS, Outcome, known_outcome
 from finescale.records.read import read
 from finescale.records.reading import Reading
 from finescale.records.sources import RECORDS, open_source, table_in
@@ -153,7 +153,9 @@ def as_records(source: Records | TableLike, loss: str | None = None) -> Records:
         return read_records(source, loss=loss)
     if loss is None or loss == source.loss:
         return source
-    outcome = named_score(loss) or Outcome(loss, loss.replace("_", " "), "loss", "lower", 0.0, unit="nats")
+    values = source.frame[loss] if loss in source.frame.columns else pl.Series([], dtype=pl.Float64)
+    known = known_outcome(loss, values.drop_nulls().to_list() if values.dtype.is_numeric() else ())
+    outcome = known or Outcome(loss, loss.replace("_", " "), "loss", "lower", 0.0, unit="nats")
     return replace(source, loss=loss, outcome=outcome)
 
 
