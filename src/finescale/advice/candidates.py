@@ -225,10 +225,12 @@ def candidates(
         return Candidates(
             chosen, name, factor, believed, tuple(sizes), setting, runs, tuple(notes), doubts, records.outcome
         )
+    outcome = records.outcome
     factor = SIZE if len(sizes) > 1 and (asked is None or not asked.per_curve) else None
     if factor and asked is None and not _follows_size(mine, notes):
         factor = None
-    among = [asked] if asked else [get_law(one) for one in contenders("surface" if factor else "curve")]
+    kind = "surface" if factor else "curve"
+    among = [asked] if asked else [get_law(one) for one in contenders(kind, outcome)]
     tried = _tested(mine, among, factor, free)
     best = _best(tried, chosen, among)
     name = best.name

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from finescale.errors import DataError, UsageError
+from finescale.laws.bounded import fit_with_chance
 from finescale.laws.estimate import estimate, solve_alike, split_by_group
 from finescale.laws.fitted import Fits, FittedLaw
 from finescale.laws.formulas import get_law
@@ -56,10 +57,14 @@ def fit_law(
                 LeftOut(piece.by, chosen.name, piece.factor, reason_of(error, chosen.name))
                 for piece in bundle
             ]
-    solved = [None] * len(assemblies) if options.fixed else solve_alike(assemblies, options)
+    apart = bool(options.fixed) or chosen.bounded
+    solved = [None] * len(assemblies) if apart else solve_alike(assemblies, options)
     laws: list[FittedLaw] = []
     for assembly, solution in zip(assemblies, solved, strict=True):
-        made = estimate(assembly, options, choice.loss, solution=solution)
+        if chosen.bounded:
+            made = fit_with_chance(assembly, options, choice.loss)
+        else:
+            made = estimate(assembly, options, choice.loss, solution=solution)
         laws += split_by_group(made, assembly) if options.across else [made]
     if not laws:
         nothing = DataError(

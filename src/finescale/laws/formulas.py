@@ -21,6 +21,7 @@ import numpy as np
 from finescale.errors import UsageError
 from finescale.laws.law import LAWS, Law, Range, law
 from finescale.laws.solver.rectified import reparametrise
+from finescale.records.outcomes import TEST_LOSS, Outcome
 
 Array = np.ndarray[Any, Any]
 EXPONENT = (-1.0, 3.0)
@@ -106,6 +107,32 @@ def broken(D: Array, A: Array, c0: Array, c1: Array, d: Array, f: Array, E: Arra
     return E + A * D**-c0 * (1 + (D / d) ** (1 / f)) ** (-c1 * f)
 
 
+def _sigmoid_starts(variables: Mapping[str, Array]) -> Array:
+    """Starts [k, d, parameter]: the middle may lie outside the data."""
+    size = next(iter(variables.values()))
+    steep, middle = np.meshgrid(
+        np.geomspace(0.1, 3.5, 12), np.geomspace(size.min() / 16, size.max() * 16, 14), indexing="ij"
+    )
+    return np.stack([steep, middle], axis=-1)
+
+
+@law(
+    linear=("C", "E"),
+    nonlinear={"k": Range(0.02, 6.0, log=True), "d": Range(1e-6, 1e18, log=True)},
+    starts=_sigmoid_starts,
+    contender=True,
+    bounded=True,
+)
+def sigmoid(D: Array, C: Array, E: Array, k: Array, d: Array) -> Array:
+    r"""$$L(D_f) = E + \frac{C - E}{1 + (D_f/d)^k}$$. A bounded score's distance from its best value.
+
+    A sigmoid in $\log D_f$: the score goes from a chance level (best - C) to an upper asymptote
+    (best - E), and is half way at d. With C free it is the rectified law in other parameters.
+    """
+    low = 1 / (1 + (D / d) ** k)
+    return C * low + E * (1 - low)
+
+
 @law(
     linear=("A",),
     nonlinear={"beta": EXPONENT},
@@ -153,9 +180,22 @@ BASELINE = loglinear.name
 """The law that every other one has to beat on hidden data sizes."""
 
 
-def contenders(kind: Literal["curve", "surface"]) -> tuple[str, ...]:
-    """The laws of a kind that take part wherever a law is chosen or laws are shown side by side."""
-    return tuple(name for name, one in LAWS.items() if one.contender and one.kind == kind)
+_ONE_CURVE = {rectified.name: sigmoid.name}
+"""One curve in two forms: of a bounded score the second stands for both."""
+
+
+def contenders(kind: Literal["curve", "surface"], outcome: Outcome = TEST_LOSS) -> tuple[str, ...]:
+    """The laws of a kind that take part wherever a law is chosen or laws are shown side by side.
+
+    Args:
+        kind: Curves, or surfaces.
+        outcome: What is fitted: some laws are those of bounded scores.
+    """
+    bounded = outcome.scale == "logit"
+    found = [name for name, one in LAWS.items() if one.contender and one.kind == kind]
+    if bounded:
+        return tuple(name for name in found if _ONE_CURVE.get(name) not in found)
+    return tuple(name for name in found if not LAWS[name].bounded)
 
 
 def get_law(law: str | Law, factors: Sequence[str] = ()) -> Law:

@@ -110,11 +110,13 @@ class _Measured(_Plain):
     low: FiniteFloat | None
     high: FiniteFloat | None
     unit: str
+    chance: FiniteFloat | None = None
 
     @property
     def outcome(self) -> Outcome:
         low, high = (-np.inf if self.low is None else self.low), (np.inf if self.high is None else self.high)
-        return Outcome(self.column, self.name, self.kind, self.better, low, high, self.unit)
+        chance = np.nan if self.chance is None else self.chance
+        return Outcome(self.column, self.name, self.kind, self.better, low, high, self.unit, chance)
 
 
 class _LeftOut(_Plain):

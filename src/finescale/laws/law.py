@@ -67,6 +67,8 @@ class Law:
         last_sizes: Fit only that many of the largest sizes (0: all of them).
         contender: The law takes part wherever a law is chosen or laws are shown side by side: ``auto``,
             ``compare`` and ``backtest`` without names, advice, the report.
+        bounded: The law is one of bounded scores (of their distance from the best value); its parameter C is
+            the distance of the chance level, which is kept where it is known.
         reparametrise: Optional; writes the problem of one curve in parameters in which it is solved faster.
 
     Example:
@@ -91,6 +93,7 @@ class Law:
     huber_delta: float | None = None
     last_sizes: int = 0
     contender: bool = False
+    bounded: bool = False
     reparametrise: Callable[[Assembly], Assembly] | None = None
 
     @cached_property

@@ -318,7 +318,7 @@ def fit_auto(
 def _candidates(records: Records, factors: Sequence[str] | str | None, by: Sequence[str]) -> tuple[str, ...]:
     if factors:
         return contenders("surface")
-    curves = contenders("curve")
+    curves = contenders("curve", records.outcome)
     return (*curves, *contenders("surface")) if varying_factors(records.frame, by) else curves
 
 

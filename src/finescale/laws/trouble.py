@@ -56,10 +56,16 @@ def _bounds(made: FittedLaw, assembly: Assembly, problem: Problem, solution: Sol
         if index < P:
             reach = float(problem.model.basis(solution.z[:1, P:])[0, index].max())
             if z[index] * reach <= 1e-9 * float(assembly.y.max()):
-                what = "no floor is visible" if name.split(".")[0] == "E" else "this term is not needed"
+                what = _no_floor(made) if name.split(".")[0] == "E" else "this term is not needed"
                 yield f"{name} at 0: {what}"
         elif z[index] <= problem.lower[index] + 1e-9 or z[index] >= problem.upper[index] - 1e-9:
             yield f"{name} at its bound {made.value(name):g}: the data do not fit this law's shape"
+
+
+def _no_floor(made: FittedLaw) -> str:
+    if made.outcome.kind == "loss":
+        return "no floor is visible"
+    return f"no limit short of the best value, {made.outcome.best:g}, is visible"
 
 
 def _flat(made: FittedLaw, assembly: Assembly, problem: Problem, solution: Solution) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -118,7 +118,11 @@ def _score(
     low, high = options.bounds or ((known.low, known.high) if known else (-INF, INF))
     name = known.name if known else score_name(theirs).replace("_", " ")
     unit = "%" if percent else known.unit if known else ""
-    return Outcome(column, name, "score", "higher" if better == "higher" else "lower", low, high, unit)
+    made = Outcome(column, name, "score", "higher" if better == "higher" else "lower", low, high, unit)
+    own = known.low if known else 0.0
+    worst = high if made.lower else low
+    tighter = options.bounds is not None and (worst > own if not made.lower else worst < (known or made).high)
+    return replace(made, chance=worst) if tighter else made
 
 
 def _check_scale(values: pl.Series, outcome: Outcome, origin: str) -> None:
@@ -134,7 +138,7 @@ def _check_scale(values: pl.Series, outcome: Outcome, origin: str) -> None:
     low, high = float(finite.min() or 0), float(finite.max() or 0)  # type: ignore[arg-type]
     if low < outcome.low or high > outcome.high:
         raise UsageError(
-            f"a {outcome.name} outside its bounds",
+            f"{outcome.name} outside its bounds",
             wanted=f"{outcome.low:g} to {outcome.high:g}",
             got=f"{low:g} to {high:g}",
             remedy="state the bounds: --bounds LOW,HIGH",
@@ -144,7 +148,7 @@ def _check_scale(values: pl.Series, outcome: Outcome, origin: str) -> None:
         small = finite.filter((finite > 0) & (finite <= 1)).len()
         if 0.1 * finite.len() <= small < finite.len():
             raise UsageError(
-                f"a {outcome.name} on two scales",
+                f"{outcome.name} on two scales",
                 wanted="fractions (0.7) or percentages (70), not both",
                 got=f"{small} of {finite.len()} values are at most 1, the largest is {high:g}",
                 remedy="write all on one scale; or, if they are right: --bounds 0,100 --unit percent",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from finescale.errors import UsageError
@@ -28,6 +28,7 @@ class Outcome:
         low: Lower bound of its values; ``-inf`` where there is none.
         high: Upper bound of its values; ``inf`` where there is none.
         unit: ``"nats"``, ``"nats per byte"``, ``"%"``, or ``""``.
+        chance: The score of a model that has learnt nothing, where it was stated; else NaN.
 
     Example:
         >>> named_score("eval_accuracy", [0.81]).scale
@@ -41,6 +42,7 @@ class Outcome:
     low: float = -math.inf
     high: float = math.inf
     unit: str = ""
+    chance: float = field(default=math.nan, compare=False, repr=False)
 
     @property
     def scale(self) -> Scale:

@@ -1,0 +1,135 @@
+"""Simulated score tables whose truth is known: parameters, coverage, the bounds, error rate against accuracy.
+
+python benchmarks/scores.py [--tables 200]
+
+Prints, for sigmoid tables of accuracies: how far the fitted sigmoid's chance level, asymptote, slope and
+middle are off (medians), how often the 90% intervals of the mean hold the truth inside the grid (law and
+forecast), how often a new run lies in its interval, whether anything leaves the bounds on random tables, and
+whether advice by accuracy and by error rate agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import polars as pl
+
+import finescale as fs
+
+SIZES = np.array([32, 64, 128, 256, 512, 1024, 2048, 4096, 8192])
+METHODS = ("full", "lora")
+
+
+def truth(rng: np.random.Generator) -> dict[str, float]:
+    """Chance level, asymptote, slope and middle of one method's accuracies."""
+    return {
+        "chance": rng.uniform(0.2, 0.5),
+        "top": rng.uniform(0.75, 0.97),
+        "k": rng.uniform(0.7, 1.8),
+        "d": 2 ** rng.uniform(6.5, 10.5),
+    }
+
+
+def mean(one: dict[str, float], size: np.ndarray) -> np.ndarray:
+    """The accuracy that one truth has at data sizes."""
+    return one["top"] + (one["chance"] - one["top"]) / (1 + (size / one["d"]) ** one["k"])
+
+
+def table(
+    seed: int, examples: int = 1000, seeds: int = 3
+) -> tuple[pl.DataFrame, dict[str, dict[str, float]]]:
+    """Accuracies on a test set of so many examples, and their truths."""
+    rng = np.random.default_rng(seed)
+    truths = {method: truth(rng) for method in METHODS}
+    rows = []
+    for method, one in truths.items():
+        for size, p in zip(SIZES, mean(one, SIZES), strict=True):
+            for repeat in range(seeds):
+                value = rng.binomial(examples, p) / examples
+                row = {"task": "t", "method": method, "finetune_examples": int(size), "seed": repeat}
+                rows.append(row | {"accuracy": value, "error_rate": 1 - value, "lr_tuned": True})
+    return pl.DataFrame(rows), truths
+
+
+def recovered(tables: int) -> None:
+    """Parameters and coverage of the sigmoid and of the forecast."""
+    off: dict[str, list[float]] = {name: [] for name in ("chance", "top", "k", "d")}
+    held: dict[str, list[bool]] = {
+        name: [] for name in ("law mean", "law run", "forecast mean", "forecast run")
+    }
+    inside = SIZES[1:-1]
+    for seed in range(tables):
+        runs, truths = table(seed)
+        records = fs.read_records(runs, score="accuracy")
+        rng = np.random.default_rng((seed, 1))
+        fits = fs.fit(records, "sigmoid", bootstrap=300)
+        forecasts = fs.forecast(records, draws=50)
+        for method, one in truths.items():
+            law, group = fits.only(method=method), forecasts.only(method=method)
+            off["chance"].append(abs(1 - law.value("C") - one["chance"]))
+            off["top"].append(abs(1 - law.value("E") - one["top"]))
+            off["k"].append(abs(np.log(law.value("k") / one["k"])))
+            off["d"].append(abs(np.log(law.value("d") / one["d"])))
+            p = mean(one, inside)
+            new = rng.binomial(1000, p) / 1000
+            for name, told in (("law", law), ("forecast", group)):
+                at = told.predict(finetune_examples=inside)
+                held[f"{name} mean"] += list((at.low <= p) & (p <= at.high))
+                held[f"{name} run"] += list((at.run_low <= new) & (new <= at.run_high))
+    print("median error:", ", ".join(f"{name} {np.median(values):.3f}" for name, values in off.items()))
+    print("coverage of 90% intervals:", ", ".join(f"{name} {np.mean(v):.3f}" for name, v in held.items()))
+
+
+def bounded(tables: int) -> None:
+    """How many random tables have a prediction or an interval outside the bounds."""
+    outside = 0
+    for seed in range(tables):
+        rng = np.random.default_rng((seed, 2))
+        scale = float(rng.choice([1.0, 100.0]))
+        rows = [
+            {"task": "t", "method": m, "finetune_examples": int(s), "seed": k,
+             "accuracy": scale * float(np.clip(rng.beta(*rng.uniform(0.3, 8, 2)), 0.02, 1))}
+            for m in METHODS for s in rng.choice(SIZES, 5, replace=False) for k in range(2)
+        ]  # fmt: skip
+        records = fs.read_records(pl.DataFrame(rows), score="accuracy", bounds=(0, scale))
+        told = list(fs.forecast(records, draws=20).predict(finetune_examples=np.geomspace(1, 1e9, 20)))
+        told += [
+            law.predict(finetune_examples=np.geomspace(1, 1e9, 20))
+            for law in fs.fit(records, "power", bootstrap=20)
+        ]
+        ends = np.concatenate([np.ravel([t.value, t.low, t.high, t.run_low, t.run_high]) for t in told])
+        outside += bool(((ends < 0) | (ends > scale)).any())
+    print(f"outside the bounds: {outside} of {tables} random tables")
+
+
+def agreed(tables: int) -> None:
+    """How often advice by accuracy and by error rate is the same."""
+    same = 0
+    for seed in range(tables):
+        runs, _ = table(seed, seeds=2)
+        told = [
+            fs.recommend(fs.read_records(runs, **by), examples=16384, bootstrap=200)
+            for by in ({"score": "accuracy"}, {"loss": "error_rate"})
+        ]
+        names = [[option.name for option in advice.options] for advice in told]
+        values = [[option.loss for option in advice.options] for advice in told]
+        same += names[0] == names[1] and bool(np.allclose(values[0], 1 - np.array(values[1]), atol=1e-6))
+        same -= (told[0].best is None) != (told[1].best is None)
+    print(f"the same advice by accuracy and by error rate: {same} of {tables} tables")
+
+
+def main() -> None:
+    """Runs all of it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tables", type=int, default=200)
+    tables = parser.parse_args().tables
+    recovered(tables)
+    bounded(5 * tables)
+    agreed(tables)
+
+
+if __name__ == "__main__":
+    main()
