@@ -77,8 +77,8 @@ def test_the_sigmoid_competes_where_scores_are_bounded_and_only_there() -> None:
     assert contenders("curve", named_score("accuracy", [0.5])) == ("power", "sigmoid")
     assert contenders("curve", named_score("reward", [0.5])) == contenders("curve")
     tested = fs.backtest(records(), hide=[1])
-    assert tested.best == {"all": "sigmoid"}
-    assert "nats" not in str(tested) + tested.verdict("all")
+    assert tested.best == {"t": "sigmoid"}
+    assert "nats" not in str(tested) + tested.verdict("t")
 
 
 def test_a_fit_of_a_score_survives_its_json() -> None:
