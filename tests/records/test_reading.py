@@ -361,10 +361,7 @@ def test_what_reading_noticed_reaches_every_command_and_the_page(tmp_path: Path)
 
 
 def test_a_score_is_never_read_as_a_loss() -> None:
-    frame = CLEAN.with_columns(accuracy=1 / pl.col("test_loss")).drop("test_loss")
-    for fitted in (
-        lambda: fs.fit(frame, "power", loss="accuracy"),
-        lambda: fs.recommend(read_records(frame, loss="accuracy")),
-    ):
-        with pytest.raises(UsageError, match="is a score"):
-            fitted()
+    frame = CLEAN.with_columns(accuracy=1 / (1 + pl.col("test_loss"))).drop("test_loss")
+    assert fs.fit(frame, "power", loss="accuracy")[0].outcome.better == "higher"
+    options = fs.recommend(read_records(frame, loss="accuracy"), bootstrap=20).options
+    assert options[0].loss == max(option.loss for option in options)

@@ -5,7 +5,7 @@ import pytest
 
 import finescale as fs
 from finescale.records.outcomes import TEST_LOSS, named_score
-from finescale.records.tokenizers import tokenizer_of, tokenizers_in, with_tokenizers
+from finescale.records.tokenizers import find_tokenizers, tokenizer_of, with_tokenizers
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def test_the_column_goes_before_the_name_and_the_name_before_the_family() -> Non
 def test_only_losses_per_token_need_one_tokenizer() -> None:
     frame = pl.DataFrame({"model": ["gpt2", "t5-small"]})
     accuracy = named_score("accuracy", [0.5])
-    assert tokenizers_in(frame, TEST_LOSS).differ
+    assert find_tokenizers(frame, TEST_LOSS).differ
     assert accuracy is not None
-    assert not tokenizers_in(frame, accuracy).differ
+    assert not find_tokenizers(frame, accuracy).differ
 
 
 def test_encoders_lose_on_classes_which_compare() -> None:
     frame = pl.DataFrame({"model": ["bert-base-uncased", "roberta-base"]})
-    assert not tokenizers_in(frame, TEST_LOSS).differ
+    assert not find_tokenizers(frame, TEST_LOSS).differ
 
 
 def test_a_loss_per_byte_has_its_unit() -> None:

@@ -16,7 +16,7 @@ from finescale.records.outcome_words import heading
 from finescale.records.outcomes import Outcome, known_outcome
 from finescale.records.records import Records
 from finescale.records.settings import fill_groups, tuned_runs
-from finescale.records.tokenizers import Tokenizers, tokenizers_in, with_tokenizers
+from finescale.records.tokenizers import Tokenizers, find_tokenizers, with_tokenizers
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Comparable:
     tokenizer: str = ""
 
 
-def comparable(records: Records, task: str | None) -> tuple[tuple[Comparable, ...], str]:
+def split_comparable(records: Records, task: str | None) -> tuple[tuple[Comparable, ...], str]:
     """Splits a task's runs into those that compare.
 
     Args:
@@ -44,7 +44,7 @@ def comparable(records: Records, task: str | None) -> tuple[tuple[Comparable, ..
         nothing is to be said.
     """
     rows = _runs(records, task)
-    found = tokenizers_in(rows, records.outcome)
+    found = find_tokenizers(rows, records.outcome)
     if not found.differ:
         return (Comparable(records),), ""
     other = _other_outcome(records, rows)
@@ -68,7 +68,7 @@ def check_comparable(runs: pl.DataFrame, outcome: Outcome, task: str) -> list[st
     Raises:
         DataError: Losses per token of several tokenizers.
     """
-    found = tokenizers_in(runs, outcome)
+    found = find_tokenizers(runs, outcome)
     if found.differ:
         raise DataError(
             "losses per token of models with different tokenizers do not compare",

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finescale.advice.candidates import FORECAST, SIZE, Candidate, Candidates, candidates
-from finescale.advice.comparable import comparable
+from finescale.advice.comparable import split_comparable
 from finescale.advice.cost import Costs, costs
 from finescale.advice.needs import data_needed
 from finescale.advice.options import Advice, Gain, Needed, Option, Question
 from finescale.advice.targets import check, check_target, refuse_unreachable
-from finescale.advice.verdict import joined, of_tokenizer, verdict
+from finescale.advice.verdict import join_advice, of_tokenizer, verdict
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import FAR
 from finescale.laws.law import Law
@@ -109,8 +109,8 @@ def recommend(
         "tokens_per_example": tokens_per_example,
         "method_cost": method_cost,
     }
-    found, why = answers(records, task, question, prices, options)
-    return found[0].advice if len(found) == 1 else joined([one.advice for one in found], why)
+    found, why = answer_each(records, task, question, prices, options)
+    return found[0].advice if len(found) == 1 else join_advice([one.advice for one in found], why)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Answer:
     prices: Costs
 
 
-def answers(
+def answer_each(
     records: Records,
     task: str | None,
     question: Question,
@@ -145,7 +145,7 @@ def answers(
         UsageError: As ``recommend``.
         DataError: As ``recommend``.
     """
-    parts, why = comparable(records, task)
+    parts, why = split_comparable(records, task)
     made: list[Answer] = []
     problems: list[DataError] = []
     for part in parts:

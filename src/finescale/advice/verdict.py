@@ -62,7 +62,7 @@ def of_tokenizer(advice: Advice, tokenizer: str) -> Advice:
     return replace(advice, options=options, sentence=f"{whose}: {advice.sentence}")
 
 
-def joined(parts: Sequence[Advice], why: str) -> Advice:
+def join_advice(parts: Sequence[Advice], why: str) -> Advice:
     """Several pieces of advice that do not compare, as one that abstains between them.
 
     Args:

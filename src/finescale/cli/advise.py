@@ -13,7 +13,7 @@ from finescale.advice.candidates import base_words, tasks_of
 from finescale.advice.crossovers import Crossovers
 from finescale.advice.options import Advice, Question
 from finescale.advice.pairs import find_crossovers
-from finescale.advice.recommend import answers
+from finescale.advice.recommend import answer_each
 from finescale.advice.targets import check
 from finescale.advice.views import crossover_cells
 from finescale.cli.laws import write_json
@@ -82,7 +82,7 @@ def _one_task(  # noqa: PLR0917
     options: Mapping[str, Any],
     out: Console | None,
 ) -> list[dict[str, Any]]:
-    answered, why = answers(records, task, question, prices, options)
+    answered, why = answer_each(records, task, question, prices, options)
     if why and out is not None:
         name = answered[0].advice.task
         out.print(f"{name}: {why}", style="bold", markup=False, highlight=False, soft_wrap=True)

@@ -114,7 +114,7 @@ def with_tokenizers(frame: pl.DataFrame) -> pl.Series:
     return stated.zip_with(stated.is_not_null(), inferred)
 
 
-def tokenizers_in(frame: pl.DataFrame, outcome: Outcome) -> Tokenizers:
+def find_tokenizers(frame: pl.DataFrame, outcome: Outcome) -> Tokenizers:
     """The tokenizers of runs that are measured by a loss per token; of other outcomes none matters.
 
     Args:
@@ -135,7 +135,7 @@ def tokenizers_in(frame: pl.DataFrame, outcome: Outcome) -> Tokenizers:
 
 def mixed_words(frame: pl.DataFrame, outcome: Outcome) -> str:
     """What to know of a law or forecast over the model size of these runs; empty where they compare."""
-    found = tokenizers_in(frame, outcome)
+    found = find_tokenizers(frame, outcome)
     if not found.differ:
         return ""
     return f"across tokenizers: losses per token of different tokenizers do not compare - {found.words}"
