@@ -189,6 +189,16 @@ def test_status_as_json_is_for_machines(study: Path) -> None:
     assert sum(group["done"] for group in state["groups"]) == RUNS
 
 
+def test_watching_a_folder_waits_for_the_driver_that_makes_it(study: Path) -> None:
+    there, said = study.parent / "there", io.StringIO()
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(commands.status, there, watch=True, console=Console(file=said, width=120))
+        assert call("run", study, "--out", there).exit_code == 0
+        assert watching.result(timeout=300) == 0
+    assert f"small: {RUNS} runs: {RUNS} done" in said.getvalue()
+    assert "no such study" in told("status", study.parent / "nowhere")
+
+
 def test_status_exports_parquet_and_csv(study: Path, tmp_path: Path) -> None:
     call("run", study)
     for name in ("table.parquet", "table.csv"):

@@ -248,7 +248,7 @@ def status(
     """
     from finescale.study.status import show_logs, show_status  # noqa: PLC0415 - not needed to run
 
-    folder, console = _folder_of(target), console or _console()
+    folder, console = _folder_of(target, to_come=watch), console or _console()
     if logs is not None:
         show_logs(folder, console, logs)
     else:
@@ -271,10 +271,13 @@ def _file_of(target: Path, out: Path | None) -> tuple[Path, Path | None]:
     return target / COPY, out or target
 
 
-def _folder_of(target: Path) -> Path:
+def _folder_of(target: Path, *, to_come: bool = False) -> Path:
+    """The study's folder; one that a driver has yet to make is taken at its word where it is `to_come`."""
     if target.is_dir():
         return target
     if not target.exists() and target.suffix not in (".yaml", ".yml"):
+        if to_come:
+            return target
         raise UsageError(
             "no such study",
             wanted="a study file (YAML) or a study's folder",

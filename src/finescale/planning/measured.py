@@ -39,6 +39,15 @@ def most_seen(records: Records, task: str | None) -> tuple[str, pl.DataFrame, di
     return chosen, runs, dict(base_setting(runs).values)
 
 
+def priced_runs(runs: pl.DataFrame, base: Mapping[str, Any], factor: str) -> pl.DataFrame:
+    """The runs that say what a run costs, as for advice: each method's at the base setting, or else all."""
+    parts = []
+    for (method,), own in runs.group_by("method", maintain_order=True):
+        there = at_base(own, base, str(method), free=factor)
+        parts.append(there if there.height else own)
+    return pl.concat(parts)
+
+
 def measured_settings(
     records: Records | None, task: str, factor: str, method: str, base: Mapping[str, Any]
 ) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from finescale.errors import UsageError
 from finescale.planning.choices import Choices, of_runs, of_study
 from finescale.planning.design import BEND, CHECK_SHARE, SHOWN_DRAWS, check_question, plan_runs
 from finescale.planning.expected import expected_losses
-from finescale.planning.measured import most_seen
+from finescale.planning.measured import most_seen, priced_runs
 from finescale.planning.outlook import Plan
 from finescale.records.options import AS_INFERRED, ReadingOptions
 from finescale.records.outcomes import refuse_score
@@ -94,18 +94,19 @@ def plan(
     if source.records is not None:
         refuse_score(source.records.outcome, "a plan")
         name, runs, base = most_seen(source.records, task)
+        priced = priced_runs(runs, base, factor)
         choices = of_runs(runs, factor, base, **limits)
         told = expected_losses(source.records, runs, target, base, draws=SHOWN_DRAWS, seed=seed)
     else:
         assert source.study is not None
         choices = of_study(source.study, factor, **limits)
-        name, runs, told = source.study.task_name, _rows(choices, factor), {}
+        name, priced, told = source.study.task_name, _rows(choices, factor), {}
     made = plan_runs(
         source.records,
         target,
         budget,
         choices=choices,
-        costs=costs(runs, tokens_per_example=tokens_per_example, method_cost=method_cost),
+        costs=costs(priced, tokens_per_example=tokens_per_example, method_cost=method_cost),
         task=name,
         noise=noise,
         bend=bend,
