@@ -38,7 +38,10 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
     "step": (str | None, "last or best: which evaluation of a run counts. (default: last)"),
     "decimal": (_Texts, "COLUMN=point|comma: how 1.000 is meant, where it is a question; repeat."),
     "mapping": (Path | None, "Mapping file. (default: finescale.toml beside the source)"),
+    "kind": (str | None, "KIND of the source, e.g. trainer or wandb. (default: as its content says)"),
 }
+_FLAGS = {"kind": "source"}
+"""Flags that are called otherwise than their parameter."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True)
     parameters = [one for name, one in own.parameters.items() if name != "reading"]
     for name, (kind, words) in _OPTIONS.items():
-        option = typer.Option(f"--{name}", help=words, rich_help_panel=PANEL)
+        option = typer.Option(f"--{_FLAGS.get(name, name)}", help=words, rich_help_panel=PANEL)
         parameters.append(
             inspect.Parameter(
                 name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
@@ -113,6 +116,7 @@ def reading_options(**flags: Any) -> ReadingOptions:
         step=flags.get("step"),
         decimal=pairs(flags.get("decimal") or (), "--decimal", "COLUMN=point|comma", last=True),
         mapping=flags.get("mapping"),
+        source=flags.get("kind"),
     )
 
 

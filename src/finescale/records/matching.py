@@ -10,6 +10,7 @@ import polars as pl
 from finescale.errors import UsageError
 from finescale.records import names
 from finescale.records.columns import BY_NAME, DATA_SIZE, FACTORS
+from finescale.records.constants import with_constants
 from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import TEST_LOSS, score_name
 from finescale.records.status import is_status, of_word
@@ -72,10 +73,15 @@ def match(raw: pl.DataFrame, options: ReadingOptions, need: Sequence[str], origi
     own = set(frame.columns) >= _OWN
     inferred = {} if own else _inferred(frame, have, mapped, options)
     frame = frame.with_columns([pl.col(theirs).alias(ours) for ours, theirs in inferred.items()])
+    ours_of = {theirs: ours for ours, theirs in (mapped | inferred).items()}
+    constants = {ours_of.get(name, name): value for name, value in options.constants.items()}
+    filled = with_constants(frame, constants, origin)
+    frame = filled.frame
     outcome, theirs = _outcome(frame, options, have, mapped | inferred, need, origin)
     frame = _mapped_values(frame, options, mapped | inferred, origin)
     words = ", ".join(f"`{theirs}` as {ours}" for ours, theirs in inferred.items())
     notes = [f"Columns were read by their names: {words} (--column says otherwise)."] if words else []
+    notes += filled.notes
     used = {**mapped, **inferred}
     copies = tuple(
         name for name in dict.fromkeys(used.values()) if name not in used and name in frame.columns
@@ -95,7 +101,7 @@ def _in(name: str, frame: pl.DataFrame, flag: str, origin: str) -> str:
 def _stated(
     raw: pl.DataFrame, options: ReadingOptions, have: Sequence[str], origin: str
 ) -> tuple[pl.DataFrame, dict[str, str]]:
-    """The columns that are stated, and constants."""
+    """The columns that are stated."""
     frame, mapped = raw, {}
     lost: list[tuple[str, str]] = []
     for ours, theirs in options.columns.items():
@@ -107,9 +113,6 @@ def _stated(
             mapped[ours] = found
     if lost:
         raise names.missing([[theirs] for _, theirs in lost], have, origin, command=options.command)
-    for ours, value in options.constants.items():
-        ours = names.find(ours, frame.columns) or ours  # noqa: PLW2901
-        frame = frame.drop(ours, strict=False).with_columns(pl.lit(value).alias(ours))
     return frame, mapped
 
 

@@ -15,6 +15,7 @@ from finescale.records.measured import measure
 from finescale.records.methods import one_name_each
 from finescale.records.options import ReadingOptions
 from finescale.records.reading import RawTable, Reading, RunsRead
+from finescale.records.repeats import with_repeats
 from finescale.records.roles import infer_roles, stated_roles
 from finescale.records.status import in_our_words
 from finescale.records.steps import Which, one_row_a_run
@@ -67,10 +68,11 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Ru
     frame = with_outcome(frame.filter(steps.keep), outcome, left_out, unread, raw.origin)
     check_values(frame, kinds, outcome, need, raw.origin)
     check_duplicates(frame, raw.origin)
+    frame, repeats = (frame, ()) if matched.own else with_repeats(frame, roles)
     frame, compared = make_comparable(
         frame, roles, outcome, options, left_out, origin=raw.origin, own=matched.own
     )
-    doubts = (*taken.doubts, *compared.doubts)
+    doubts = (*taken.doubts, *_unanswered(raw, frame), *compared.doubts)
     notes = [f"Left out {many} rows with {why}." for why, many in left_out.items() if " of their " not in why]
     notes += [
         *raw.notes,
@@ -80,11 +82,21 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Ru
         *finished.notes,
         *taken.notes,
         *steps.notes,
+        *repeats,
         *(f"{words} The losses are those of what was left." for words in truncation_words(frame, MUCH)),
     ]
     notes += [*compared.notes, *(f"No advice until it is known: {doubt}." for doubt in doubts)]
     reading = Reading(roles, left_out, tuple(dict.fromkeys(notes)), doubts, matched.names)
     return RunsRead(frame.drop(SOURCE_ROW), taken.every_row.drop(SOURCE_ROW), outcome, reading)
+
+
+def _unanswered(raw: RawTable, frame: pl.DataFrame) -> list[str]:
+    """What the source does not say and nobody answered, where runs that count are concerned."""
+    return [
+        question
+        for name, question in raw.questions.items()
+        if name not in frame.columns or frame[name].null_count()
+    ]
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ class RawTable:
         first_row: The number of its first row in the source.
         folder: Where a mapping file may lie; None where the source is no file.
         notes: What was noticed on the way, in sentences.
+        questions: What the source does not say of some rows, by our column: without an answer (``--set``,
+            ``--column``) there is no advice.
     """
 
     frame: pl.DataFrame
@@ -82,6 +84,7 @@ class RawTable:
     first_row: int = 1
     folder: Path | None = None
     notes: tuple[str, ...] = ()
+    questions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

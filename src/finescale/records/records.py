@@ -90,6 +90,7 @@ def read_records(
     step: str | None = None,
     decimal: Mapping[str, str] | None = None,
     mapping: str | Path | None = None,
+    kind: str | None = None,
     options: ReadingOptions | None = None,
     need: Sequence[str] = (),
 ) -> Records:
@@ -97,7 +98,8 @@ def read_records(
 
     Args:
         source: A table in a file (CSV, TSV, JSON, JSON lines, Parquet, Excel; also compressed), a study's
-            folder, or any frame that narwhals knows (polars, pandas, pyarrow ...).
+            folder, what a trainer or tracker left (see ``collect``), or any frame that narwhals knows
+            (polars, pandas, pyarrow ...).
         columns: Names to map, ours to theirs: ``{"finetune_examples": "samples"}``.
         loss: The loss column; default: ``test_loss``. Perplexities and bits become nats.
         score: The score column, instead of a loss.
@@ -114,6 +116,7 @@ def read_records(
         step: Of a run with several evaluations, the ``last`` counts (default), or the ``best``.
         decimal: How a column's doubtful numbers (``1.000``) are written: ``point`` or ``comma``.
         mapping: A mapping file; default: ``finescale.toml`` beside the source, where there is one.
+        kind: What kind of source it is (``trainer``, ``wandb``, ...), where its content does not tell it.
         options: All of these in one object; single ones are put over it.
         need: Further columns that must be there (validated as sizes where finescale does not know them).
 
@@ -131,10 +134,11 @@ def read_records(
     """
     asked = ReadingOptions(
         columns or {}, loss, score, better, bounds, unit, where, roles or {}, values or {}, constants or {},
-        sweep, step, decimal or {}, Path(mapping) if mapping is not None else None,
+        sweep, step, decimal or {}, Path(mapping) if mapping is not None else None, kind,
     )  # fmt: skip
-    raw = open_source(source)
-    made = read(raw, asked.over(options) if options is not None else asked, need)
+    asked = asked.over(options) if options is not None else asked
+    raw = open_source(source, asked.source)
+    made = read(raw, asked, need)
     reading = made.reading
     return Records(
         made.frame, reading.left_out, reading.notes, made.every_row, raw.origin, made.outcome.column,

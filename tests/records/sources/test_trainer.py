@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,23 @@ def test_a_state_that_is_cut_off_is_named(tmp_path: Path):
     (tmp_path / "trainer_state.json").write_text('{"log_history": [')
     with pytest.raises(UsageError, match=r"trainer_state.json: not JSON"):
         open_source(tmp_path)
+
+
+def test_a_run_that_saved_no_weights_is_of_unknown_method_until_it_is_set(
+    folders: tuple[Path, int], tmp_path: Path
+):
+    for name in ("full", "lora"):
+        source = folders[0] / "deep" / name / "checkpoint-4"
+        shutil.copytree(source, tmp_path / name / "checkpoint-4")
+    for file in (tmp_path / "full").rglob("*.safetensors"):
+        file.unlink()
+    raw = open_source(tmp_path)
+    assert dict(raw.frame.select("run", "method").unique().iter_rows()) == {"full": None, "lora": "lora"}
+    told = {"loss": "eval_loss", "constants": {"finetune_examples": "8", "model_params": "1k"}}
+    records = fs.read_records(tmp_path, **told)
+    assert any("how were 1 runs tuned" in doubt for doubt in records.reading.doubts)
+    told["constants"]["method"] = "full"
+    records = fs.read_records(tmp_path, **told)
+    assert not records.reading.doubts
+    assert sorted(records.frame["method"]) == ["full", "lora"]
+    assert any("--set method=full filled 2 rows; 2 rows say something else" in note for note in records.notes)
