@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from finescale.cli import app
 from finescale.records.records import read_records
-from finescale.report.content import Source
 from finescale.report.evidence import gather
+from finescale.report.section import Source
 from finescale.report.write import write_report
 
 NANO = Path(__file__).parents[1] / "examples" / "nano_full.parquet"

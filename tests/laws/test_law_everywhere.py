@@ -1,9 +1,10 @@
-"""A law from the outside is found wherever laws are: fit, compare, backtest, auto, advice, report, page."""
+"""A law from the outside is found wherever laws are, and a section on the page with its files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,13 @@ from finescale.cli import app
 from finescale.errors import UsageError
 from finescale.laws.formulas import LAWS, contenders
 from finescale.records.records import read_records
-from finescale.report.content import Source
+from finescale.report.drawing.markup import joined, tag
+from finescale.report.drawing.sheet import Sheet, column
 from finescale.report.evidence import gather
+from finescale.report.figures import factor_figure
+from finescale.report.page import SECTIONS
+from finescale.report.section import Content, Filled, Section, Source
+from finescale.report.sections.parts import draw, figure_html, tables
 from finescale.report.write import write_report
 
 OWN = '''
@@ -63,7 +69,21 @@ def toy(folder: Path) -> Iterator[fs.Law]:
     del LAWS["toy"]
 
 
-def test_the_toy_law_is_found_by_everything_that_shows_laws(
+def toy_section(content: Content) -> Filled:
+    """The transition of the toy law by method: computed, drawn and put into words in one place."""
+    (task,) = content.evidence.tasks
+    rows = [{"method": law.by["method"], "beta": law.value("beta")} for law in task.laws["toy"]]
+    sheet = Sheet(
+        "toy-exponents", "Exponents of the toy law", rows, [column("beta", "beta", "{:.2f}".format)]
+    )
+    figure = factor_figure(task, "model_params")
+    assert figure is not None
+    pictures = draw(replace(figure, name="toy-figure", title="The toy figure"))
+    body = joined(tag("p", "What the toy says."), *tables([sheet]), *map(figure_html, pictures))
+    return Filled(body, [sheet], pictures)
+
+
+def test_the_toy_law_is_found_by_everything_that_shows_laws_and_the_toy_section_on_the_page(
     folder: Path, toy: fs.Law, tmp_path: Path
 ) -> None:
     records = read_records(folder / "runs.csv")
@@ -75,11 +95,18 @@ def test_the_toy_law_is_found_by_everything_that_shows_laws(
     assert tested.best == {"t": "toy"}
     assert {law.law for law in fs.fit(records, "auto", "model_params", bootstrap=0)} == {"toy"}
     assert fs.recommend(records, law="auto", bootstrap=5).law == "toy"
-    page = write_report(gather(records, bootstrap=5), Source("toy"), tmp_path).read_text()
-    tables = {file.name: pl.read_csv(file) for file in (tmp_path / "tables").glob("*.csv")}
-    assert "toy_held_out" in tables["table-2-deviations.csv"].columns
-    assert "toy" in set(tables["fits.csv"]["law"])
+    sections = (*SECTIONS, Section("toy", "A toy section", toy_section))
+    page = write_report(gather(records, law=toy, bootstrap=5), Source("toy"), tmp_path, sections).read_text()
+    written = {file.name: pl.read_csv(file) for file in (tmp_path / "tables").glob("*.csv")}
+    assert "toy_held_out" in written["table-2-deviations.csv"].columns
+    assert "toy" in set(written["fits.csv"]["law"])
     assert "held out: toy" in page
+    assert '<a href="#toy">A toy section</a>' in page
+    assert page.index('<section id="method">') < page.index('<section id="toy">')
+    assert "What the toy says." in page
+    assert "<h3>The toy figure</h3>" in page
+    assert written["toy-exponents.csv"]["beta"].to_list() == pytest.approx([0.4, 0.4], rel=0.05)
+    assert (tmp_path / "figures" / "toy-figure.png").stat().st_size > 1000
     assert '"formula":["+",["*",["*","A",["**",["size"],["neg","alpha"]]]' in page
 
 

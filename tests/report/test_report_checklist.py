@@ -11,13 +11,12 @@ from synthetic import study_frame
 
 from finescale.laws.fit import fit
 from finescale.records.records import read_records
-from finescale.report.checklist import checklist
-from finescale.report.content import Content, Source, answers, sheets
 from finescale.report.decisions import decide
 from finescale.report.evidence import Evidence, gather
-from finescale.report.fits import fits_sheet
 from finescale.report.noise import Noise
-from finescale.report.stability import sd_interval, share_interval, stability
+from finescale.report.section import Content, Source
+from finescale.report.sections.method import checklist, fits_sheet
+from finescale.report.sections.stability import sd_interval, share_interval, stability
 
 
 def test_stability_counts_diverged_runs_of_the_study_and_of_the_sweep_apart(evidence: Evidence) -> None:
@@ -60,9 +59,8 @@ def test_intervals_of_noise_and_shares_are_the_textbooks() -> None:
 @pytest.fixture(scope="module")
 def content(evidence: Evidence) -> Content:
     decisions = {"nano-en-de": decide(evidence.records, "nano-en-de", bootstrap=20, seed=0)}
-    found = answers(evidence)
     source = Source("x", hold_out="largest", inputs=("records.parquet (SHA-256 abc)",))
-    return Content(evidence, found, decisions, {}, sheets(evidence, found, decisions), source)
+    return Content(evidence, decisions, source)
 
 
 def test_checklist_names_everything_that_a_repetition_needs(content: Content) -> None:

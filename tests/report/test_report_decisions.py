@@ -15,10 +15,11 @@ from finescale.advice.options import Question
 from finescale.advice.recommend import advise
 from finescale.records.records import read_records
 from finescale.report.crossmap import UNTOLD, CriticalPanel, MapPanel, figure_5
-from finescale.report.decisions import Decision, crossover_sheet, decide
+from finescale.report.decisions import Decision, decide
 from finescale.report.drawing.charts import sheet_svg
 from finescale.report.drawing.crosschart import crossover_svgs
 from finescale.report.evidence import Evidence, gather
+from finescale.report.sections.crossovers import crossover_sheet
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from finescale.laws.formulas import LAWS
 from finescale.laws.law import Law, Range
 from finescale.laws.trace import OPERATIONS, Expression
-from finescale.report.explorer import script
+from finescale.report.sections.explorer import script
 
 NODE = shutil.which("node")
 

@@ -9,10 +9,12 @@ from synthetic import base_only, study_frame
 from finescale.errors import DataError
 from finescale.records.noise import Noise, seed_noise
 from finescale.records.records import read_records
-from finescale.report.audit import costs, learning_rates, tokens_per_parameter, troubles, untuned_rates
-from finescale.report.evidence import Evidence, gather
+from finescale.report.evidence import Evidence, gather, untuned_rates
 from finescale.report.findings import answer
 from finescale.report.noise import difference, smallest_difference
+from finescale.report.sections.rates import learning_rates
+from finescale.report.sections.regime import tokens_per_parameter
+from finescale.report.sections.runs import costs, troubles
 from finescale.report.shape import bend, bend_words
 from finescale.wording import count, nats, slug
 

@@ -10,8 +10,10 @@ from synthetic import base_only, study_frame
 
 from finescale.errors import UsageError
 from finescale.records.records import read_records
-from finescale.report.content import Source
+from finescale.report.drawing.markup import Html
+from finescale.report.drawing.sheet import Sheet, plain
 from finescale.report.evidence import Evidence, gather
+from finescale.report.section import Filled, Section, Source
 from finescale.report.write import write_report
 
 HOSTILE = "<script>alert('en-de')</script>"
@@ -54,6 +56,14 @@ def test_a_second_report_removes_what_the_first_one_wrote_and_nothing_else(
     assert "single-variable-laws.csv" not in {path.name for path in tmp_path.rglob("*.csv")}
     assert not list(tmp_path.rglob("figure-1-*"))
     assert (tmp_path / "tables" / "mine.csv").exists()
+
+
+def test_two_sections_cannot_write_the_same_file(evidence: Evidence, tmp_path: Path) -> None:
+    made = Filled(Html(""), [Sheet("mine", "Mine", [{"a": 1}], [plain("a", "a")])])
+    twice = [Section(name, name, lambda content: made) for name in ("first", "second")]
+    with pytest.raises(ValueError, match=r"two sections write tables/mine\.csv"):
+        write_report(replace(evidence, tasks=()), Source("x"), tmp_path, twice)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_report_that_cannot_be_written_leaves_the_earlier_one_whole(

@@ -13,12 +13,12 @@ from finescale.errors import UsageError
 from finescale.records.records import read_records
 from finescale.records.scores import Scores, read_scores
 from finescale.report.base_models import figure_10
-from finescale.report.content import Source
 from finescale.report.drawing import charts
-from finescale.report.evidence import Evidence, gather
-from finescale.report.figures import untuned_at
-from finescale.report.score_figures import KINDS, forgetting_figure, score_figures
-from finescale.report.score_tables import scores_at_base
+from finescale.report.evidence import Evidence, TaskEvidence, gather
+from finescale.report.figures import Figure, untuned_at
+from finescale.report.score_figures import KINDS, forgetting_figure, score_figure
+from finescale.report.section import Source
+from finescale.report.sections.scores import scores_at_base
 from finescale.report.write import write_report
 
 
@@ -30,6 +30,10 @@ def table(frame: pl.DataFrame) -> pl.DataFrame:
 def scored(evidence: Evidence) -> Scores:
     assert evidence.scores is not None
     return evidence.scores
+
+
+def score_figures(task: TaskEvidence, scores: Scores) -> list[Figure]:
+    return [made for kind in KINDS if (made := score_figure(task, scores, kind)) is not None]
 
 
 def test_all_figures_of_scores_are_there_with_the_papers_numbers(evidence: Evidence) -> None:

@@ -3,9 +3,10 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from finescale.records.settings import PAPER_FACTORS
 from finescale.report.drawing.sheet import Sheet, plain
 from finescale.report.evidence import Evidence
-from finescale.report.figures import figure_1, figures
+from finescale.report.figures import factor_figure, figure_1
 from finescale.report.shape import curve_laws
 from finescale.report.tables import paper_tables, table_2, table_4
 
@@ -56,7 +57,9 @@ def test_paper_tables_print_and_save(evidence: Evidence) -> None:
 
 
 def test_figures_1_to_4_have_a_panel_for_each_model_and_method(evidence: Evidence) -> None:
-    made = {figure.number: figure for figure in figures(evidence.tasks[0])}
+    task = evidence.tasks[0]
+    drawn = [figure_1(task), *(factor_figure(task, factor) for factor in PAPER_FACTORS)]
+    made = {figure.number: figure for figure in drawn if figure}
     assert [len(made[number].panels) for number in (1, 2, 3, 4)] == [4, 3, 3, 2]
     assert [panel.title for panel in made[4].panels] == ["LoRA (rank)", "Prompt tuning (prompt length)"]
     for figure in made.values():
@@ -69,7 +72,8 @@ def test_figures_1_to_4_have_a_panel_for_each_model_and_method(evidence: Evidenc
 
 
 def test_curves_are_the_laws_means(evidence: Evidence) -> None:
-    figure = next(figure for figure in figures(evidence.tasks[0]) if figure.number == 2)
+    figure = factor_figure(evidence.tasks[0], "model_params")
+    assert figure is not None
     row = figure.panels[1].curve[0]
     law = evidence.tasks[0].law("multiplicative", "lora", "model_params")
     assert law is not None

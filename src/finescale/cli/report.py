@@ -68,8 +68,8 @@ def report(
     from finescale.cli.laws import base_values  # noqa: PLC0415
     from finescale.laws.formulas import get_law  # noqa: PLC0415 - after the checks of the command line
     from finescale.laws.own import law_of  # noqa: PLC0415
-    from finescale.report.content import Source  # noqa: PLC0415
     from finescale.report.evidence import gather  # noqa: PLC0415
+    from finescale.report.section import Source  # noqa: PLC0415
     from finescale.report.tables import paper_tables  # noqa: PLC0415
     from finescale.report.write import write_report  # noqa: PLC0415
 

@@ -17,8 +17,6 @@ from finescale.report.evidence import Evidence, TaskEvidence, settings_of
 from finescale.wording import factor_name, method_name, number
 
 Array = np.ndarray[Any, Any]
-NAME = "table-7-correlations"
-EVERY = "correlations-of-every-score"
 _FEWEST = 4
 
 
@@ -42,7 +40,7 @@ def correlations(evidence: Evidence) -> Sheet:
         "independent; settings of one model or seed are not.",
     )
     title = f"Table 7. Correlation of test loss and {' or '.join(metrics)}"
-    return Sheet(NAME, title, rows, shown, notes if rows else ())
+    return Sheet("table-7-correlations", title, rows, shown, notes if rows else ())
 
 
 def every_correlation(evidence: Evidence) -> Sheet:
@@ -56,7 +54,7 @@ def every_correlation(evidence: Evidence) -> Sheet:
         for row in _of_kind(evidence, task, kind)
     ]
     shown = [*named_task(evidence), Shown("score", _kind_words, numeric=False), *_SHOWN]
-    return Sheet(EVERY, "Correlation of test loss and every score", rows, shown)
+    return Sheet("correlations-of-every-score", "Correlation of test loss and every score", rows, shown)
 
 
 def _of_kind(evidence: Evidence, task: TaskEvidence, kind: tuple[str, int, str]) -> list[Row]:

@@ -23,7 +23,7 @@ from finescale.laws.fitted import FAR
 from finescale.records.records import DATA_SIZE
 from finescale.report.decisions import Decision
 from finescale.report.drawing import palette
-from finescale.report.figures import CROSSOVERS, Figure, Panel, Series
+from finescale.report.figures import Figure, Panel, Series
 from finescale.wording import capital, method_name, slug
 
 Array = np.ndarray[Any, Any]
@@ -93,8 +93,8 @@ def figure_5(decision: Decision) -> Figure | None:
         caption += f" {capital(method_name(pair.first))} and {method_name(pair.second)} do not cross here."
     title = "Figure 5. Which method is best, and where they cross"
     title += "" if found.task == "unnamed" else f" ({found.task})"
-    name = f"figure-{CROSSOVERS}-{slug(found.task)}"
-    return Figure(name, CROSSOVERS, title, caption, tuple(panels), "lowest predicted loss")
+    name = f"figure-5-{slug(found.task)}"
+    return Figure(name, 5, title, caption, tuple(panels), "lowest predicted loss")
 
 
 def _map(decision: Decision, sizes: tuple[float, float]) -> MapPanel:

@@ -22,6 +22,7 @@ from finescale.records.outcomes import refuse_score
 from finescale.records.records import DATA_SIZE, Records, untuned
 from finescale.records.scores import Scores, read_scores
 from finescale.records.settings import at_base, base_setting, check_base, fill_groups, setting_columns
+from finescale.wording import listed
 
 METHOD_ORDER = ("full", "lora", "prompt")
 
@@ -258,3 +259,23 @@ def _single_curves(task: TaskEvidence, records: Records) -> Records:
 
 def _sentence(error: FinescaleError) -> str:
     return "; ".join(line.strip() for line in str(error).splitlines())
+
+
+def untuned_rates(evidence: Evidence, task: str | None = None) -> list[str]:
+    """Methods with study runs whose learning rate no sweep chose (none where the records do not know)."""
+    frame = evidence.records.frame
+    if "lr_tuned" not in frame.columns:
+        return []
+    bad = frame.filter(~pl.col("lr_tuned") & (pl.col("method") != "none"))
+    if task is not None:
+        bad = bad.filter(pl.col("task") == task)
+    return bad["method"].unique(maintain_order=True).to_list()
+
+
+def runs_in_words(evidence: Evidence) -> str:
+    """How many runs, and how they ended, in one sentence."""
+    frame = evidence.records.every_row
+    if "status" not in frame.columns:
+        return f"{frame.height} runs."
+    counts = frame["status"].fill_null("no status").value_counts(sort=True)
+    return f"{frame.height} runs: {listed([f'{many} {name}' for name, many in counts.iter_rows()])}."

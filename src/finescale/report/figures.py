@@ -13,7 +13,7 @@ import polars as pl
 from finescale.laws.fitted import FittedLaw
 from finescale.records.held_out import of_one_curve
 from finescale.records.records import DATA_SIZE
-from finescale.records.settings import PAPER_FACTORS, at_base
+from finescale.records.settings import at_base
 from finescale.report.drawing import palette
 from finescale.report.evidence import TaskEvidence
 from finescale.wording import capital, count, factor_name, method_name, pet_word, slug
@@ -24,10 +24,6 @@ STEPS = 24
 """Of more than twice as many points, the lowest and highest in each of so many steps of data are drawn."""
 _GRID = 48
 EXAMPLES = "finetuning examples (log scale)"
-LAWS = (1, 2, 3, 4)
-"""The numbers of the paper's figures of laws."""
-CROSSOVERS = 5
-"""The number of the paper's figure of critical points."""
 NUMBERS = {"model_params": 2, "pretrain_tokens": 3, "pet_size": 4}
 LEGENDS = {"model_params": "parameters", "pretrain_tokens": "pretraining tokens", "pet_size": "size"}
 
@@ -87,12 +83,6 @@ class Figure:
     up: str = "test loss (nats per token, log scale)"
     log: tuple[bool, bool] = (True, True)
     law: bool = True
-
-
-def figures(task: TaskEvidence) -> list[Figure]:
-    """Figures 1-4 of one task, in so far as its records allow."""
-    made = [figure_1(task)] + [factor_figure(task, factor) for factor in PAPER_FACTORS]
-    return [figure for figure in made if figure is not None]
 
 
 def figure_1(task: TaskEvidence) -> Figure | None:

@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 
-from finescale.report import audit, explorer
-from finescale.report.checklist import version
-from finescale.report.content import Content
 from finescale.report.drawing import palette
 from finescale.report.drawing.markup import Html, tag
-from finescale.report.sections import answer, laws, runs, scores
+from finescale.report.evidence import runs_in_words
+from finescale.report.section import Content, Filled, Section
+from finescale.report.sections import (
+    answer,
+    crossovers,
+    explorer,
+    figures,
+    findings,
+    holds,
+    method,
+    rates,
+    regime,
+    runs,
+    scores,
+    stability,
+    tables,
+)
+
+SECTIONS: tuple[Section, ...] = (
+    answer.SECTION,
+    explorer.SECTION,
+    crossovers.SECTION,
+    findings.SECTION,
+    figures.SECTION,
+    tables.SECTION,
+    holds.SECTION,
+    scores.SECTION,
+    rates.SECTION,
+    regime.SECTION,
+    stability.SECTION,
+    runs.SECTION,
+    method.SECTION,
+)
+"""The page's sections in its order; each file of ``sections/`` has one."""
 
 
-def html(content: Content) -> str:
-    """The page's text."""
-    parts = [
-        ("answer", "The answer", answer.answer(content)),
-        ("explorer", "Ask for another model, data size or price", answer.explore(content)),
-        ("crossovers", "Where the better method changes", answer.crossings(content)),
-        ("findings", "The paper's findings on these records", laws.findings(content)),
-        ("figures", "The laws in pictures", laws.laws_in_pictures(content)),
-        ("tables", "How well the laws predict, and their parameters", laws.law_tables(content)),
-        ("holds", "Does the law hold?", laws.does_it_hold(content)),
-        ("scores", "Generation, zero-shot, few-shot, forgetting", scores.scores(content)),
-        ("rates", "Learning rates", runs.rates(content)),
-        ("regime", "Data per trained parameter", runs.regime(content)),
-        ("noise", "Stability", runs.noise(content)),
-        ("runs", "Runs, failures and cost", runs.runs(content)),
-        ("method", "How this was made", runs.method(content)),
-    ]
+def html(content: Content, filled: Sequence[tuple[Section, Filled]]) -> str:
+    """The page's text.
+
+    Args:
+        content: What the sections were made from.
+        filled: The sections in the page's order, with what they show.
+    """
     title = f"{content.source.name}: which finetuning method, and how much data?"
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     policy += f"script-src '{explorer.script_hash()}'"
@@ -41,28 +62,28 @@ def html(content: Content) -> str:
         tag("title", title),
         tag("style", Html(_style())),
     )
-    links = [tag("li", tag("a", words, href=f"#{name}")) for name, words, _ in parts]
+    links = [tag("li", tag("a", section.title, href=f"#{section.name}")) for section, _ in filled]
     frame = content.evidence.records.frame
-    line = f"{audit.summary_words(content.evidence)} Made by finescale {version('finescale')} on "
+    line = f"{runs_in_words(content.evidence)} Made by finescale {method.version('finescale')} on "
     header = tag(
         "header",
         tag("h1", title),
         tag("p", f"{line}{content.source.created:%Y-%m-%d %H:%M}.", class_="soft"),
         tag("nav", tag("ol", *links), aria_label="Contents"),
     )
-    filled = [_section(*part) for part in parts]
+    shown = [_section(section, made.body) for section, made in filled]
     closing = (
         f"{frame.height} finished study runs (untuned models among them). Loss is in nats per target token; "
     )
     footer = tag("footer", tag("p", closing + "perplexity is exp(loss)."))
     script = Html(f"<script>{explorer.script()}</script>")
-    body = tag("body", header, tag("main", *filled), footer, script)
+    body = tag("body", header, tag("main", *shown), footer, script)
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _section(name: str, title: str, body: Html) -> Html:
-    look = {"class_": "answer"} if name == "answer" else {}
-    return tag("section", tag("h2", title), body, id=name, **look)
+def _section(section: Section, body: Html) -> Html:
+    look = {"class_": "answer"} if section is answer.SECTION else {}
+    return tag("section", tag("h2", section.title), body, id=section.name, **look)
 
 
 def _style() -> str:

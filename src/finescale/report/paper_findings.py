@@ -19,10 +19,9 @@ from finescale.advice.candidates import SIZE
 from finescale.records.records import DATA_SIZE, untuned
 from finescale.records.scores import LOSS, metric_name
 from finescale.records.settings import GROUP, PAPER_FACTORS, at_base, setting_columns
-from finescale.report.audit import untuned_rates
 from finescale.report.decisions import Decision
 from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
-from finescale.report.evidence import Evidence, TaskEvidence, settings_of
+from finescale.report.evidence import Evidence, TaskEvidence, settings_of, untuned_rates
 from finescale.report.findings import law_at_base
 from finescale.report.score_figures import forgetting_rows
 from finescale.wording import chance, count, listed, method_name, nats, number
@@ -37,7 +36,6 @@ CLAIMS = {
     6: "PET keeps zero-shot and few-shot ability better than full tuning",
 }
 """The findings, in the order of the paper's discussion."""
-FINDINGS = "paper-findings"
 SMALL = 0.01
 """|alpha| of PET size below this hardly matters (the paper: much smaller than 0.01)."""
 CLEAR = 0.9
@@ -125,7 +123,9 @@ def findings_sheet(tested: Sequence[Outcome], evidence: Evidence) -> Sheet:
     if untuned_methods:
         who = listed([method_name(method) for method in untuned_methods])
         notes.append(f"The learning rate of {who} was not tuned: no comparison with it is evidence.")
-    return Sheet(FINDINGS, "The paper's findings on these records", rows, shown, tuple(notes) if rows else ())
+    return Sheet(
+        "paper-findings", "The paper's findings on these records", rows, shown, tuple(notes) if rows else ()
+    )
 
 
 def _forms(task: TaskEvidence, seed: int) -> Iterator[Outcome]:

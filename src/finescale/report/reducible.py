@@ -15,7 +15,6 @@ from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task
 from finescale.report.evidence import Evidence, TaskEvidence
 from finescale.wording import factor_name, method_name, number
 
-NAME = "table-5-equal-reducible-loss"
 _FACTORS = ("model_params", "pretrain_tokens")
 """The factors of the paper's Table 5."""
 
@@ -37,7 +36,7 @@ def table_5(evidence: Evidence) -> Sheet:
         "themselves are above. In brackets: intervals from the joint bootstrap draws.",
     )
     title = "Table 5. Equal reducible loss of two multiplicative laws"
-    return Sheet(NAME, title, rows, shown, notes if rows else ())
+    return Sheet("table-5-equal-reducible-loss", title, rows, shown, notes if rows else ())
 
 
 def _of_task(task: TaskEvidence) -> list[Row]:

@@ -65,11 +65,6 @@ KINDS = (
 )
 
 
-def score_figures(task: TaskEvidence, scores: Scores) -> list[Figure]:
-    """Figures 6-9 and 11-14 of one task, in so far as its scores allow."""
-    return [made for kind in KINDS if (made := score_figure(task, scores, kind)) is not None]
-
-
 def score_figure(task: TaskEvidence, scores: Scores, kind: Kind) -> Figure | None:
     """One figure of scores: a panel a method, the factor's values in colours; None without scores for it."""
     metric = scores.main_metric(task.task, kind.split, kind.shots)

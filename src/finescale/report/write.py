@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from finescale.errors import UsageError
 from finescale.records.defused import csv_text
-from finescale.report.base_models import figure_10
-from finescale.report.content import Content, Source, answers, sheets
-from finescale.report.crossmap import figure_5
-from finescale.report.decisions import Decision, decide
+from finescale.report.decisions import decide
 from finescale.report.drawing import charts
-from finescale.report.drawing.crosschart import crossover_svgs
-from finescale.report.evidence import Evidence, TaskEvidence
-from finescale.report.figures import Figure, figures
-from finescale.report.page import html
-from finescale.report.score_figures import forgetting_figure, score_figures
+from finescale.report.evidence import Evidence
+from finescale.report.page import SECTIONS, html
+from finescale.report.section import Content, Filled, Section, Source
 
 PAGE = "index.html"
 MANIFEST = ".report-files"
 """Lists what a report wrote, so that the next one removes what it no longer has."""
 
 
-def write_report(evidence: Evidence, source: Source, out: Path) -> Path:
+def write_report(
+    evidence: Evidence, source: Source, out: Path, sections: Sequence[Section] = SECTIONS
+) -> Path:
     """Makes the page, ``figures/*.svg|png|pdf`` and ``tables/*.csv|tex``, and writes them.
 
     Nothing is written before everything is made; files of an earlier report that this one does not have are
@@ -36,6 +33,7 @@ def write_report(evidence: Evidence, source: Source, out: Path) -> Path:
         evidence: What the report says.
         source: Where it comes from.
         out: The folder; files that no report wrote are left alone.
+        sections: The page's sections in its order.
 
     Returns:
         The page.
@@ -43,7 +41,6 @@ def write_report(evidence: Evidence, source: Source, out: Path) -> Path:
     Raises:
         UsageError: The folder cannot be written.
     """
-    found = answers(evidence)
     decisions = {
         task.task: decide(
             evidence.records,
@@ -55,23 +52,12 @@ def write_report(evidence: Evidence, source: Source, out: Path) -> Path:
         )
         for task in evidence.tasks
     }
-    drawn = {task.task: _drawn(evidence, task, decisions[task.task]) for task in evidence.tasks}
-    base = figure_10(evidence)
-    below = (base, charts.panel_svgs(base)) if base is not None else None
-    content = Content(evidence, found, decisions, drawn, sheets(evidence, found, decisions), source, below)
-    files: dict[str, bytes] = {}
-    for pairs in [*drawn.values(), *([[below]] if below else [])]:
-        for figure, panels in pairs:
-            whole = charts.sheet_svg(figure, panels)
-            files[f"figures/{figure.name}.svg"] = whole.encode()
-            files[f"figures/{figure.name}.png"] = charts.png(whole)
-            files[f"figures/{figure.name}.pdf"] = charts.pdf(whole)
-    for sheet in content.sheets:
-        files[f"tables/{sheet.name}.csv"] = csv_text(sheet.frame).encode()
-        files[f"tables/{sheet.name}.tex"] = sheet.latex().encode()
+    content = Content(evidence, decisions, source)
+    filled = [(section, section.fill(content)) for section in sections]
+    files = _files([made for _, made in filled])
     before = _earlier(out)
     files[MANIFEST] = "".join(f"{name}\n" for name in files).encode()
-    files[PAGE] = html(content).encode()
+    files[PAGE] = html(content, filled).encode()
     _write(out, files)
     for name in before - set(files):
         with suppress(OSError):
@@ -88,17 +74,26 @@ def _earlier(out: Path) -> set[str]:
     return {name for name in listed if re.fullmatch(r"(figures|tables)/[\w.-]+", name)}
 
 
-def _drawn(
-    evidence: Evidence, task: TaskEvidence, decision: Decision | str
-) -> list[tuple[Figure, list[str]]]:
-    """A task's figures with their panels."""
-    made = figures(task)
-    made += score_figures(task, evidence.scores) if evidence.scores is not None else []
-    forgotten = forgetting_figure(task, evidence.records)
-    made += [forgotten] if forgotten is not None else []
-    pictures = [(figure, charts.panel_svgs(figure)) for figure in made]
-    crossing = figure_5(decision) if isinstance(decision, Decision) else None
-    return pictures + ([(crossing, crossover_svgs(crossing))] if crossing is not None else [])
+def _files(filled: Sequence[Filled]) -> dict[str, bytes]:
+    """The figures and tables of all sections.
+
+    Raises:
+        ValueError: Two of them have one name.
+    """
+    pairs: list[tuple[str, bytes]] = []
+    for picture in (picture for made in filled for picture in made.pictures):
+        whole = charts.sheet_svg(picture.figure, picture.panels)
+        name = f"figures/{picture.figure.name}"
+        pairs += [(f"{name}.svg", whole.encode()), (f"{name}.png", charts.png(whole))]
+        pairs.append((f"{name}.pdf", charts.pdf(whole)))
+    for sheet in (sheet for made in filled for sheet in made.sheets if sheet.rows):
+        pairs.append((f"tables/{sheet.name}.csv", csv_text(sheet.frame).encode()))
+        pairs.append((f"tables/{sheet.name}.tex", sheet.latex().encode()))
+    files = dict(pairs)
+    if len(files) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"two sections write {next(name for name in names if names.count(name) > 1)}")
+    return files
 
 
 def _write(out: Path, files: Mapping[str, bytes]) -> None:

@@ -37,7 +37,7 @@ def panel_svgs(figure: Figure) -> list[str]:
     return pictures
 
 
-def sheet_svg(figure: Figure, panels: list[str]) -> str:
+def sheet_svg(figure: Figure, panels: Sequence[str]) -> str:
     """The panels and the title in one SVG, for the files."""
     sizes = [_size(panel) for panel in panels]
     across = 2 if len(panels) == 4 else min(_ACROSS, len(panels))

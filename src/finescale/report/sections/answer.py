@@ -1,41 +1,46 @@
-"""The sections that answer: which method, for another question, and where the better method changes."""
+"""The answer of every task: what the observed means say, what is advised, and the table behind it."""
 
 from __future__ import annotations
 
-from finescale.advice.candidates import SIZE
+import math
+from collections.abc import Mapping
+
 from finescale.records.settings import UNNAMED
-from finescale.report import explorer
-from finescale.report.content import Content
-from finescale.report.decisions import Decision, crossover_name
-from finescale.report.drawing.markup import Html, bullets, folded, joined, table, tag
-from finescale.report.figures import CROSSOVERS
-from finescale.report.reducible import NAME as TABLE_5
-from finescale.report.sections.parts import figure_html, missing, named
-from finescale.wording import capital, method_name, slug
+from finescale.report.decisions import Decision
+from finescale.report.drawing.markup import Html, bullets, folded, joined, tag
+from finescale.report.drawing.sheet import Sheet, Shown, column
+from finescale.report.evidence import TaskEvidence, untuned_rates
+from finescale.report.findings import Answer, answer, law_at_base
+from finescale.report.section import Content, Filled, Section
+from finescale.report.sections.parts import missing, tables
+from finescale.report.sections.runs import troubles
+from finescale.wording import count, method_name, nats, slug
 
 
-def answer(content: Content) -> Html:
-    """The answer of every task: what the observed means say, what is advised, and the evidence."""
-    if not content.answers:
-        failed = any(sheet.name == "troubles" for sheet in content.sheets)
+def _fill(content: Content) -> Filled:
+    evidence = content.evidence
+    if not evidence.tasks:
+        failed = troubles(evidence).rows
         where = " See what failed below." if failed else " What is known of the base models is in Figure 10."
-        return missing("No finished run of a tuned model: nothing can be said yet." + where)
+        return Filled(missing("No finished run of a tuned model: nothing can be said yet." + where))
     parts: list[Html] = []
-    for item in content.answers:
-        if len(content.answers) > 1:
-            parts.append(tag("h3", item.task))
-        parts.append(tag("p", item.headline, class_="headline"))
-        parts.append(advice_words(content.decisions[item.task]))
-        if item.setting:
-            where = f"Task {item.task}, b" if item.task != UNNAMED else "B"
-            parts.append(tag("p", f"{where}ase setting: {item.setting}.", class_="soft"))
-        parts.append(bullets(*item.support))
-        own = [sheet for sheet in content.sheets if sheet.name == f"answer-{slug(item.task)}"]
-        parts += [table(sheet) for sheet in own]
-    return joined(*parts)
+    sheets: list[Sheet] = []
+    for task in evidence.tasks:
+        found = answer(task, untuned_rates(evidence, task.task))
+        sheet = verdict_sheet(found, task)
+        sheets.append(sheet)
+        if len(evidence.tasks) > 1:
+            parts.append(tag("h3", found.task))
+        parts.append(tag("p", found.headline, class_="headline"))
+        parts.append(_advice_words(content.decisions[found.task]))
+        if found.setting:
+            where = f"Task {found.task}, b" if found.task != UNNAMED else "B"
+            parts.append(tag("p", f"{where}ase setting: {found.setting}.", class_="soft"))
+        parts += [bullets(*found.support), *tables([sheet])]
+    return Filled(joined(*parts), sheets)
 
 
-def advice_words(made: Decision | str) -> Html:
+def _advice_words(made: Decision | str) -> Html:
     """What the forecast (or the law that was asked for) advises at the base setting, or why not."""
     if isinstance(made, str):
         return missing(f"No advice: {made}")
@@ -49,60 +54,52 @@ def advice_words(made: Decision | str) -> Html:
     return joined(*parts)
 
 
-def explore(content: Content) -> Html:
-    """The explorer of every task."""
-    parts: list[Html] = []
-    for index, (task, made) in enumerate(content.decisions.items()):
-        if len(content.decisions) > 1:
-            parts.append(tag("h3", task))
-        if isinstance(made, str):
-            parts.append(missing(f"Nothing to explore: {made}"))
-        elif not explorer.explorable(made):
-            parts.append(
-                missing("The explorer needs draws (--bootstrap), and laws that are plain arithmetic.")
-            )
-        else:
-            parts.append(explorer.section(made, index, len(content.decisions)))
-    how = (
-        "Move model size, data and price, at most ten times beyond the runs: the numbers are those of "
-        "finescale advise. All runs count, held-out ones too."
+def verdict_sheet(item: Answer, task: TaskEvidence) -> Sheet:
+    """Observed means and laws' means at the base setting, by data size."""
+    laws = {method: law_at_base(task, method) for method in task.methods}
+    rows = []
+    for verdict in item.verdicts:
+        row: dict[str, object] = {"task": item.task, "finetune_examples": verdict.examples}
+        for method in task.methods:
+            loss, runs = verdict.observed.get(method, (None, None))
+            row |= {method: loss, f"{method}_runs": runs}
+            found = laws[method]
+            if found is not None:
+                predicted = found[0].predict({**found[1], "finetune_examples": verdict.examples})
+                row[f"{method}_law"] = float(predicted.value)
+                row[f"{method}_law_low"], row[f"{method}_law_high"] = (
+                    float(predicted.low),
+                    float(predicted.high),
+                )
+        row |= {"lead": verdict.lead.value, "lead_low": verdict.lead.low, "lead_high": verdict.lead.high}
+        rows.append(row | {"best": " / ".join(method_name(method) for method in verdict.tied)})
+    shown: list[Shown] = [
+        column("examples", "finetune_examples", count),
+        Shown("best", lambda row: str(row["best"]), numeric=False),
+        Shown("lead of the best", lambda row: _with_interval(row, "lead", "lead_low", "lead_high")),
+    ]
+    shown += [column(f"{method_name(m)}: mean", m, lambda value: nats(value, 4)) for m in task.methods]
+    shown += [_law_cell(m) for m in task.methods if laws[m] is not None]
+    title = "At the base setting: observed means and the laws' means, nats per target token"
+    notes = (
+        "Lead: to the runner-up, with its 90% interval from the noise between seeds. Several names: "
+        "not told apart.",
     )
-    return (
-        joined(tag("p", how, class_="soft"), *parts)
-        if parts
-        else missing("The explorer needs finished runs.")
-    )
+    return Sheet(f"answer-{slug(item.task)}", title, rows, shown, notes)
 
 
-def crossings(content: Content) -> Html:
-    """The crossovers: where the better method changes."""
-    parts: list[Html] = []
-    for task, made in content.decisions.items():
-        if len(content.decisions) > 1:
-            parts.append(tag("h3", task))
-        if isinstance(made, str) or not made.pairs:
-            parts.append(missing("Crossovers need two methods or more."))
-            continue
-        parts.append(bullets(*_at_base(made)))
-        drawn = [pair for pair in content.figures.get(task, ()) if pair[0].number == CROSSOVERS]
-        parts += [figure_html(*pair) for pair in drawn]
-        if not drawn:
-            parts.append(missing("Figure 5 needs runs at two model sizes or more, and bootstrap draws."))
-        tables = [table(sheet) for sheet in content.sheets if sheet.name == crossover_name(task)]
-        parts.append(folded("Every pair at every model size", *tables))
-    if not parts:
-        return missing("Crossovers need two methods or more.")
-    eq3 = named(content, TABLE_5)
-    needs = "Table 5 needs multiplicative laws of two methods over model size or pretraining tokens."
-    return joined(*parts, *(eq3 or [missing(needs)]))
+def _law_cell(method: str) -> Shown:
+    names = (f"{method}_law", f"{method}_law_low", f"{method}_law_high")
+    return Shown(f"{method_name(method)}: law", lambda row: _with_interval(row, *names))
 
 
-def _at_base(made: Decision) -> list[str]:
-    """A sentence a pair: who is ahead up to where, at the base setting's model size."""
-    base = made.found.base.get(SIZE)
-    said = []
-    for pair in made.pairs:
-        point = next((point for point in pair.points if point.at in (None, base)), pair.points[-1])
-        names = f"{capital(method_name(pair.first))} and {method_name(pair.second)}"
-        said.append(f"{names}, {point.words}.")
-    return said
+def _with_interval(row: Mapping[str, object], name: str, low: str, high: str) -> str:
+    value, a, b = (row.get(key) for key in (name, low, high))
+    if not isinstance(value, float):
+        return "-"
+    if not isinstance(a, float) or not isinstance(b, float) or math.isnan(a):
+        return nats(value)
+    return f"{nats(value)} [{nats(a)}, {nats(b)}]"
+
+
+SECTION = Section("answer", "The answer", _fill)

@@ -1,14 +1,15 @@
-"""What several sections are made of: a figure, the tables of a name, the line that says what is missing."""
+"""What several sections are made of: a figure, tables that have rows, the line that says what is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from finescale.report.content import Content
 from finescale.report.drawing import palette
-from finescale.report.drawing.charts import prefixed, silent
+from finescale.report.drawing.charts import panel_svgs, prefixed, silent
 from finescale.report.drawing.markup import Html, table, tag
+from finescale.report.drawing.sheet import Sheet
 from finescale.report.figures import Figure
+from finescale.report.section import Picture
 
 
 def missing(text: str) -> Html:
@@ -16,15 +17,20 @@ def missing(text: str) -> Html:
     return tag("p", text, class_="missing")
 
 
-def named(content: Content, start: str) -> list[Html]:
-    """The tables whose names start so."""
-    return [table(sheet) for sheet in content.sheets if sheet.name.startswith(start)]
+def tables(sheets: Iterable[Sheet]) -> list[Html]:
+    """The tables that have rows."""
+    return [table(sheet) for sheet in sheets if sheet.rows]
 
 
-def figure_html(figure: Figure, panels: Sequence[str]) -> Html:
+def draw(figure: Figure | None) -> list[Picture]:
+    """The figure with its panels, where there is one."""
+    return [] if figure is None else [Picture(figure, panel_svgs(figure))]
+
+
+def figure_html(picture: Picture) -> Html:
     """A figure on the page: its panels in the page's own colours, each an image with a label."""
-    pictures = []
-    for index, (panel, svg) in enumerate(zip(figure.panels, panels, strict=True)):
+    figure, pictures = picture.figure, []
+    for index, (panel, svg) in enumerate(zip(figure.panels, picture.panels, strict=True)):
         inner = prefixed(silent(palette.themed(svg)), f"{figure.name}-{index}-")
         what = f"{figure.title}: {panel.title}"
         label = tag("svg", role="img", aria_label=what)[4 : -len("></svg>")]

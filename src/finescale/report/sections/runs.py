@@ -1,52 +1,30 @@
-"""The sections about the runs: learning rates, data per parameter, noise, failures, cost, how it was made."""
+"""Runs, failures and cost: how they ended, what they took, what was cut of their examples."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import polars as pl
+
+from finescale.records.records import DATA_SIZE
 from finescale.records.truncation import truncation_words
-from finescale.report import audit
-from finescale.report.checklist import checklist
-from finescale.report.content import Content
-from finescale.report.drawing.markup import Html, folded, joined, note, table, tag
-from finescale.report.drawing.sheet import Sheet
-from finescale.report.fits import FITS
-from finescale.report.sections.parts import missing, named
-from finescale.report.stability import NAME as STABILITY
+from finescale.report.drawing.markup import joined, tag
+from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
+from finescale.report.evidence import Evidence, runs_in_words
+from finescale.report.section import Content, Filled, Section
+from finescale.report.sections.parts import tables
+from finescale.wording import count, hours, method_name, number
+
+_METHOD = Shown("method", lambda row: method_name(row["method"]), numeric=False)
 
 
-def rates(content: Content) -> Html:
-    """The audit of learning rates."""
-    found = named(content, "learning-rates")
-    return (
-        joined(*found)
-        if found
-        else missing("The records have no column learning_rate: it would be shown here.")
-    )
-
-
-def regime(content: Content) -> Html:
-    """Target tokens per trained parameter."""
-    found = named(content, "tokens-per-parameter")
-    if not found:
-        return missing("This needs the columns finetune_tokens and trainable_params.")
-    sheet = next(sheet for sheet in content.sheets if sheet.name == "tokens-per-parameter")
-    words = [note(text) for text in sheet.notes]
-    bare = Sheet(sheet.name, sheet.title, sheet.rows, sheet.shown)
-    return joined(*words, folded("By method and data size", table(bare)))
-
-
-def noise(content: Content) -> Html:
-    """The noise between seeds, and how many runs diverged."""
-    found = named(content, STABILITY)
-    return joined(*found) if found else missing("This needs runs of a tuned model.")
-
-
-def runs(content: Content) -> Html:
-    """Runs, failures and cost."""
-    parts = [tag("p", audit.summary_words(content.evidence)), *named(content, "runs-and-cost")]
+def _fill(content: Content) -> Filled:
+    evidence = content.evidence
+    spent, failed = costs(evidence), troubles(evidence)
+    parts = [tag("p", runs_in_words(evidence)), *tables([spent])]
     parts += [tag("p", words) for words in _cut(content)]
-    failed = named(content, "troubles")
-    parts += failed or [tag("p", "No run failed or diverged.")]
-    return joined(*parts)
+    parts += tables([failed]) or [tag("p", "No run failed or diverged.")]
+    return Filled(joined(*parts), [failed, spent])
 
 
 def _cut(content: Content) -> tuple[str, ...]:
@@ -57,16 +35,82 @@ def _cut(content: Content) -> tuple[str, ...]:
     return truncation_words(frame) or ("No source and no target was cut to the tokens allowed.",)
 
 
-def method(content: Content) -> Html:
-    """How the page was made, so that a reader can repeat it."""
-    source = content.source
-    entries = checklist(content)
-    pairs = [part for name, words in entries for part in (tag("dt", name), tag("dd", words))]
-    parts = [tag("dl", *pairs)]
-    if source.commands:
-        parts += [tag("p", "Again, from the command line:"), tag("pre", "\n".join(source.commands))]
-    fits = named(content, FITS)
-    parts += [folded("Every fit, to compare a repetition with", *fits)] if fits else []
-    if source.study_file:
-        parts.append(folded("The study file", tag("pre", source.study_file)))
-    return joined(*parts)
+def troubles(evidence: Evidence) -> Sheet:
+    """Every run that is not done, with its reason."""
+    frame = evidence.records.every_row
+    rows: list[Row] = []
+    if "status" in frame.columns:
+        bad = frame.filter(pl.col("status").fill_null("no status") != "done")
+        names = (
+            "run",
+            "purpose",
+            "task",
+            "method",
+            "model",
+            DATA_SIZE,
+            "seed",
+            "learning_rate",
+            "status",
+            "error",
+        )
+        rows = [{name: run.get(name) for name in names} for run in bad.iter_rows(named=True)]
+    shown = (
+        plain("status", "status"),
+        *named_task(evidence),
+        _METHOD,
+        plain("model", "model"),
+        column("examples", DATA_SIZE, count),
+        plain("seed", "seed"),
+        plain("purpose", "purpose"),
+        plain("reason", "error"),
+        plain("run", "run"),
+    )
+    return Sheet("troubles", "Runs that are not done", rows, shown)
+
+
+_PARTS = {
+    "test_seconds": "test losses",
+    "generation_seconds": "generation",
+    "few_shot_seconds": "few-shot",
+    "zero_shot_seconds": "zero-shot",
+    "forgetting_seconds": "forgetting",
+}
+"""The parts of an evaluation whose time the records have."""
+
+
+def costs(evidence: Evidence) -> Sheet:
+    """Runs, compute and time by purpose and method."""
+    frame = evidence.records.every_row
+    purpose = pl.col("purpose").fill_null("study") if "purpose" in frame.columns else pl.lit("study")
+    status = pl.col("status").fill_null("no status") if "status" in frame.columns else pl.lit("done")
+    sums = [name for name in ("train_flops", "wall_seconds", *_PARTS) if name in frame.columns]
+    rows: list[dict[str, Any]] = (
+        frame.with_columns(purpose.alias("purpose"), status.alias("status"))
+        .group_by("purpose", "method", maintain_order=True)
+        .agg(
+            pl.len().alias("runs"),
+            *[(pl.col("status") == name).sum().alias(name) for name in ("done", "diverged", "failed")],
+            *[pl.col(name).sum() for name in sums],
+            *[pl.col(name).median() for name in ("tokens_per_second",) if name in frame.columns],
+        )
+        .to_dicts()
+    )
+    total: dict[str, Any] = {"purpose": "all", "method": "all methods"}
+    for name in ("runs", "done", "diverged", "failed", *sums):
+        total[name] = sum(row[name] or 0 for row in rows)
+    if len(rows) > 1:
+        rows = [*rows, total]
+    shown = [plain("purpose", "purpose"), _METHOD]
+    shown += [column(name, name, str) for name in ("runs", "done", "diverged", "failed")]
+    if "train_flops" in frame.columns:
+        shown.append(column("training compute (FLOP)", "train_flops", lambda value: number(value, 3)))
+    if "wall_seconds" in frame.columns:
+        shown.append(column("time of the runs", "wall_seconds", hours))
+    measured = [name for name in _PARTS if total.get(name)]
+    shown += [column(f"of it: {_PARTS[name]}", name, hours) for name in measured]
+    if "tokens_per_second" in frame.columns:
+        shown.append(column("tokens per second (median)", "tokens_per_second", count))
+    return Sheet("runs-and-cost", "Runs, compute and time", rows, shown)
+
+
+SECTION = Section("runs", "Runs, failures and cost", _fill)

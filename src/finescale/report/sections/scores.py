@@ -1,58 +1,60 @@
-"""The section about what finetuning does beyond its loss: generation, zero-shot, few-shot, forgetting."""
+"""What finetuning does beyond its loss: generation, zero-shot, few-shot, forgetting, and Table 7."""
 
 from __future__ import annotations
 
-from finescale.report.content import Content
-from finescale.report.correlation import EVERY, NAME
-from finescale.report.drawing.markup import Html, folded, joined, table, tag
-from finescale.report.evidence import TaskEvidence
-from finescale.report.score_figures import KINDS, Kind
-from finescale.report.score_tables import scores_name
-from finescale.report.sections.parts import figure_html, missing, named
-from finescale.wording import factor_name, listed
+from typing import Any
+
+import polars as pl
+
+from finescale.records.records import DATA_SIZE, untuned
+from finescale.records.scores import SPLITS, metric_name
+from finescale.records.settings import at_base
+from finescale.report.correlation import correlations, every_correlation
+from finescale.report.drawing.markup import Html, folded, joined, tag
+from finescale.report.drawing.sheet import Sheet, Shown, column
+from finescale.report.evidence import Evidence, TaskEvidence, settings_of
+from finescale.report.figures import untuned_at
+from finescale.report.score_figures import KINDS, Kind, forgetting_figure, forgetting_rows, score_figure
+from finescale.report.section import Content, Filled, Picture, Section
+from finescale.report.sections.parts import draw, figure_html, missing, tables
+from finescale.wording import count, factor_name, listed, method_name, nats, slug
 
 _NEEDS = (
     "Figures 6-9 and 11-14 and Table 7 need scores: an `evaluation:` block in the study file, or a table of "
     "scores (--scores FILE)."
 )
+_FORGETTING = (
+    "Forgetting needs the loss on pretraining text before and after finetuning "
+    "(pretrain_loss_before, pretrain_loss_after), and the untuned models."
+)
 
 
-def scores(content: Content) -> Html:
-    """Figures 6-9 and 11-14, forgetting beside gain, Table 7."""
-    parts: list[Html] = []
-    if content.evidence.scores is None:
-        parts.append(missing(_NEEDS))
-    for task in content.evidence.tasks:
-        if len(content.evidence.tasks) > 1:
+def _fill(content: Content) -> Filled:
+    evidence, scores = content.evidence, content.evidence.scores
+    table_7, every = correlations(evidence), every_correlation(evidence)
+    sheets: list[Sheet] = []
+    pictures: list[Picture] = []
+    parts: list[Html] = [] if scores is not None else [missing(_NEEDS)]
+    for task in evidence.tasks:
+        if len(evidence.tasks) > 1:
             parts.append(tag("h3", task.task))
-        parts += _of_task(content, task)
-    if content.evidence.scores is not None:
-        made = named(content, NAME)
-        parts += made or [missing("Table 7 needs generation scores at two values of a factor or more.")]
-        every = named(content, EVERY)
-        parts += [folded("Correlations of every score", *every)] if every else []
-        parts += [tag("p", words, class_="small") for words in content.evidence.scores.notes]
-    return joined(*parts)
-
-
-def _of_task(content: Content, task: TaskEvidence) -> list[Html]:
-    drawn = {figure.number: (figure, panels) for figure, panels in content.figures.get(task.task, ())}
-    parts: list[Html] = []
-    if content.evidence.scores is not None:
-        parts += [figure_html(*drawn[kind.number]) for kind in KINDS if kind.number in drawn]
-        parts += [missing(words) for words in _absent([kind for kind in KINDS if kind.number not in drawn])]
-        own = [sheet for sheet in content.sheets if sheet.name == scores_name(task.task)]
-        parts += [folded("Scores at the base setting", *map(table, own))] if own else []
-    if 0 in drawn:
-        parts.append(figure_html(*drawn[0]))
-    else:
-        parts.append(
-            missing(
-                "Forgetting needs the loss on pretraining text before and after finetuning "
-                "(pretrain_loss_before, pretrain_loss_after), and the untuned models."
-            )
-        )
-    return parts
+        drawn = {kind: draw(score_figure(task, scores, kind)) for kind in KINDS} if scores is not None else {}
+        made = [picture for found in drawn.values() for picture in found]
+        parts += [figure_html(picture) for picture in made]
+        parts += [missing(words) for words in _absent([kind for kind, found in drawn.items() if not found])]
+        sheet = scores_at_base(evidence, task)
+        sheets.append(sheet)
+        if scores is not None and sheet.rows:
+            parts.append(folded("Scores at the base setting", *tables([sheet])))
+        forgotten = draw(forgetting_figure(task, evidence.records))
+        parts += [figure_html(picture) for picture in forgotten] or [missing(_FORGETTING)]
+        pictures += [*made, *forgotten]
+    if scores is not None:
+        needs = "Table 7 needs generation scores at two values of a factor or more."
+        parts += tables([table_7]) or [missing(needs)]
+        parts += [folded("Correlations of every score", *tables([every]))] if every.rows else []
+        parts += [tag("p", words, class_="small") for words in scores.notes]
+    return Filled(joined(*parts), [table_7, every, *sheets], pictures)
 
 
 def _absent(kinds: list[Kind]) -> list[str]:
@@ -70,3 +72,52 @@ def _absent(kinds: list[Kind]) -> list[str]:
 def _what(kind: Kind) -> str:
     shots = {0: "generation", 1: "one-shot", 5: "five-shot"}
     return "zero-shot" if kind.split == "zero_shot" else shots[kind.shots]
+
+
+def scores_at_base(evidence: Evidence, task: TaskEvidence) -> Sheet:
+    """Means over seeds of every kind of score at the base setting, and what was forgotten there."""
+    rows: dict[tuple[str, float], dict[str, Any]] = {}
+    shown: list[Shown] = [
+        Shown("method", lambda row: method_name(row["method"]), numeric=False),
+        column("examples", DATA_SIZE, count),
+    ]
+    for key, heading, values in _kinds(evidence, task):
+        bare = untuned_at(values.filter(untuned()), task.base, {})
+        tuned = values.filter(~untuned() & (pl.col(DATA_SIZE) > 0))
+        parts = [("none", bare)] + [(m, at_base(tuned, task.base, m)) for m in task.methods]
+        for method, part in parts:
+            for size, mean, low, high, runs in part.select(
+                DATA_SIZE, "loss", "low", "high", "runs"
+            ).iter_rows():
+                row = rows.setdefault((method, size or 0.0), {"method": method, DATA_SIZE: size or 0.0})
+                row |= {key: mean, f"{key}_lowest": low, f"{key}_highest": high, f"{key}_runs": runs}
+        shown.append(column(heading, key, nats))
+    order = ("none", *task.methods)
+    ordered = sorted(rows.values(), key=lambda row: (order.index(row["method"]), row[DATA_SIZE]))
+    title = "Scores at the base setting, means over seeds"
+    notes = ("The CSV file has the lowest and the highest seed and the number of runs, too.",)
+    return Sheet(f"scores-{slug(task.task)}", title, ordered, shown, notes if ordered else ())
+
+
+def _kinds(evidence: Evidence, task: TaskEvidence) -> list[tuple[str, str, pl.DataFrame]]:
+    """Every kind of score that there is: its key, its heading, its settings."""
+    found: list[tuple[str, str, pl.DataFrame]] = []
+    scores = evidence.scores
+    if scores is not None:
+        mine = scores.frame.filter(pl.col("task") == task.task)
+        for split in SPLITS:
+            for shots in sorted(mine.filter(pl.col("split") == split)["shots"].unique().to_list()):
+                metric = scores.main_metric(task.task, split, shots)
+                if metric is None:
+                    continue
+                rows = scores.of_runs(task.task, split, shots, metric)
+                words = "zero-shot" if split == "zero_shot" else f"{shots}-shot" if shots else "generation"
+                key = f"{split}_{shots}_{metric}"
+                found.append((key, f"{words}: {metric_name(metric)}", settings_of(rows, "score")))
+    forgotten = forgetting_rows(task, evidence.records)
+    if forgotten.height:
+        found.append(("forgotten", "forgotten (nats)", settings_of(forgotten, "forgotten")))
+    return found
+
+
+SECTION = Section("scores", "Generation, zero-shot, few-shot, forgetting", _fill)

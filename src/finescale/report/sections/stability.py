@@ -8,12 +8,18 @@ import polars as pl
 
 from finescale.records.noise import UNKNOWN, Noise
 from finescale.records.records import untuned
+from finescale.report.drawing.markup import joined
 from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task
 from finescale.report.evidence import Evidence
 from finescale.report.noise import LEVEL, smallest_difference
+from finescale.report.section import Content, Filled, Section
+from finescale.report.sections.parts import missing, tables
 from finescale.wording import method_name, nats
 
-NAME = "stability"
+
+def _fill(content: Content) -> Filled:
+    sheet = stability(content.evidence)
+    return Filled(joined(*(tables([sheet]) or [missing("This needs runs of a tuned model.")])), [sheet])
 
 
 def stability(evidence: Evidence) -> Sheet:
@@ -56,7 +62,7 @@ def stability(evidence: Evidence) -> Sheet:
     else:
         notes.append("One run a setting: two seeds or more would show the noise.")
     title = "Stability: noise between seeds, and runs that diverged"
-    return Sheet(NAME, title, rows, shown, tuple(notes) if rows else ())
+    return Sheet("stability", title, rows, shown, tuple(notes) if rows else ())
 
 
 def sd_interval(noise: Noise) -> tuple[float, float]:
@@ -121,3 +127,6 @@ def _diverged_words(row: Row) -> str:
         return "-"
     words = f"{row['diverged']} of {row['study_runs']}"
     return f"{words} [{row['diverged_low']:.1%}, {row['diverged_high']:.1%}]"
+
+
+SECTION = Section("noise", "Stability", _fill)

@@ -1,27 +1,45 @@
-"""The fit checklist: everything that a reader needs to repeat the fits."""
+"""How this was made: the fit checklist, the commands, every fit - all that a reader needs to repeat it."""
 
 from __future__ import annotations
 
 import math
 import platform
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 
 from finescale.advice.candidates import Candidates
 from finescale.forecasts.forecast import Forecast
 from finescale.laws.estimate import DELTA
+from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import EXPONENT
 from finescale.laws.solver.assembly import GRID_SIZES
 from finescale.records.records import untuned
 from finescale.records.settings import UNNAMED
-from finescale.report.content import Content
 from finescale.report.decisions import Decision
+from finescale.report.drawing.markup import folded, joined, tag
+from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
 from finescale.report.evidence import Evidence
 from finescale.report.findings import base_words
-from finescale.report.fits import all_laws
-from finescale.wording import listed, nats
+from finescale.report.section import Content, Filled, Section
+from finescale.report.sections.parts import tables
+from finescale.wording import count, factor_name, listed, method_name, nats, number
 
 _PACKAGES = ("finescale", "numpy", "polars", "scipy", "altair", "vl-convert-python")
+
+
+def _fill(content: Content) -> Filled:
+    source = content.source
+    entries = checklist(content)
+    pairs = [part for name, words in entries for part in (tag("dt", name), tag("dd", words))]
+    parts = [tag("dl", *pairs)]
+    if source.commands:
+        parts += [tag("p", "Again, from the command line:"), tag("pre", "\n".join(source.commands))]
+    fits = fits_sheet(content.evidence)
+    parts += [folded("Every fit, to compare a repetition with", *tables([fits]))] if fits.rows else []
+    if source.study_file:
+        parts.append(folded("The study file", tag("pre", source.study_file)))
+    return Filled(joined(*parts), [fits])
 
 
 def checklist(content: Content) -> list[tuple[str, str]]:
@@ -126,3 +144,50 @@ def version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "(not installed)"
+
+
+def fits_sheet(evidence: Evidence) -> Sheet:
+    """Every fit behind the figures and tables: what it was fitted to and what came out, at full precision."""
+    rows: list[Row] = []
+    names: dict[str, Sequence[str]] = {}
+    for task, law in all_laws(evidence):
+        names[law.law] = law.formula.parameters if law.formula else [*law.parameters]
+        row = {"task": task, "method": str(law.by.get("method", "")), "law": law.law}
+        row |= {"factor": law.factors[0] if law.factors else None, "model_params": law.by.get("model_params")}
+        row |= {"settings": law.n_fitted, "held_out": law.n_held_out, "objective": law.objective}
+        row |= {"delta_e": law.delta_e, "delta_h": None if math.isnan(law.delta_h) else law.delta_h}
+        row |= {name: law.value(name) for name in law.parameters}
+        rows.append(row | {"draws": law.run_deviation.size, "status": "; ".join(law.status)})
+    shown = (
+        *named_task(evidence),
+        Shown("method", lambda row: method_name(row["method"]), numeric=False),
+        plain("law", "law"),
+        Shown("over, or model", _over, numeric=False),
+        Shown("settings + held out", lambda row: f"{row['settings']} + {row['held_out']}"),
+        column("Huber sum", "objective", lambda value: number(value, 6)),
+        Shown("parameters", lambda row: _parameters(row, names[row["law"]]), numeric=False),
+    )
+    notes = ("The CSV file has every parameter at full precision.",) if rows else ()
+    return Sheet("fits", "Every fit, to compare a repetition with", rows, shown, notes)
+
+
+def _over(row: Row) -> str:
+    """The law's factor; for a law of the data size alone, the model's size."""
+    return factor_name(row["factor"]) if row["factor"] else count(row["model_params"])
+
+
+def _parameters(row: Row, names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {number(row[name], 6)}" for name in names)
+
+
+def all_laws(evidence: Evidence) -> list[tuple[str, FittedLaw]]:
+    """Every fitted law with its task."""
+    return [
+        (task.task, law)
+        for task in evidence.tasks
+        for fits in (*task.laws.values(), *task.curves.values())
+        for law in fits
+    ]
+
+
+SECTION = Section("method", "How this was made", _fill)

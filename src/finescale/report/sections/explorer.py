@@ -27,6 +27,8 @@ from finescale.records.records import DATA_SIZE
 from finescale.report.decisions import Decision
 from finescale.report.drawing import palette
 from finescale.report.drawing.markup import Html, joined, tag
+from finescale.report.section import Content, Filled, Section
+from finescale.report.sections.parts import missing
 from finescale.wording import method_name
 
 STEPS = 240
@@ -35,6 +37,28 @@ SHOWN = len(palette.SERIES)
 _TABLES = ("centre", "seen", "beyond", "shared")
 _BYTES = 3_000_000
 """What the draws of all tasks of a page may take up in it."""
+
+
+def _fill(content: Content) -> Filled:
+    parts: list[Html] = []
+    for index, (task, made) in enumerate(content.decisions.items()):
+        if len(content.decisions) > 1:
+            parts.append(tag("h3", task))
+        if isinstance(made, str):
+            parts.append(missing(f"Nothing to explore: {made}"))
+        elif not explorable(made):
+            parts.append(
+                missing("The explorer needs draws (--bootstrap), and laws that are plain arithmetic.")
+            )
+        else:
+            parts.append(_controls(made, index, len(content.decisions)))
+    how = (
+        "Move model size, data and price, at most ten times beyond the runs: the numbers are those of "
+        "finescale advise. All runs count, held-out ones too."
+    )
+    if not parts:
+        return Filled(missing("The explorer needs finished runs."))
+    return Filled(joined(tag("p", how, class_="soft"), *parts))
 
 
 def script() -> str:
@@ -176,7 +200,7 @@ def _reach(members: list[Candidate], column: str) -> tuple[float, float]:
     return min(low for low, _ in ranges) / FAR, max(high for _, high in ranges) * FAR
 
 
-def section(decision: Decision, index: int, tasks: int = 1) -> Html:
+def _controls(decision: Decision, index: int, tasks: int = 1) -> Html:
     """The controls, the place for the answer, and the data.
 
     Args:
@@ -248,3 +272,6 @@ def _safe(data: Any) -> str:
     """JSON that cannot end the element it stands in."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+SECTION = Section("explorer", "Ask for another model, data size or price", _fill)

@@ -1,0 +1,87 @@
+"""A section of the page: what every section is made from, and what one hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from finescale.report.decisions import Decision
+from finescale.report.drawing.markup import Html
+from finescale.report.drawing.sheet import Sheet
+from finescale.report.evidence import Evidence
+from finescale.report.figures import Figure
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the page says of its origin.
+
+    Attributes:
+        name: The study's or table's name.
+        commands: The command lines that make the page again.
+        study_file: The study file's text, where there is one.
+        hold_out: The rule for held-out runs, where it is known.
+        created: When the page was made.
+        inputs: The files that were read, with check sums.
+    """
+
+    name: str
+    commands: tuple[str, ...] = ()
+    study_file: str = ""
+    hold_out: str = ""
+    created: datetime = field(default_factory=datetime.now)
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Content:
+    """What every section is made from.
+
+    Attributes:
+        evidence: The evidence.
+        decisions: By task: what is advised, or why nothing can be advised.
+        source: Where it comes from.
+    """
+
+    evidence: Evidence
+    decisions: Mapping[str, Decision | str]
+    source: Source
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its panels as SVG."""
+
+    figure: Figure
+    panels: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a section shows, and the files that it adds to the report.
+
+    Attributes:
+        body: The section on the page.
+        sheets: Its tables, ``tables/NAME.csv`` and ``.tex``; empty ones are not written.
+        pictures: Its figures, ``figures/NAME.svg``, ``.png`` and ``.pdf``.
+    """
+
+    body: Html
+    sheets: Sequence[Sheet] = ()
+    pictures: Sequence[Picture] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    Attributes:
+        name: Its anchor.
+        title: Its heading.
+        fill: Makes it: computes, draws and words.
+    """
+
+    name: str
+    title: str
+    fill: Callable[[Content], Filled]

@@ -1,0 +1,34 @@
+"""Does the law hold: bends and misfits, and the laws of one variable against one another."""
+
+from __future__ import annotations
+
+from finescale.records.settings import PAPER_FACTORS
+from finescale.report.drawing.markup import Html, bullets, joined, paragraphs, tag
+from finescale.report.section import Content, Filled, Section
+from finescale.report.sections.parts import missing, tables
+from finescale.report.shape import bend_words, curve_laws, misfit_words, steps_words
+
+_HOLDS = (
+    "No sign in these records that the multiplicative law fails: it misses no more than the noise "
+    "between seeds explains, and no curve bends downwards."
+)
+
+
+def _fill(content: Content) -> Filled:
+    parts: list[Html] = []
+    for task in content.evidence.tasks:
+        words = bend_words(task) + [text for factor in PAPER_FACTORS for text in misfit_words(task, factor)]
+        if len(content.evidence.tasks) > 1:
+            parts.append(tag("h3", task.task))
+        if words:
+            parts.append(tag("p", "Not everywhere:"))
+            parts.append(bullets(*words))
+        elif task.laws:
+            parts.append(tag("p", _HOLDS))
+        parts.append(paragraphs(steps_words(task)))
+    sheets = [curve_laws(task) for task in content.evidence.tasks]
+    parts += tables(sheets)
+    return Filled(joined(*parts) if parts else missing("This needs fitted laws."), sheets)
+
+
+SECTION = Section("holds", "Does the law hold?", _fill)

@@ -1,0 +1,158 @@
+"""Learning rates: every candidate of the sweep, what was used, and what was not tuned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from finescale.records.settings import setting_columns
+from finescale.report.drawing.markup import joined
+from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
+from finescale.report.evidence import METHOD_ORDER, Evidence, untuned_rates
+from finescale.report.section import Content, Filled, Section
+from finescale.report.sections.parts import missing, tables
+from finescale.wording import capital, count, listed, method_name, nats
+
+_METHOD = Shown("method", lambda row: method_name(row["method"]), numeric=False)
+_CANDIDATE = ("optimizer", "learning_rate", "batch_size")
+"""What a sweep chooses, together."""
+
+
+def _fill(content: Content) -> Filled:
+    sheet = learning_rates(content.evidence)
+    needs = "The records have no column learning_rate: it would be shown here."
+    return Filled(joined(*(tables([sheet]) or [missing(needs)])), [sheet])
+
+
+def learning_rates(evidence: Evidence) -> Sheet:
+    """Every candidate of the sweep with its dev loss, and which one the study used."""
+    frame = _with_candidates(evidence.records.every_row)
+    used = _used(frame)
+    rows: list[Row] = []
+    notes: list[str] = []
+    if "learning_rate" in frame.columns:
+        sweep = _sweep_runs(frame)
+        sweep = sweep.with_columns(
+            [pl.lit(None).alias(name) for name in ("dev_loss", "status") if name not in sweep.columns]
+        )
+        places = {name: place for place, name in enumerate(METHOD_ORDER)}
+        order = pl.col("method").replace_strict(places, default=len(places))
+        ordered = sweep.sort("task", order, "method", *_CANDIDATE)
+        for (task, method), part in ordered.group_by("task", "method", maintain_order=True):
+            chosen = used.get((task, method), {})
+            tried = _candidates(part, chosen)
+            rows += tried
+            notes += _edge(str(task), str(method), tried)
+        rows += _without_sweep(used, {(row["task"], row["method"]) for row in rows})
+    for method in untuned_rates(evidence):
+        notes.append(f"{capital(method_name(method))}: the learning rate was not tuned (no sweep chose it).")
+    fixed = _one_batch_size(rows)
+    if fixed:
+        who = listed([method_name(method) for method in fixed])
+        notes.append(f"The batch size was not tuned for {who}: one size was used and no other was tried.")
+    if any(row["dev_loss"] is not None for row in rows):
+        notes.append(
+            "The sweep runs at one small setting; the chosen rate is then used for every model and data size."
+        )
+    shown = (
+        *named_task(evidence),
+        _METHOD,
+        plain("optimiser", "optimizer"),
+        column("learning rate", "learning_rate", lambda value: f"{value:g}"),
+        *(
+            [column("batch size", "batch_size", count)]
+            if len({row["batch_size"] for row in rows}) > 1
+            else []
+        ),
+        column("dev loss (nats)", "dev_loss", lambda value: nats(value, 4)),
+        plain("outcome", "outcome"),
+    )
+    return Sheet(
+        "learning-rates", "Learning rates: what was tried and what was used", rows, shown, tuple(notes)
+    )
+
+
+def _sweep_runs(frame: pl.DataFrame) -> pl.DataFrame:
+    """The sweep's rows, and study rows at a sweep's setting: a chosen candidate may be a star's run too."""
+    if "purpose" not in frame.columns:
+        return frame.clear()
+    setting = [*setting_columns(frame), *(name for name in ("revision", "seed") if name in frame.columns)]
+    sweep = frame.filter(pl.col("purpose") == "sweep")
+    rows = frame.join(sweep.select(setting).unique(), on=setting, how="semi", nulls_equal=True)
+    candidate = ["task", "method", *_CANDIDATE]
+    return rows.sort("purpose", descending=True).unique(candidate, keep="first", maintain_order=True)
+
+
+def _with_candidates(frame: pl.DataFrame) -> pl.DataFrame:
+    """The records with every column that a sweep chooses; unknown ones are null."""
+    if "learning_rate" not in frame.columns:
+        return frame
+    missing = [name for name in ("optimizer", "batch_size") if name not in frame.columns]
+    return frame.with_columns(pl.lit(None).alias(name) for name in missing)
+
+
+def _used(frame: pl.DataFrame) -> dict[tuple[Any, Any], dict[tuple[Any, ...], int]]:
+    """What study runs used, by task and method: (optimiser, rate, batch size) to number of runs."""
+    if "learning_rate" not in frame.columns:
+        return {}
+    runs = frame.filter((pl.col("method") != "none") & pl.col("learning_rate").is_not_null())
+    if "purpose" in runs.columns:
+        runs = runs.filter(pl.col("purpose").fill_null("study") != "sweep")
+    used: dict[tuple[Any, Any], dict[tuple[Any, ...], int]] = {}
+    groups = runs.group_by("task", "method", *_CANDIDATE, maintain_order=True).len()
+    for task, method, *candidate, many in groups.iter_rows():
+        used.setdefault((task, method), {})[tuple(candidate)] = many
+    return used
+
+
+def _candidates(part: pl.DataFrame, chosen: dict[tuple[Any, ...], int]) -> list[dict[str, Any]]:
+    rows = []
+    for run in part.iter_rows(named=True):
+        key = tuple(run[name] for name in _CANDIDATE)
+        done = run["status"] in (None, "done")
+        outcome = "chosen" if key in chosen else "tried" if done else str(run["status"])
+        rows.append(
+            {name: run[name] for name in ("task", "method", *_CANDIDATE)}
+            | {"dev_loss": run["dev_loss"], "outcome": outcome, "runs": chosen.get(key, 0)}
+        )
+    return rows
+
+
+def _without_sweep(used: dict[tuple[Any, Any], dict[tuple[Any, ...], int]], swept: set[Any]) -> list[Row]:
+    return [
+        {"task": key[0], "method": key[1], **dict(zip(_CANDIDATE, candidate, strict=True)), "dev_loss": None}
+        | {"outcome": "used, no sweep", "runs": many}
+        for key, candidates in used.items()
+        if key not in swept
+        for candidate, many in candidates.items()
+    ]
+
+
+def _one_batch_size(rows: list[Row]) -> list[str]:
+    """Methods with a known batch size of which no other was tried."""
+    sizes: dict[str, set[Any]] = {}
+    for row in rows:
+        sizes.setdefault(row["method"], set()).add(row["batch_size"])
+    return [method for method, tried in sizes.items() if len(tried) == 1 and None not in tried]
+
+
+def _edge(task: str, method: str, tried: list[dict[str, Any]]) -> list[str]:
+    """Whether the chosen rate is the lowest or highest that was tried with its optimiser and batch size."""
+    words = []
+    for row in tried:
+        alike = [name for name in _CANDIDATE if name != "learning_rate"]
+        rates = [other["learning_rate"] for other in tried if all(other[name] == row[name] for name in alike)]
+        if row["outcome"] != "chosen" or len(rates) < 2:
+            continue
+        for name, edge in (("lowest", min(rates)), ("highest", max(rates))):
+            if row["learning_rate"] == edge:
+                words.append(
+                    f"{capital(method_name(method))} ({task}): the chosen rate {edge:g} is the {name} "
+                    "that was tried "
+                    "with its optimiser; a better one may lie beyond."
+                )
+    return words
+
+
+SECTION = Section("rates", "Learning rates", _fill)
