@@ -89,3 +89,7 @@ def test_a_folder_is_examined_with_all_methods_and_notes_say_how_to_ask_for_expe
     (tmp_path / "tokenizer.json").write_text("{}")
     (problem,) = examine(str(tmp_path), [])["problems"]
     assert problem["problem"] == "the tokenizer cannot be opened"
+
+
+def test_a_method_that_adapts_no_weights_reaches_none():
+    assert reach(meta("llama"), MethodSpec(name="bitfit")) is None

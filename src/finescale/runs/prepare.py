@@ -181,6 +181,8 @@ def wrap(spec: RunSpec, base: LoadedBase) -> Tuned:
     if method.name == "prompt" and size:
         pool = encoded_split(spec, base, "train", POOL_FOR_FREQUENCIES).examples
         return wrap_prompt(base.model, size, spec.seed, frequent_tokens(pool, base.tokenizer.all_special_ids))
+    if method.name != "full":
+        raise UsageError(f"the method `{method.name}` cannot be made", wanted="a method that `wrap` knows")
     return wrap_full(base.model)
 
 

@@ -86,7 +86,8 @@ def reach(model: PreTrainedModel, method: MethodSpec) -> Reach | None:
     Raises:
         UsageError: PEFT cannot adapt the architecture, or an adapter would never be used; modules are named.
     """
-    if method.name in ("full", "prompt") or (method.peft and configuration(method).is_prompt_learning):
+    adapts = method.name == "lora" if method.peft is None else not configuration(method).is_prompt_learning
+    if not adapts:
         return None
     outside = {id(p) for m in model.modules() if isinstance(m, torch.nn.Embedding) for p in m.parameters()}
     head = model.get_output_embeddings()
