@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+import finescale as fs
+from finescale.advice.candidates import candidates
+from finescale.advice.cost import costs
+from finescale.advice.options import Question
+from finescale.advice.pairs import find_crossovers
+from finescale.advice.recommend import advise
+from finescale.errors import FinescaleError
 from finescale.records.outcomes import Outcome
 
 Array = np.ndarray[Any, Any]
@@ -77,3 +86,68 @@ def _measured(frame: pl.DataFrame, outcome: Outcome | None, scale: float, digits
         values = np.round(-scale * z, digits)
     name = outcome.column if outcome else "test_loss"
     return frame.drop("z").with_columns(pl.Series(name, values))
+
+
+def check(seed: int, *, advised: bool = True) -> str:
+    """Asks one random table everything; an error of the tool's own kind is an answer.
+
+    Args:
+        seed: Which table.
+        advised: Ask for advice, a target and crossovers too.
+
+    Returns:
+        What kept it from answering, in words; empty where nothing did.
+
+    Raises:
+        AssertionError: A forecast that is not finite, out of its bounds or out of order.
+        Warning: Any warning.
+    """
+    frame, outcome = random_table(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            records = fs.read_records(frame, **({"score": outcome.column} if outcome else {}))
+            for group in fs.forecast(records, outcome=outcome, draws=100):
+                _check_group(group, frame, np.random.default_rng(seed))
+            if advised and outcome is None:
+                _advised(records, np.random.default_rng(seed))
+        except FinescaleError as error:
+            return error.problem
+    return ""
+
+
+def _check_group(group: fs.Forecast, frame: pl.DataFrame, rng: np.random.Generator) -> None:
+    ran = frame["finetune_examples"].filter(frame["finetune_examples"] > 0).unique().to_numpy()
+    sizes = np.concatenate([ran, 10 ** rng.uniform(0, 9, 6)])
+    asked: list[dict[str, Any]] = [{"finetune_examples": sizes}]
+    if "model_params" in group.factors:
+        asked += [{"finetune_examples": sizes, "model_params": params} for params in (3e7, 2e8, 1e11)]
+    values = frame[group.outcome.column]
+    span = float(values.max() - values.min())  # pyright: ignore
+    for at in asked:
+        told = group.predict(at)
+        ends = (told.run_low, told.low, told.value, told.high, told.run_high)
+        assert not np.isnan(ends).any()
+        assert np.isfinite(told.value).all()
+        assert all(np.all(a <= b) for a, b in pairwise(ends))
+        assert np.all(told.run_low >= group.outcome.low)
+        assert np.all(told.run_high <= group.outcome.high)
+        assert not np.isnan(group.mean_draws(at)).any()
+        if group.outcome.kind == "loss":
+            top = float(values.max())  # pyright: ignore
+            assert np.all(told.value <= (top + max(span, 0.05 * top)) * (1 + 1e-6))
+            assert np.all(told.high > told.low)
+
+
+def _advised(records: fs.Records, rng: np.random.Generator) -> None:
+    found = candidates(records, bootstrap=50)
+    prices = costs(found.runs)
+    advice = advise(found, Question(), prices)
+    chances = [option.probability for option in advice.options]
+    assert abs(sum(chances) - 1) < 1e-6
+    far = advise(found, Question(examples=float(10 ** rng.uniform(0, 8))), prices)
+    assert all(option.low <= option.loss <= option.high for option in far.options)
+    middle = float(records.frame[records.loss].median())  # pyright: ignore
+    advise(found, Question(target_loss=middle), prices)
+    if len(found.members) > 1:
+        find_crossovers(found, advice)

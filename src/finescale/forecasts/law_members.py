@@ -236,6 +236,10 @@ def _basis(law: Law, theta: Array, at: Mapping[str, Array]) -> Array:
     shape = next(iter(at.values())).shape
     wide = (len(theta), *(1,) * len(shape))
     values = {name: theta[:, i].reshape(wide) for i, name in enumerate(law.nonlinear)}
+    if law.monomials is not None:  # products of powers: one power each
+        return np.stack(
+            [_power(law.monomials[name], values, at, (len(theta), *shape)) for name in law.linear]
+        )
     sizes = {name: np.exp2(np.clip(u, -200.0, 200.0))[None] for name, u in at.items()}
     parts = []
     with np.errstate(all="ignore"):
@@ -245,6 +249,16 @@ def _basis(law: Law, theta: Array, at: Mapping[str, Array]) -> Array:
             full = np.broadcast_to(made, (len(theta), *shape))
             parts.append(np.nan_to_num(full, nan=0.0, posinf=1e150, neginf=-1e150))
     return np.stack(parts)
+
+
+def _power(
+    exponents: Mapping[str, str], values: Mapping[str, Array], at: Mapping[str, Array], shape: tuple[int, ...]
+) -> Array:
+    """The product of the variables to minus their exponents, of the shape."""
+    total = np.zeros(shape)
+    for exponent, variable in exponents.items():
+        total -= values[exponent] * at[variable]
+    return np.exp2(np.clip(total, -1000.0, 500.0))
 
 
 def _least_squares(basis: Array, y: Array) -> tuple[Array, Array]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 
+@lru_cache(maxsize=1024)
 def quantile(p: float, freedom: float) -> float:
     """The p-quantile of Student's t with any degrees of freedom above 0.
 
