@@ -17,12 +17,12 @@ from finescale.cli import app
 from finescale.errors import UsageError
 from finescale.laws.formulas import LAWS, contenders
 from finescale.records.records import read_records
-from finescale.report.drawing.markup import joined, tag
+from finescale.report.drawing.markup import join, tag
 from finescale.report.drawing.sheet import Sheet, column
 from finescale.report.evidence import gather
 from finescale.report.figures import factor_figure
 from finescale.report.page import SECTIONS
-from finescale.report.section import Content, Filled, Section, Source
+from finescale.report.section import Content, Made, Section, Source
 from finescale.report.sections.parts import draw, figure_html, tables
 from finescale.report.write import write_report
 
@@ -69,7 +69,7 @@ def toy(folder: Path) -> Iterator[fs.Law]:
     del LAWS["toy"]
 
 
-def toy_section(content: Content) -> Filled:
+def toy_section(content: Content) -> Made:
     """The transition of the toy law by method: computed, drawn and put into words in one place."""
     (task,) = content.evidence.tasks
     rows = [{"method": law.by["method"], "beta": law.value("beta")} for law in task.laws["toy"]]
@@ -79,8 +79,8 @@ def toy_section(content: Content) -> Filled:
     figure = factor_figure(task, "model_params")
     assert figure is not None
     pictures = draw(replace(figure, name="toy-figure", title="The toy figure"))
-    body = joined(tag("p", "What the toy says."), *tables([sheet]), *map(figure_html, pictures))
-    return Filled(body, [sheet], pictures)
+    body = join(tag("p", "What the toy says."), *tables([sheet]), *map(figure_html, pictures))
+    return Made(body, [sheet], pictures)
 
 
 def test_the_toy_law_is_found_by_everything_that_shows_laws_and_the_toy_section_on_the_page(

@@ -155,7 +155,7 @@ def test_difference_interval_is_welch_s() -> None:
     gap = difference((4.1, 2, noise), (4.0, 2, noise))
     assert gap.value == pytest.approx(0.1)
     assert gap.high - gap.value == pytest.approx(1.7247 * 0.01, rel=1e-3)
-    assert gap.told
+    assert gap.is_clear
     wider = difference((4.1, 2, noise), (4.0, 2, noise), comparisons=6)
     assert wider.low < gap.low
     assert smallest_difference(noise, 2) == pytest.approx(1.8125 * 0.01, rel=1e-3)
@@ -166,7 +166,7 @@ def test_unknown_noise_tells_nothing() -> None:
         pl.DataFrame({"runs": [1], "variance": [None]}, schema_overrides={"variance": pl.Float64})
     )
     assert not unknown.known
-    assert not difference((4.1, 1, unknown), (3.0, 1, unknown)).told
+    assert not difference((4.1, 1, unknown), (3.0, 1, unknown)).is_clear
 
 
 def test_numbers_read_well() -> None:

@@ -13,7 +13,7 @@ from finescale.records.records import read_records
 from finescale.report.drawing.markup import Html
 from finescale.report.drawing.sheet import Sheet, plain
 from finescale.report.evidence import Evidence, gather
-from finescale.report.section import Filled, Section, Source
+from finescale.report.section import Made, Section, Source
 from finescale.report.write import write_report
 
 HOSTILE = "<script>alert('en-de')</script>"
@@ -59,7 +59,7 @@ def test_a_second_report_removes_what_the_first_one_wrote_and_nothing_else(
 
 
 def test_two_sections_cannot_write_the_same_file(evidence: Evidence, tmp_path: Path) -> None:
-    made = Filled(Html(""), [Sheet("mine", "Mine", [{"a": 1}], [plain("a", "a")])])
+    made = Made(Html(""), [Sheet("mine", "Mine", [{"a": 1}], [plain("a", "a")])])
     twice = [Section(name, name, lambda content: made) for name in ("first", "second")]
     with pytest.raises(ValueError, match=r"two sections write tables/mine\.csv"):
         write_report(replace(evidence, tasks=()), Source("x"), tmp_path, twice)

@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 from synthetic import base_only, scores_frame, study_frame
 
-from finescale.laws.fitted import Fits
+from finescale.laws.fits import Fits
 from finescale.records.records import read_records
 from finescale.records.scores import Scores
 from finescale.report.decisions import Decision, decide
 from finescale.report.evidence import Evidence, TaskEvidence, gather
-from finescale.report.paper_findings import CLAIMS, SMALL, Outcome, findings_sheet, opening, paper_findings
+from finescale.report.paper_findings import CLAIMS, SMALL, Finding, findings_sheet, opening, paper_findings
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def decision(evidence: Evidence) -> Decision:
 
 
 @pytest.fixture(scope="module")
-def tested(evidence: Evidence, decision: Decision) -> dict[tuple[int, str], Outcome]:
+def tested(evidence: Evidence, decision: Decision) -> dict[tuple[int, str], Finding]:
     found = paper_findings(evidence, evidence.tasks[0], decision)
     return {(item.finding, item.who): item for item in found}
 
@@ -41,7 +41,7 @@ def with_draws(task: TaskEvidence, **draws: dict[tuple[str, str], np.ndarray]) -
 
 
 def test_every_finding_is_tested_once_for_each_that_it_is_about(
-    tested: dict[tuple[int, str], Outcome],
+    tested: dict[tuple[int, str], Finding],
 ) -> None:
     assert {finding for finding, _ in tested} == set(CLAIMS)
     assert [who for finding, who in tested if finding == 4] == ["full tuning > LoRA", "LoRA >= prompt tuning"]
@@ -92,7 +92,7 @@ def test_seed_noise_of_ten_to_one_tells_which_method_is_more_stable(
 
 
 def test_best_method_changes_in_the_share_of_draws_in_which_the_laws_cross(
-    decision: Decision, tested: dict[tuple[int, str], Outcome]
+    decision: Decision, tested: dict[tuple[int, str], Finding]
 ) -> None:
     ends = [member.law.ranges["finetune_examples"] for member in decision.found.members]
     data = np.geomspace(max(e[0] for e in ends), min(e[1] for e in ends), 500)
@@ -105,7 +105,7 @@ def test_best_method_changes_in_the_share_of_draws_in_which_the_laws_cross(
     assert tested[5, "all methods"].probability == pytest.approx(changes / len(draws[0]), abs=0.03)
 
 
-def test_scores_that_full_tuning_loses_are_kept_by_pet(tested: dict[tuple[int, str], Outcome]) -> None:
+def test_scores_that_full_tuning_loses_are_kept_by_pet(tested: dict[tuple[int, str], Finding]) -> None:
     for who in ("LoRA, zero-shot chrF", "prompt tuning, five-shot chrF"):
         assert tested[6, who].verdict == "agrees"
         assert "36 settings" in tested[6, who].evidence
@@ -175,7 +175,7 @@ def test_one_method_has_its_findings_left_open() -> None:
 
 
 def test_the_table_has_every_test_and_the_opening_counts_them(
-    tested: dict[tuple[int, str], Outcome], evidence: Evidence
+    tested: dict[tuple[int, str], Finding], evidence: Evidence
 ) -> None:
     sheet = findings_sheet(list(tested.values()), evidence)
     assert sheet.frame.height == len(tested)

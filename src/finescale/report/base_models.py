@@ -14,7 +14,7 @@ from finescale.laws.fitted import FittedLaw
 from finescale.records.records import Records, untuned
 from finescale.report.drawing import palette
 from finescale.report.evidence import Evidence
-from finescale.report.figures import Figure, Panel, Series, curve_of, level_series, picked_values
+from finescale.report.figures import Figure, Panel, Series, curve_of, level_series, pick_values
 from finescale.wording import count, slug
 
 NUMBER = 10
@@ -107,7 +107,7 @@ def _over_tokens(points: pl.DataFrame, evidence: Evidence) -> Panel | None:
     """Pretraining tokens, a series for each model with several checkpoints."""
     known = points.filter(pl.col(_TOKENS).is_not_null())
     several = known.filter(pl.col(_TOKENS).n_unique().over(_SIZE) > 1)
-    sizes = picked_values(sorted(several[_SIZE].drop_nulls().unique().to_list())) or [None]
+    sizes = pick_values(sorted(several[_SIZE].drop_nulls().unique().to_list())) or [None]
     if not several.height:
         return None
     rows: dict[str, pl.DataFrame] = {}

@@ -12,7 +12,7 @@ from finescale.records.records import DATA_SIZE, untuned
 from finescale.records.scores import metric_name
 from finescale.records.settings import PAPER_FACTORS, at_base
 from finescale.report import paper
-from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task
+from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task_column
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of
 from finescale.wording import factor_name, method_name, number
 
@@ -32,7 +32,7 @@ def correlations(evidence: Evidence) -> Sheet:
         metric = None if scores is None else scores.main_metric(task.task, "test", 0)
         rows += [] if metric is None else _of_kind(evidence, task, ("test", 0, metric))
     metrics = list(dict.fromkeys(metric_name(row["metric"]) for row in rows))
-    shown = [*named_task(evidence), *_SHOWN]
+    shown = [*task_column(evidence), *_SHOWN]
     if any("paper_r" in row for row in rows):
         shown.insert(-3, column("paper: r", "paper_r", lambda value: f"{value:.3f}"))
     notes = (
@@ -53,7 +53,7 @@ def every_correlation(evidence: Evidence) -> Sheet:
         for kind in scores.kinds(task.task)
         for row in _of_kind(evidence, task, kind)
     ]
-    shown = [*named_task(evidence), Shown("score", _kind_words, numeric=False), *_SHOWN]
+    shown = [*task_column(evidence), SheetColumn("score", _kind_words, numeric=False), *_SHOWN]
     return Sheet("correlations-of-every-score", "Correlation of test loss and every score", rows, shown)
 
 
@@ -127,8 +127,8 @@ def _kind_words(row: Row) -> str:
 
 
 _SHOWN = (
-    Shown("factor", lambda row: factor_name(row["factor"]), numeric=False),
-    Shown("method", lambda row: method_name(row["method"]), numeric=False),
+    SheetColumn("factor", lambda row: factor_name(row["factor"]), numeric=False),
+    SheetColumn("method", lambda row: method_name(row["method"]), numeric=False),
     column("Pearson's r", "r", lambda value: f"{value:.3f}"),
     column("p", "p", _p_words),
     column("Spearman's rho", "rho", lambda value: f"{value:.3f}"),

@@ -11,11 +11,12 @@ import polars as pl
 
 from finescale.errors import DataError, FinescaleError
 from finescale.laws.fit import fit
-from finescale.laws.fitted import Fits, FittedLaw
+from finescale.laws.fits import Fits
+from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import BASELINE, contenders, get_law
+from finescale.laws.joint import two_steps
 from finescale.laws.law import RESERVED, Law
 from finescale.laws.options import FitKeywords
-from finescale.laws.select import two_steps
 from finescale.records.held_out import LARGEST, mark_held_out
 from finescale.records.noise import Noise, seed_noise
 from finescale.records.outcomes import refuse_score
@@ -147,7 +148,7 @@ def gather(
     seen = describe(records, hold_out=hold_out, base=base)
     scored = None if scores is None else read_scores(scores, seen.records)
     evidence = replace(seen, bootstrap=bootstrap, seed=seed, scores=scored, law=law, given=base or {})
-    tasks = [_fitted(task, _of_task(seen.records, task.task), evidence) for task in seen.tasks]
+    tasks = [_with_laws(task, _of_task(seen.records, task.task), evidence) for task in seen.tasks]
     return replace(evidence, tasks=tuple(tasks))
 
 
@@ -173,7 +174,7 @@ def describe(
     records = replace(records, frame=frame, every_row=fill_groups(records.every_row))
     tuned = records.frame.filter(~untuned())
     tasks = [
-        _described(task, _of_task(records, task), base or {})
+        _describe(task, _of_task(records, task), base or {})
         for task in tuned["task"].unique(maintain_order=True)
     ]
     return Evidence(records, tuple(tasks), 0, 0)
@@ -183,7 +184,7 @@ def _of_task(records: Records, task: str) -> Records:
     return replace(records, frame=records.frame.filter(pl.col("task") == task), notes=())
 
 
-def _described(task: str, records: Records, base: Mapping[str, Any]) -> TaskEvidence:
+def _describe(task: str, records: Records, base: Mapping[str, Any]) -> TaskEvidence:
     """The settings, the base setting and the noise of one task."""
     known = records.frame.filter(pl.col(records.loss).is_not_null())
     tuned = known.filter(~untuned() & (pl.col(DATA_SIZE) > 0))
@@ -213,32 +214,32 @@ def settings_of(rows: pl.DataFrame, value: str) -> pl.DataFrame:
     )
 
 
-def _fitted(task: TaskEvidence, records: Records, plan: Evidence) -> TaskEvidence:
+def _with_laws(task: TaskEvidence, records: Records, plan: Evidence) -> TaskEvidence:
     """The task with its laws; of the rivals only the deviations are shown, so they have no draws."""
     problems: list[str] = []
     quick: FitKeywords = {"base": plan.given, "seed": plan.seed, "bootstrap": 0}
     laws: dict[str, Fits] = {}
     for law in plan.joint_laws:
         draws = plan.bootstrap if law.name == "multiplicative" else 0
-        made = _tried(two_steps, records, law, {**quick, "bootstrap": draws}, problems)
+        made = _try_fit(two_steps, records, law, {**quick, "bootstrap": draws}, problems)
         laws |= {law.name: made} if made else {}
         problems += (*made.notes, *map(str, made.left_out)) if made else ()
     tested = laws
     if not task.settings["held_out"].any():
         rule: FitKeywords = {**quick, "hold_out": LARGEST}
-        tries = {law.name: _tried(two_steps, records, law, rule, []) for law in plan.joint_laws}
+        tries = {law.name: _try_fit(two_steps, records, law, rule, []) for law in plan.joint_laws}
         tested = {name: made for name, made in tries.items() if made}
     single = _single_curves(task, records)
     curves: dict[str, Fits] = {}
     for law in plan.curve_laws:
         draws = plan.bootstrap if law.name == "power" else 0
-        made = _tried(fit, single, law, {**quick, "bootstrap": draws}, problems)
+        made = _try_fit(fit, single, law, {**quick, "bootstrap": draws}, problems)
         curves |= {law.name: made} if made else {}
         problems += (*made.notes, *map(str, made.left_out)) if made and law.name == "power" else ()
     return replace(task, laws=laws, tested=tested, curves=curves, problems=tuple(dict.fromkeys(problems)))
 
 
-def _tried(
+def _try_fit(
     call: Callable[..., Fits], records: Records, law: Law, options: FitKeywords, problems: list[str]
 ) -> Fits | None:
     """The fits of a law, or None and a sentence among the problems."""

@@ -95,7 +95,7 @@ def figure_1(task: TaskEvidence) -> Figure | None:
     values: list[float | None] = (
         [None] if key is None else sorted(everything[key].drop_nulls().unique().to_list())
     )
-    picked = picked_values(values)
+    picked = pick_values(values)
     series = method_series(task)
     panels = []
     heights: list[int] = []
@@ -144,7 +144,7 @@ def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
         values = sorted(value for value in rows[factor].unique().to_list() if value > 0)
         if len(values) < 2:
             continue
-        picked = picked_values(values)
+        picked = pick_values(values)
         more = more or len(picked) < len(values)
         law = task.law("multiplicative", method, factor)
         series, points, curve = [], [], []
@@ -195,7 +195,7 @@ def of_task(task: TaskEvidence) -> str:
     return "" if task.task == "unnamed" else f" ({task.task})"
 
 
-def picked_values(values: Sequence[Any]) -> list[Any]:
+def pick_values(values: Sequence[Any]) -> list[Any]:
     """At most ``MOST`` values, evenly picked."""
     if len(values) <= MOST:
         return list(values)
@@ -203,14 +203,14 @@ def picked_values(values: Sequence[Any]) -> list[Any]:
 
 
 def _points(rows: pl.DataFrame, label: str) -> list[Mapping[str, Any]]:
-    rows = thinned(rows)
+    rows = thin(rows)
     return [
         {"series": label, "x": x, "y": y, "low": low, "high": high, "held_out": held}
         for x, y, low, high, held in rows.select(DATA_SIZE, "loss", "low", "high", "held_out").iter_rows()
     ]
 
 
-def thinned(rows: pl.DataFrame) -> pl.DataFrame:
+def thin(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows, or of many the lowest and the highest, fitted and held out, in each step of log data."""
     if rows.height <= 2 * STEPS:
         return rows

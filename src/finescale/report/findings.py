@@ -41,13 +41,13 @@ class Verdict:
     second: str
 
     @property
-    def told(self) -> bool:
-        """Whether the best method is told from all others."""
+    def is_clear(self) -> bool:
+        """Whether the best method is better than all others beyond the noise."""
         return len(self.tied) == 1
 
 
 @dataclass(frozen=True)
-class Answer:
+class TaskAnswer:
     """The answer for one task's base setting.
 
     Attributes:
@@ -65,7 +65,7 @@ class Answer:
     setting: str
 
 
-def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> Answer:
+def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> TaskAnswer:
     """Says which method is best at which data size, or why that cannot be said.
 
     Args:
@@ -79,7 +79,7 @@ def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> Answer:
     found = tuple(_verdicts(rows, task.noise))
     setting = base_words(task)
     if not found:
-        return Answer(task.task, _alone(task, rows), (), (), setting)
+        return TaskAnswer(task.task, _alone(task, rows), (), (), setting)
     last = found[-1]
     noise = "; ".join(
         f"{method_name(m)} {nats(task.noise[m].sd, 4)}" for m in task.methods if task.noise[m].known
@@ -94,7 +94,7 @@ def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> Answer:
         support.append(
             f"The learning rate of {who} was not tuned: the comparison is not evidence about the method."
         )
-    return Answer(task.task, f"{_ranges(found)}.", tuple(support), found, setting)
+    return TaskAnswer(task.task, f"{_ranges(found)}.", tuple(support), found, setting)
 
 
 def base_words(task: TaskEvidence) -> str:
@@ -146,7 +146,7 @@ def _verdicts(rows: Mapping[str, pl.DataFrame], noise: Mapping[str, Noise]) -> l
         best = order[0]
         mine = (*observed[best], noise[best])
         apart = {m: difference((*observed[m], noise[m]), mine, judged) for m in order[1:]}
-        tied = (best, *[method for method, gap in apart.items() if not gap.told])
+        tied = (best, *[method for method, gap in apart.items() if not gap.is_clear])
         found.append(Verdict(size, observed, best, tied, apart[order[1]], order[1]))
     return found
 
@@ -162,7 +162,7 @@ def _ranges(found: Sequence[Verdict]) -> str:
     told, open_ = [], []
     for group in groups:
         where = _sizes([verdict.examples for verdict in group])
-        if group[0].told:
+        if group[0].is_clear:
             told.append(f"{method_name(group[0].best)} {where}")
         else:
             open_.append(f"{listed([method_name(method) for method in sorted(group[0].tied)])} apart {where}")
@@ -189,7 +189,7 @@ def _lead(last: Verdict) -> str:
             "the noise is unknown, and the difference may be nothing else."
         )
     interval = f"{LEVEL:.0%} interval {nats(gap.low)} to {nats(gap.high)}, from the noise between seeds"
-    if last.told:
+    if last.is_clear:
         return f"{where} {best} is ahead of {second} by {nats(gap.value)} nats ({interval})."
     return f"{where} {best} and {second} differ by {nats(gap.value)} nats ({interval}): within the noise."
 
@@ -216,7 +216,7 @@ def _law_words(task: TaskEvidence, last: Verdict) -> list[str]:
         ]
     words = f"{where} {method_name(best)} is ahead of {method_name(second)} by {nats(gap)} nats ({interval})."
     same = next((v for v in task_verdicts(task) if v.examples == size), None)
-    if same is not None and same.told and same.best != best:
+    if same is not None and same.is_clear and same.best != best:
         words += f" The observed means say {method_name(same.best)}: trust these where the two disagree."
     return [words]
 

@@ -20,7 +20,7 @@ class Difference:
     high: float
 
     @property
-    def told(self) -> bool:
+    def is_clear(self) -> bool:
         """Whether the interval leaves 0 out."""
         return self.low > 0 or self.high < 0
 

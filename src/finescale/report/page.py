@@ -8,7 +8,7 @@ from importlib import resources
 from finescale.report.drawing import palette
 from finescale.report.drawing.markup import Html, tag
 from finescale.report.evidence import runs_in_words
-from finescale.report.section import Content, Filled, Section
+from finescale.report.section import Content, Made, Section
 from finescale.report.sections import (
     answer,
     crossovers,
@@ -43,7 +43,7 @@ SECTIONS: tuple[Section, ...] = (
 """The page's sections in its order; each file of ``sections/`` has one."""
 
 
-def html(content: Content, filled: Sequence[tuple[Section, Filled]]) -> str:
+def html(content: Content, filled: Sequence[tuple[Section, Made]]) -> str:
     """The page's text.
 
     Args:

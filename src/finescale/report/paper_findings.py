@@ -20,7 +20,7 @@ from finescale.records.records import DATA_SIZE, untuned
 from finescale.records.scores import LOSS, metric_name
 from finescale.records.settings import GROUP, PAPER_FACTORS, at_base, setting_columns
 from finescale.report.decisions import Decision
-from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
+from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain, task_column
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of, untuned_rates
 from finescale.report.findings import law_at_base
 from finescale.report.score_figures import forgetting_rows
@@ -48,7 +48,7 @@ _ABILITIES = {("zero_shot", 0): "zero-shot", ("test", 1): "one-shot", ("test", 5
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Finding:
     """One finding, or a part of it, on one task.
 
     Attributes:
@@ -78,7 +78,7 @@ class Outcome:
         return "disagrees" if shown <= round(1 - CLEAR, 2) else "cannot tell"
 
 
-def paper_findings(evidence: Evidence, task: TaskEvidence, decision: Decision | str) -> list[Outcome]:
+def paper_findings(evidence: Evidence, task: TaskEvidence, decision: Decision | str) -> list[Finding]:
     """All six findings on one task.
 
     Args:
@@ -97,7 +97,7 @@ def paper_findings(evidence: Evidence, task: TaskEvidence, decision: Decision | 
     ]
 
 
-def findings_sheet(tested: Sequence[Outcome], evidence: Evidence) -> Sheet:
+def findings_sheet(tested: Sequence[Finding], evidence: Evidence) -> Sheet:
     """The findings as a table."""
     rows: list[Row] = [
         {"task": item.task, "finding": item.finding, "claim": CLAIMS[item.finding], "who": item.who}
@@ -106,8 +106,8 @@ def findings_sheet(tested: Sequence[Outcome], evidence: Evidence) -> Sheet:
         for item in tested
     ]
     shown = (
-        *named_task(evidence),
-        Shown("finding", lambda row: f"{row['finding']}. {row['claim']}", numeric=False),
+        *task_column(evidence),
+        SheetColumn("finding", lambda row: f"{row['finding']}. {row['claim']}", numeric=False),
         plain("for", "who"),
         plain("on these records", "here"),
         column("probability", "probability", chance),
@@ -128,7 +128,7 @@ def findings_sheet(tested: Sequence[Outcome], evidence: Evidence) -> Sheet:
     )
 
 
-def _forms(task: TaskEvidence, seed: int) -> Iterator[Outcome]:
+def _forms(task: TaskEvidence, seed: int) -> Iterator[Finding]:
     """Finding 1: held-out errors of both laws, in pairs, all factors of a method together."""
     for method in task.methods:
         errors = [
@@ -136,7 +136,7 @@ def _forms(task: TaskEvidence, seed: int) -> Iterator[Outcome]:
         ]
         who = method_name(method)
         if not errors:
-            yield Outcome(task.task, 1, who, "needs held-out settings that both laws predict")
+            yield Finding(task.task, 1, who, "needs held-out settings that both laws predict")
             continue
         both = pl.concat(errors, how="diagonal_relaxed")
         keys = setting_columns(both, without=GROUP)
@@ -146,7 +146,7 @@ def _forms(task: TaskEvidence, seed: int) -> Iterator[Outcome]:
         gap = (each["second"] - each["first"]).to_numpy()
         means = (both["first"].mean(), both["second"].mean())
         here = f"off by {nats(means[0], 4)} nats, additive {nats(means[1], 4)}"  # type: ignore[arg-type]
-        yield Outcome(task.task, 1, who, here, *_paired(gap, seed, "held-out settings"))
+        yield Finding(task.task, 1, who, here, *_paired(gap, seed, "held-out settings"))
 
 
 def _held_out_errors(task: TaskEvidence, method: str, factor: str) -> pl.DataFrame | None:
@@ -165,57 +165,57 @@ def _held_out_errors(task: TaskEvidence, method: str, factor: str) -> pl.DataFra
     return both if both.height else None
 
 
-def _model_or_pretraining(task: TaskEvidence) -> Iterator[Outcome]:
+def _model_or_pretraining(task: TaskEvidence) -> Iterator[Finding]:
     """Finding 2: alpha of model size against alpha of pretraining tokens, draw by draw."""
     for method in task.methods:
         laws = [task.law("multiplicative", method, factor) for factor in ("model_params", "pretrain_tokens")]
         who = method_name(method)
         if laws[0] is None or laws[1] is None:
-            yield Outcome(task.task, 2, who, "needs runs at several model sizes and pretraining checkpoints")
+            yield Finding(task.task, 2, who, "needs runs at several model sizes and pretraining checkpoints")
             continue
         here = f"alpha {number(laws[0].value('alpha'))} against {number(laws[1].value('alpha'))}"
         if not laws[0].draws or not laws[1].draws:
-            yield Outcome(task.task, 2, who, f"{here}; needs bootstrap draws")
+            yield Finding(task.task, 2, who, f"{here}; needs bootstrap draws")
             continue
-        yield Outcome(
+        yield Finding(
             task.task, 2, who, here, _share(laws[0].draws["alpha"] - laws[1].draws["alpha"]), "joint draws"
         )
 
 
-def _pet_size(task: TaskEvidence) -> Iterator[Outcome]:
+def _pet_size(task: TaskEvidence) -> Iterator[Finding]:
     """Finding 3, first part: |alpha| of PET size is small."""
     tuned = [method for method in task.methods if method != "full"]
     if not tuned:
-        yield Outcome(task.task, 3, "PET", "needs a PET method at two sizes or more")
+        yield Finding(task.task, 3, "PET", "needs a PET method at two sizes or more")
     for method in tuned:
         law = task.law("multiplicative", method, "pet_size")
         who = f"{method_name(method)}, |alpha| < {SMALL:g}"
         if law is None:
-            yield Outcome(task.task, 3, who, "needs runs at two PET sizes or more")
+            yield Finding(task.task, 3, who, "needs runs at two PET sizes or more")
             continue
         here = f"alpha {number(law.value('alpha'))}"
         if not law.draws:
-            yield Outcome(task.task, 3, who, f"{here}; needs bootstrap draws")
+            yield Finding(task.task, 3, who, f"{here}; needs bootstrap draws")
             continue
-        yield Outcome(task.task, 3, who, here, _share(SMALL - np.abs(law.draws["alpha"])), "draws")
+        yield Finding(task.task, 3, who, here, _share(SMALL - np.abs(law.draws["alpha"])), "draws")
 
 
-def _stability(task: TaskEvidence, seed: int) -> Iterator[Outcome]:
+def _stability(task: TaskEvidence, seed: int) -> Iterator[Finding]:
     """Finding 3, second part: LoRA scatters less between seeds than prompt tuning."""
     if not {"lora", "prompt"} <= set(task.methods):
         return
     noise = [task.noise[method] for method in ("lora", "prompt")]
     who = "LoRA more stable than prompt tuning"
     if not all(part.known for part in noise):
-        yield Outcome(task.task, 3, who, "needs settings with two seeds or more for both")
+        yield Finding(task.task, 3, who, "needs settings with two seeds or more for both")
         return
     rng = np.random.default_rng((seed, 3))
     lora, prompt = (part.sd**2 * part.freedom / rng.chisquare(part.freedom, _DRAWS) for part in noise)
     here = f"between seeds {nats(noise[0].sd, 4)} nats, prompt tuning {nats(noise[1].sd, 4)}"
-    yield Outcome(task.task, 3, who, here, _share(prompt - lora), "runs that differ by their seed alone")
+    yield Finding(task.task, 3, who, here, _share(prompt - lora), "runs that differ by their seed alone")
 
 
-def _data_hunger(task: TaskEvidence) -> Iterator[Outcome]:
+def _data_hunger(task: TaskEvidence) -> Iterator[Finding]:
     """Finding 4: the methods' betas, draw by draw."""
     found = {method: law_at_base(task, method) for method in ("full", "lora", "prompt")}
     laws = {method: pair[0] if pair is not None else None for method, pair in found.items()}
@@ -224,27 +224,27 @@ def _data_hunger(task: TaskEvidence) -> Iterator[Outcome]:
         who = f"{method_name(first)} {sign} {method_name(second)}"
         one, two = laws[first], laws[second]
         if one is None or two is None:
-            yield Outcome(task.task, 4, who, "needs laws of both methods")
+            yield Finding(task.task, 4, who, "needs laws of both methods")
             continue
         here = f"beta {number(one.value('beta'))} against {number(two.value('beta'))}"
         if not one.draws or not two.draws:
-            yield Outcome(task.task, 4, who, f"{here}; needs bootstrap draws")
+            yield Finding(task.task, 4, who, f"{here}; needs bootstrap draws")
             continue
-        yield Outcome(task.task, 4, who, here, _share(one.draws["beta"] - two.draws["beta"]), "joint draws")
+        yield Finding(task.task, 4, who, here, _share(one.draws["beta"] - two.draws["beta"]), "joint draws")
 
 
-def _changes(task: TaskEvidence, decision: Decision | str) -> Iterator[Outcome]:
+def _changes(task: TaskEvidence, decision: Decision | str) -> Iterator[Finding]:
     """Finding 5: the best method at the base setting is not the same at all data sizes with runs."""
     who = "all methods"
     if isinstance(decision, str) or len(decision.found.members) < 2:
-        yield Outcome(task.task, 5, who, "needs laws of two methods or more")
+        yield Finding(task.task, 5, who, "needs laws of two methods or more")
         return
     found = decision.found
     ends = [law.ranges[DATA_SIZE] for law in found.laws]
     low, high = max(end[0] for end in ends), min(end[1] for end in ends)
     reach = f"from {count(low)} to {count(high)} examples"
     if not all(law.drawn for law in found.laws) or low >= high:
-        yield Outcome(task.task, 5, who, "needs bootstrap draws and data sizes that all methods share")
+        yield Finding(task.task, 5, who, "needs bootstrap draws and data sizes that all methods share")
         return
     data = np.geomspace(low, high, _GRID)
     size = found.base.get(SIZE)
@@ -256,14 +256,14 @@ def _changes(task: TaskEvidence, decision: Decision | str) -> Iterator[Outcome]:
     named = [method_name(found.members[index].name) for index in order]
     here = f"{listed(named, 'then')} {reach}" if len(named) > 1 else f"{named[0]} throughout, {reach}"
     by = found.law if found.forecast else f"{found.law} law"
-    yield Outcome(task.task, 5, who, here, share, f"a change there in joint draws of the {by}")
+    yield Finding(task.task, 5, who, here, share, f"a change there in joint draws of the {by}")
 
 
-def _keeps(evidence: Evidence, task: TaskEvidence) -> Iterator[Outcome]:
+def _keeps(evidence: Evidence, task: TaskEvidence) -> Iterator[Finding]:
     """Finding 6: scores of a PET method minus those of full tuning, in pairs of settings."""
     pets = [method for method in task.methods if method != "full"]
     if "full" not in task.methods or not pets:
-        yield Outcome(task.task, 6, "PET", "needs runs of full tuning and of a PET method")
+        yield Finding(task.task, 6, "PET", "needs runs of full tuning and of a PET method")
         return
     scores = evidence.scores
     any_score = False
@@ -278,7 +278,7 @@ def _keeps(evidence: Evidence, task: TaskEvidence) -> Iterator[Outcome]:
             what = f"{words} {metric_name(metric)}"
             yield from _pairs(task, pets, rows, what, evidence.seed, higher=metric != LOSS)
     if not any_score:
-        yield Outcome(task.task, 6, "PET", "needs zero-shot or few-shot scores (`evaluation:` in the study)")
+        yield Finding(task.task, 6, "PET", "needs zero-shot or few-shot scores (`evaluation:` in the study)")
     forgotten = forgetting_rows(task, evidence.records)
     if forgotten.height:
         lost = forgotten.rename({"forgotten": "score"})
@@ -287,7 +287,7 @@ def _keeps(evidence: Evidence, task: TaskEvidence) -> Iterator[Outcome]:
 
 def _pairs(
     task: TaskEvidence, pets: Sequence[str], rows: pl.DataFrame, words: str, seed: int, *, higher: bool
-) -> Iterator[Outcome]:
+) -> Iterator[Finding]:
     """A PET method's scores against full tuning's at the same model, checkpoint and data size."""
     settings = settings_of(rows.filter(~untuned() & (pl.col(DATA_SIZE) > 0)), "score")
     keys = setting_columns(settings, without=(*GROUP, "pet_size"))
@@ -298,11 +298,11 @@ def _pairs(
         both = mine.join(full, on=keys, nulls_equal=True)
         who = f"{method_name(method)}, {words}"
         if not both.height:
-            yield Outcome(task.task, 6, who, "needs both methods at the same model and data size")
+            yield Finding(task.task, 6, who, "needs both methods at the same model and data size")
             continue
         gap = (both["loss"] - both["full"]).to_numpy()
         here = f"{number(abs(gap.mean()))} {'above' if gap.mean() >= 0 else 'below'} full tuning on average"
-        yield Outcome(task.task, 6, who, here, *_paired(gap if higher else -gap, seed, "settings"))
+        yield Finding(task.task, 6, who, here, *_paired(gap if higher else -gap, seed, "settings"))
 
 
 def _paired(gaps: Array, seed: int, what: str) -> tuple[float, str]:

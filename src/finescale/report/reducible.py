@@ -11,7 +11,7 @@ import numpy as np
 from finescale.laws.fitted import FittedLaw
 from finescale.laws.published import equal_reducible_loss
 from finescale.report import paper
-from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task
+from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task_column
 from finescale.report.evidence import Evidence, TaskEvidence
 from finescale.wording import factor_name, method_name, number
 
@@ -23,11 +23,13 @@ def table_5(evidence: Evidence) -> Sheet:
     """H and gamma with their intervals: D_f = H X^gamma is where two laws have equal reducible loss."""
     rows = [row for task in evidence.tasks for row in _of_task(task)]
     shown = [
-        *named_task(evidence),
-        Shown("factor", lambda row: factor_name(row["factor"]), numeric=False),
-        Shown("pair", lambda r: f"{method_name(r['first'])} / {method_name(r['second'])}", numeric=False),
-        Shown("H (examples)", lambda row: _words(row, "H")),
-        Shown("gamma", lambda row: _words(row, "gamma")),
+        *task_column(evidence),
+        SheetColumn("factor", lambda row: factor_name(row["factor"]), numeric=False),
+        SheetColumn(
+            "pair", lambda r: f"{method_name(r['first'])} / {method_name(r['second'])}", numeric=False
+        ),
+        SheetColumn("H (examples)", lambda row: _words(row, "H")),
+        SheetColumn("gamma", lambda row: _words(row, "gamma")),
     ]
     if any("paper_H" in row for row in rows):
         shown += [column("paper: H", "paper_H", number), column("paper: gamma", "paper_gamma", number)]

@@ -24,8 +24,8 @@ from finescale.report.figures import (
     method_series,
     model_title,
     of_task,
-    picked_values,
-    thinned,
+    pick_values,
+    thin,
     thinning,
     untuned_at,
 )
@@ -35,7 +35,7 @@ BEFORE, AFTER = "pretrain_loss_before", "pretrain_loss_after"
 
 
 @dataclass(frozen=True)
-class Kind:
+class ScoreFigure:
     """One of the paper's figures of scores.
 
     Attributes:
@@ -54,18 +54,18 @@ class Kind:
 
 
 KINDS = (
-    Kind(6, "Zero-shot", "model_params", "zero_shot", 0),
-    Kind(7, "Generation quality", "model_params", "test", 0),
-    Kind(8, "Generation quality", "pretrain_tokens", "test", 0),
-    Kind(9, "Generation quality", "pet_size", "test", 0),
-    Kind(11, "One-shot", "model_params", "test", 1),
-    Kind(12, "Five-shot", "model_params", "test", 5),
-    Kind(13, "One-shot", "pretrain_tokens", "test", 1),
-    Kind(14, "Five-shot", "pretrain_tokens", "test", 5),
+    ScoreFigure(6, "Zero-shot", "model_params", "zero_shot", 0),
+    ScoreFigure(7, "Generation quality", "model_params", "test", 0),
+    ScoreFigure(8, "Generation quality", "pretrain_tokens", "test", 0),
+    ScoreFigure(9, "Generation quality", "pet_size", "test", 0),
+    ScoreFigure(11, "One-shot", "model_params", "test", 1),
+    ScoreFigure(12, "Five-shot", "model_params", "test", 5),
+    ScoreFigure(13, "One-shot", "pretrain_tokens", "test", 1),
+    ScoreFigure(14, "Five-shot", "pretrain_tokens", "test", 5),
 )
 
 
-def score_figure(task: TaskEvidence, scores: Scores, kind: Kind) -> Figure | None:
+def score_figure(task: TaskEvidence, scores: Scores, kind: ScoreFigure) -> Figure | None:
     """One figure of scores: a panel a method, the factor's values in colours; None without scores for it."""
     metric = scores.main_metric(task.task, kind.split, kind.shots)
     if metric is None or kind.factor not in task.settings.columns:
@@ -80,7 +80,7 @@ def score_figure(task: TaskEvidence, scores: Scores, kind: Kind) -> Figure | Non
         values = sorted(mine[kind.factor].unique().to_list())
         if len(values) < 2:
             continue
-        picked = picked_values(values)
+        picked = pick_values(values)
         more = more or len(picked) < len(values)
         heights += mine.group_by(kind.factor).len()["len"].to_list()
         panels.append(_panel(task, method, kind.factor, mine, bare, picked))
@@ -126,7 +126,7 @@ def _panel(  # noqa: PLR0917
         series.append(level_series(label, index, len(picked)))
         mine = rows.filter(pl.col(factor) == value)
         columns = (DATA_SIZE, "loss", "low", "high")
-        points += [_point(label, *row) for row in thinned(mine).select(columns).iter_rows()]
+        points += [_point(label, *row) for row in thin(mine).select(columns).iter_rows()]
         if factor != "pet_size":
             found = untuned_at(bare, task.base, {factor: value})["loss"]
             rules += [{"series": label, "y": float(score)} for score in found[:1]]
@@ -185,13 +185,13 @@ def forgetting_figure(task: TaskEvidence, records: Records) -> Figure | None:
     sizes: list[Any] = [None]
     if "model_params" in everything.columns:
         sizes = sorted(everything["model_params"].drop_nulls().unique().to_list()) or [None]
-    picked = picked_values(sizes)
+    picked = pick_values(sizes)
     panels = []
     for size in picked:
         points: list[Mapping[str, Any]] = []
         for method, part in zip(task.methods, at, strict=True):
             mine = part if size is None else part.filter(pl.col("model_params") == size)
-            ordered = thinned(mine).sort(DATA_SIZE).select("gain", "loss", "low", "high").rows()
+            ordered = thin(mine).sort(DATA_SIZE).select("gain", "loss", "low", "high").rows()
             made = [_point(method_name(method), *row) for row in ordered]
             points += [{**point, "held_out": index == 0} for index, point in enumerate(made)]
         if points:

@@ -58,7 +58,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Filled:
+class Made:
     """What a section shows, and the files that it adds to the report.
 
     Attributes:
@@ -84,4 +84,4 @@ class Section:
 
     name: str
     title: str
-    fill: Callable[[Content], Filled]
+    fill: Callable[[Content], Made]

@@ -15,7 +15,7 @@ from finescale.laws.formulas import BASELINE
 from finescale.laws.law import Law
 from finescale.records.records import DATA_SIZE
 from finescale.records.settings import GROUP, setting_columns
-from finescale.report.drawing.sheet import Row, Sheet, Shown, column, plain
+from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain
 from finescale.report.evidence import TaskEvidence
 from finescale.wording import capital, count, factor_name, method_name, nats
 
@@ -127,7 +127,7 @@ def _expected_deviation(task: TaskEvidence, method: str, law: FittedLaw) -> floa
 def curve_laws(task: TaskEvidence) -> Sheet:
     """Single-variable laws against one another, averaged over the curves of a method that all of them fit."""
     rows = [row for method in task.methods if (row := _compared(task, method)) is not None]
-    shown: list[Shown] = [Shown("method", lambda row: method_name(row["method"]), numeric=False)]
+    shown: list[SheetColumn] = [SheetColumn("method", lambda row: method_name(row["method"]), numeric=False)]
     shown += [column("curves", "curves", str)]
     for kind, heading in (("held_out", "held out"), ("fitted", "fitted")):
         for name in task.curves:

@@ -13,7 +13,7 @@ from finescale.laws.fitted import FittedLaw, Parameter
 from finescale.laws.published import published, published_names
 from finescale.records.settings import PAPER_FACTORS
 from finescale.report import paper
-from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task
+from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task_column
 from finescale.report.evidence import Evidence, TaskEvidence
 from finescale.wording import factor_name, method_name, nats, number
 
@@ -47,18 +47,20 @@ def table_2(evidence: Evidence) -> Sheet:
         "Tables 2 and 6. Mean absolute deviation of the joint laws, nats per target token",
         rows,
         (
-            *named_task(evidence),
-            Shown("method", lambda row: method_name(row["method"]), numeric=False),
-            Shown("factor", lambda row: factor_name(row["factor"]), numeric=False),
+            *task_column(evidence),
+            SheetColumn("method", lambda row: method_name(row["method"]), numeric=False),
+            SheetColumn("factor", lambda row: factor_name(row["factor"]), numeric=False),
             *[shown for law in laws for shown in _held_out(law, rows)],
             *[column(f"fitted: {law}", f"{law}_fitted", _deviation) for law in laws],
-            Shown("settings: held out + fitted", lambda row: f"{row['n_held_out']} + {row['n_fitted']}"),
+            SheetColumn(
+                "settings: held out + fitted", lambda row: f"{row['n_held_out']} + {row['n_fitted']}"
+            ),
         ),
         tuple(notes),
     )
 
 
-def _held_out(law: str, rows: list[Row]) -> list[Shown]:
+def _held_out(law: str, rows: list[Row]) -> list[SheetColumn]:
     """A law's deviation on held-out settings, and the paper's own beside it where a row has one."""
     mine = column(f"held out: {law}", f"{law}_held_out", _deviation)
     beside = any(f"paper_{law}" in row for row in rows)
@@ -109,8 +111,8 @@ def table_4(evidence: Evidence) -> Sheet:
         title,
         rows,
         (
-            *named_task(evidence),
-            Shown("method", _who, numeric=False),
+            *task_column(evidence),
+            SheetColumn("method", _who, numeric=False),
             *[_interval(heading, name) for name, heading in headings.items()],
         ),
         tuple(notes),
@@ -161,14 +163,14 @@ def _named(name: str, parameter: Parameter) -> dict[str, float | None]:
     }
 
 
-def _interval(heading: str, name: str) -> Shown:
+def _interval(heading: str, name: str) -> SheetColumn:
     def cell(row: Mapping[str, Any]) -> str:
         value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
         if value is None:
             return "-"
         return number(value) if low is None else f"{number(value)} [{number(low, 2)}, {number(high, 2)}]"
 
-    return Shown(heading, cell)
+    return SheetColumn(heading, cell)
 
 
 def _all_laws(evidence: Evidence) -> list[FittedLaw]:

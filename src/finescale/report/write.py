@@ -14,7 +14,7 @@ from finescale.report.decisions import decide
 from finescale.report.drawing import charts
 from finescale.report.evidence import Evidence
 from finescale.report.page import SECTIONS, html
-from finescale.report.section import Content, Filled, Section, Source
+from finescale.report.section import Content, Made, Section, Source
 
 PAGE = "index.html"
 MANIFEST = ".report-files"
@@ -74,7 +74,7 @@ def _earlier(out: Path) -> set[str]:
     return {name for name in listed if re.fullmatch(r"(figures|tables)/[\w.-]+", name)}
 
 
-def _files(filled: Sequence[Filled]) -> dict[str, bytes]:
+def _files(filled: Sequence[Made]) -> dict[str, bytes]:
     """The figures and tables of all sections.
 
     Raises:

@@ -47,7 +47,9 @@ def sheet_svg(figure: Figure, panels: Sequence[str]) -> str:
         row = range(start, min(start + across, len(panels)))
         for index in row:
             left = (index - start) * (wide + _GAP)
-            moved = prefixed(panels[index], f"p{index}-").replace("<svg ", f'<svg x="{left}" y="{top}" ', 1)
+            moved = with_prefix(panels[index], f"p{index}-").replace(
+                "<svg ", f'<svg x="{left}" y="{top}" ', 1
+            )
             body.append(moved)
         top += max(sizes[index][1] for index in row) + _GAP
     width = across * (wide + _GAP) - _GAP
@@ -71,14 +73,14 @@ def pdf(svg: str) -> bytes:
     return vl_convert.svg_to_pdf(svg)
 
 
-def prefixed(svg: str, prefix: str) -> str:
+def with_prefix(svg: str, prefix: str) -> str:
     """The picture with identifiers of its own, so that several can stand in one document."""
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", svg)
     return re.sub(r'href="#([^"]+)"', rf'href="#{prefix}\1"', svg)
 
 
-def silent(svg: str) -> str:
+def without_labels(svg: str) -> str:
     """The picture without roles and labels of its parts: on the page it is one image with one label."""
     return re.sub(r"<[^>]+>", lambda part: re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", part[0]), svg)
 
@@ -202,7 +204,7 @@ def _rows(panel: Panel) -> dict[str, Sequence[Mapping[str, Any]]]:
     }
 
 
-def drawn(chart: Any, title: str, data: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def render(chart: Any, title: str, data: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """The chart as SVG, at its size and in the report's look.
 
     Args:

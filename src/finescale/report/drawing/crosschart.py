@@ -8,7 +8,7 @@ import altair as alt
 
 from finescale.report.crossmap import CriticalPanel, MapPanel
 from finescale.report.drawing import palette
-from finescale.report.drawing.charts import drawn, rows_of
+from finescale.report.drawing.charts import render, rows_of
 from finescale.report.figures import Figure
 from finescale.wording import count
 
@@ -46,7 +46,7 @@ def _map(panel: MapPanel, legend: str) -> str:
         .encode(x=x, y=y),
     ]
     data = {"cells": panel.cells, "frame": panel.frame, "runs": panel.runs}
-    return drawn(alt.layer(*layers), panel.title, data)
+    return render(alt.layer(*layers), panel.title, data)
 
 
 def _critical(panel: CriticalPanel) -> str:
@@ -66,7 +66,7 @@ def _critical(panel: CriticalPanel) -> str:
         .encode(x=x, y=y("y:Q")),
     ]
     data = {"curve": panel.curve, "reducible": panel.reducible}
-    return drawn(alt.layer(*layers), panel.title, data)
+    return render(alt.layer(*layers), panel.title, data)
 
 
 def _log(ends: tuple[float, float]) -> alt.Scale:

@@ -35,17 +35,17 @@ def tag(name: str, /, *children: Any, **attributes: str) -> Html:
     )
     if name in _VOID:
         return Html(f"<{name}{words}>")
-    return Html(f"<{name}{words}>{joined(*children)}</{name}>")
+    return Html(f"<{name}{words}>{join(*children)}</{name}>")
 
 
-def joined(*children: Any) -> Html:
+def join(*children: Any) -> Html:
     """Children one after the other."""
     return Html("".join(child if isinstance(child, Html) else escape(str(child)) for child in children))
 
 
 def paragraphs(*sentences: str) -> Html:
     """A paragraph for each text that is not empty."""
-    return joined(*[tag("p", text) for text in sentences if text])
+    return join(*[tag("p", text) for text in sentences if text])
 
 
 def bullets(*items: str) -> Html:
@@ -69,10 +69,10 @@ def table(sheet: Sheet) -> Html:
         body.append(tag("tr", *row))
     whole = tag("table", tag("caption", sheet.title), tag("thead", tag("tr", *head)), tag("tbody", *body))
     frame = tag("div", whole, class_="scroll", tabindex="0", role="group", aria_label=sheet.title)
-    return joined(frame, *[tag("p", text, class_="small") for text in sheet.notes])
+    return join(frame, *[tag("p", text, class_="small") for text in sheet.notes])
 
 
-def folded(summary: str, *children: Any) -> Html:
+def fold(summary: str, *children: Any) -> Html:
     """A part that opens on demand."""
     return tag("details", tag("summary", summary), *children)
 
@@ -80,7 +80,7 @@ def folded(summary: str, *children: Any) -> Html:
 def _cell(cell: str, wide: bool) -> str:
     """An interval under its number where the table would else be too wide to be seen whole."""
     number, bracket, interval = cell.partition(" [")
-    return joined(number, tag("br"), bracket.strip() + interval) if wide and bracket else cell
+    return join(number, tag("br"), bracket.strip() + interval) if wide and bracket else cell
 
 
 def _heading_look(heading: str, numeric: bool) -> dict[str, str]:

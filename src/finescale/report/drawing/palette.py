@@ -54,7 +54,7 @@ def variables(dark: bool) -> str:
     return "".join(f"{name}:{pair[1] if dark else pair[0]};" for name, pair in pairs)
 
 
-def themed(svg: str) -> str:
+def with_variables(svg: str) -> str:
     """The picture with CSS variables in place of the light colours."""
     names: list[tuple[str, str]] = [(colour, f"var(--{name})") for colour, name in _PAPER]
     names += _numbered(SERIES, "series") + _numbered(LEVELS, "level")

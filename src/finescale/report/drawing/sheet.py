@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Shown:
+class SheetColumn:
     """A column as readers see it.
 
     Attributes:
@@ -47,7 +47,7 @@ class Sheet:
     name: str
     title: str
     rows: Sequence[Row]
-    shown: Sequence[Shown]
+    shown: Sequence[SheetColumn]
     notes: tuple[str, ...] = ()
 
     @property
@@ -92,16 +92,16 @@ def _tex(text: str) -> str:
     return "".join(_TEX.get(letter, letter) for letter in text)
 
 
-def plain(heading: str, key: str) -> Shown:
+def plain(heading: str, key: str) -> SheetColumn:
     """A column of text."""
-    return Shown(heading, lambda row: "-" if row.get(key) is None else str(row[key]), numeric=False)
+    return SheetColumn(heading, lambda row: "-" if row.get(key) is None else str(row[key]), numeric=False)
 
 
-def column(heading: str, key: str, word: Callable[[Any], str]) -> Shown:
+def column(heading: str, key: str, word: Callable[[Any], str]) -> SheetColumn:
     """A column of numbers in the words of ``word``."""
-    return Shown(heading, lambda row: "-" if row.get(key) is None else word(row[key]))
+    return SheetColumn(heading, lambda row: "-" if row.get(key) is None else word(row[key]))
 
 
-def named_task(evidence: Evidence) -> list[Shown]:
+def task_column(evidence: Evidence) -> list[SheetColumn]:
     """The column of tasks, where the records have several."""
     return [plain("task", "task")] if evidence.records.every_row["task"].n_unique() > 1 else []

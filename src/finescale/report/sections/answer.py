@@ -7,22 +7,22 @@ from collections.abc import Mapping
 
 from finescale.records.settings import UNNAMED
 from finescale.report.decisions import Decision
-from finescale.report.drawing.markup import Html, bullets, folded, joined, tag
-from finescale.report.drawing.sheet import Sheet, Shown, column
+from finescale.report.drawing.markup import Html, bullets, fold, join, tag
+from finescale.report.drawing.sheet import Sheet, SheetColumn, column
 from finescale.report.evidence import TaskEvidence, untuned_rates
-from finescale.report.findings import Answer, answer, law_at_base
-from finescale.report.section import Content, Filled, Section
+from finescale.report.findings import TaskAnswer, answer, law_at_base
+from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import missing, tables
 from finescale.report.sections.runs import troubles
 from finescale.wording import count, method_name, nats, slug
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     evidence = content.evidence
     if not evidence.tasks:
         failed = troubles(evidence).rows
         where = " See what failed below." if failed else " What is known of the base models is in Figure 10."
-        return Filled(missing("No finished run of a tuned model: nothing can be said yet." + where))
+        return Made(missing("No finished run of a tuned model: nothing can be said yet." + where))
     parts: list[Html] = []
     sheets: list[Sheet] = []
     for task in evidence.tasks:
@@ -37,7 +37,7 @@ def _fill(content: Content) -> Filled:
             where = f"Task {found.task}, b" if found.task != UNNAMED else "B"
             parts.append(tag("p", f"{where}ase setting: {found.setting}.", class_="soft"))
         parts += [bullets(*found.support), *tables([sheet])]
-    return Filled(joined(*parts), sheets)
+    return Made(join(*parts), sheets)
 
 
 def _advice_words(made: Decision | str) -> Html:
@@ -50,11 +50,11 @@ def _advice_words(made: Decision | str) -> Html:
     if advice.settle:
         parts += [tag("p", "These runs would settle it:"), bullets(*[run.words for run in advice.settle])]
     if advice.notes:
-        parts.append(folded(f"What to know about this advice ({len(advice.notes)})", bullets(*advice.notes)))
-    return joined(*parts)
+        parts.append(fold(f"What to know about this advice ({len(advice.notes)})", bullets(*advice.notes)))
+    return join(*parts)
 
 
-def verdict_sheet(item: Answer, task: TaskEvidence) -> Sheet:
+def verdict_sheet(item: TaskAnswer, task: TaskEvidence) -> Sheet:
     """Observed means and laws' means at the base setting, by data size."""
     laws = {method: law_at_base(task, method) for method in task.methods}
     rows = []
@@ -73,10 +73,10 @@ def verdict_sheet(item: Answer, task: TaskEvidence) -> Sheet:
                 )
         row |= {"lead": verdict.lead.value, "lead_low": verdict.lead.low, "lead_high": verdict.lead.high}
         rows.append(row | {"best": " / ".join(method_name(method) for method in verdict.tied)})
-    shown: list[Shown] = [
+    shown: list[SheetColumn] = [
         column("examples", "finetune_examples", count),
-        Shown("best", lambda row: str(row["best"]), numeric=False),
-        Shown("lead of the best", lambda row: _with_interval(row, "lead", "lead_low", "lead_high")),
+        SheetColumn("best", lambda row: str(row["best"]), numeric=False),
+        SheetColumn("lead of the best", lambda row: _with_interval(row, "lead", "lead_low", "lead_high")),
     ]
     shown += [column(f"{method_name(m)}: mean", m, lambda value: nats(value, 4)) for m in task.methods]
     shown += [_law_cell(m) for m in task.methods if laws[m] is not None]
@@ -88,9 +88,9 @@ def verdict_sheet(item: Answer, task: TaskEvidence) -> Sheet:
     return Sheet(f"answer-{slug(item.task)}", title, rows, shown, notes)
 
 
-def _law_cell(method: str) -> Shown:
+def _law_cell(method: str) -> SheetColumn:
     names = (f"{method}_law", f"{method}_law_low", f"{method}_law_high")
-    return Shown(f"{method_name(method)}: law", lambda row: _with_interval(row, *names))
+    return SheetColumn(f"{method_name(method)}: law", lambda row: _with_interval(row, *names))
 
 
 def _with_interval(row: Mapping[str, object], name: str, low: str, high: str) -> str:

@@ -8,15 +8,15 @@ from finescale.advice.candidates import SIZE
 from finescale.report.crossmap import figure_5
 from finescale.report.decisions import Decision
 from finescale.report.drawing.crosschart import crossover_svgs
-from finescale.report.drawing.markup import Html, bullets, folded, joined, tag
-from finescale.report.drawing.sheet import Row, Sheet, Shown, column, plain
+from finescale.report.drawing.markup import Html, bullets, fold, join, tag
+from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain
 from finescale.report.reducible import table_5
-from finescale.report.section import Content, Filled, Picture, Section
+from finescale.report.section import Content, Made, Picture, Section
 from finescale.report.sections.parts import figure_html, missing, tables
 from finescale.wording import capital, count, factor_name, method_name, number, slug
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     parts: list[Html] = []
     sheets: list[Sheet] = []
     pictures: list[Picture] = []
@@ -34,13 +34,13 @@ def _fill(content: Content) -> Filled:
             pictures.append(Picture(figure, crossover_svgs(figure)))
             parts.append(figure_html(pictures[-1]))
         sheets.append(crossover_sheet(made))
-        parts.append(folded("Every pair at every model size", *tables(sheets[-1:])))
+        parts.append(fold("Every pair at every model size", *tables(sheets[-1:])))
     if not parts:
-        return Filled(missing("Crossovers need two methods or more."))
+        return Made(missing("Crossovers need two methods or more."))
     equal = table_5(content.evidence)
     needs = "Table 5 needs multiplicative laws of two methods over model size or pretraining tokens."
     parts += tables([equal]) or [missing(needs)]
-    return Filled(joined(*parts), [*sheets, equal], pictures)
+    return Made(join(*parts), [*sheets, equal], pictures)
 
 
 def _at_base(made: Decision) -> list[str]:
@@ -66,8 +66,10 @@ def crossover_sheet(decision: Decision) -> Sheet:
             row |= {"crossings": len(point.crossings), "examples": first.examples if first else None}
             row |= {"low": first.low if first else None, "high": first.high if first else None}
             rows.append(row | {"times_outside": first.outside if first else None})
-    shown: list[Shown] = [
-        Shown("pair", lambda r: f"{method_name(r['first'])} / {method_name(r['second'])}", numeric=False)
+    shown: list[SheetColumn] = [
+        SheetColumn(
+            "pair", lambda r: f"{method_name(r['first'])} / {method_name(r['second'])}", numeric=False
+        )
     ]
     if decision.found.factor:
         shown.append(column(factor_name(SIZE), "at", count))

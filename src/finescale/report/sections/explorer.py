@@ -26,8 +26,8 @@ from finescale.laws.trace import Expression
 from finescale.records.records import DATA_SIZE
 from finescale.report.decisions import Decision
 from finescale.report.drawing import palette
-from finescale.report.drawing.markup import Html, joined, tag
-from finescale.report.section import Content, Filled, Section
+from finescale.report.drawing.markup import Html, join, tag
+from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import missing
 from finescale.wording import method_name
 
@@ -39,7 +39,7 @@ _BYTES = 3_000_000
 """What the draws of all tasks of a page may take up in it."""
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     parts: list[Html] = []
     for index, (task, made) in enumerate(content.decisions.items()):
         if len(content.decisions) > 1:
@@ -57,8 +57,8 @@ def _fill(content: Content) -> Filled:
         "finescale advise. All runs count, held-out ones too."
     )
     if not parts:
-        return Filled(missing("The explorer needs finished runs."))
-    return Filled(joined(tag("p", how, class_="soft"), *parts))
+        return Made(missing("The explorer needs finished runs."))
+    return Made(join(tag("p", how, class_="soft"), *parts))
 
 
 def script() -> str:
@@ -150,8 +150,8 @@ def _fitted(law: FittedLaw) -> dict[str, Any]:
         "formula": _expression(law),
         "log": law.residual == "log",
         "parameters": {name: parameter.value for name, parameter in law.parameters.items()},
-        "draws": {name: _packed(draws) for name, draws in law.draws.items()},
-        "run": _packed(law.run_deviation),
+        "draws": {name: _base64(draws) for name, draws in law.draws.items()},
+        "run": _base64(law.run_deviation),
     }
 
 
@@ -160,8 +160,8 @@ def _forecast(law: Forecast) -> dict[str, Any]:
     surface, outcome = _surface(law), law.outcome
     normal, student = law.quantiles
     return {
-        "grid": {name: _packed(getattr(surface, name)) for name in ("d", "x", *_TABLES)},
-        "variates": [_packed(row) for row in law.variates],
+        "grid": {name: _base64(getattr(surface, name)) for name in ("d", "x", *_TABLES)},
+        "variates": [_base64(row) for row in law.variates],
         "scale": {
             "name": outcome.scale,
             "sign": outcome.sign,
@@ -247,7 +247,7 @@ def _controls(decision: Decision, index: int, tasks: int = 1) -> Html:
         words = f"The best {SHOWN} of {have} are shown; the probability is that of being the best of "
         words += "all." if have <= most else f"the {most} that lead at the advice's own question."
         parts.append(tag("p", words, class_="small"))
-    return tag("div", joined(*parts), class_="explorer", id=name)
+    return tag("div", join(*parts), class_="explorer", id=name)
 
 
 def _slider(name: str, what: str, label: str) -> Html:
@@ -260,7 +260,7 @@ def _look(heading: str) -> dict[str, str]:
     return {} if heading == "method" else {"class_": "n"}
 
 
-def _packed(values: Any) -> str:
+def _base64(values: Any) -> str:
     return base64.b64encode(np.ascontiguousarray(values, dtype="<f8").tobytes()).decode()
 
 

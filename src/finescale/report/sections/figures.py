@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from finescale.records.settings import PAPER_FACTORS
 from finescale.report.base_models import figure_10
-from finescale.report.drawing.markup import Html, joined, note, tag
+from finescale.report.drawing.markup import Html, join, note, tag
 from finescale.report.figures import NUMBERS, factor_figure, figure_1
-from finescale.report.section import Content, Filled, Picture, Section
+from finescale.report.section import Content, Made, Picture, Section
 from finescale.report.sections.parts import draw, figure_html, missing
 from finescale.report.shape import bend_words, misfit_words
 from finescale.wording import factor_name
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     parts: list[Html] = []
     pictures: list[Picture] = []
     for task in content.evidence.tasks:
@@ -34,7 +34,7 @@ def _fill(content: Content) -> Filled:
     parts += [figure_html(picture) for picture in base]
     if not base:
         parts.append(missing("Figure 10 needs untuned models of two sizes, or with two checkpoints."))
-    return Filled(joined(*parts), pictures=[*pictures, *base])
+    return Made(join(*parts), pictures=[*pictures, *base])
 
 
 SECTION = Section("figures", "The laws in pictures", _fill)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from finescale.report.drawing.markup import Html, joined, tag
+from finescale.report.drawing.markup import Html, join, tag
 from finescale.report.drawing.sheet import Row
 from finescale.report.paper_findings import CLAIMS, findings_sheet, opening, paper_findings
-from finescale.report.section import Content, Filled, Section
+from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import missing
 from finescale.wording import capital, chance
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     evidence, decisions = content.evidence, content.decisions
     tests = [item for task in evidence.tasks for item in paper_findings(evidence, task, decisions[task.task])]
     sheet = findings_sheet(tests, evidence)
     if not sheet.rows:
-        return Filled(missing("This needs finished runs of a tuned model."))
+        return Made(missing("This needs finished runs of a tuned model."))
     parts: list[Html] = [tag("p", opening([row["verdict"] for row in sheet.rows]))]
     several = len(evidence.tasks) > 1
     for number, claim in CLAIMS.items():
         listed = [_test(row, several) for row in sheet.rows if row["finding"] == number]
         parts += [tag("h3", f"{number}. {claim}"), tag("ul", *listed, class_="tests")] if listed else []
     parts += [tag("p", words, class_="small") for words in sheet.notes]
-    return Filled(joined(*parts), [sheet])
+    return Made(join(*parts), [sheet])
 
 
 def _test(row: Row, with_task: bool) -> Html:

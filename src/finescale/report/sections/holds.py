@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from finescale.records.settings import PAPER_FACTORS
-from finescale.report.drawing.markup import Html, bullets, joined, paragraphs, tag
-from finescale.report.section import Content, Filled, Section
+from finescale.report.drawing.markup import Html, bullets, join, paragraphs, tag
+from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import missing, tables
 from finescale.report.shape import bend_words, curve_laws, misfit_words, steps_words
 
@@ -14,7 +14,7 @@ _HOLDS = (
 )
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     parts: list[Html] = []
     for task in content.evidence.tasks:
         words = bend_words(task) + [text for factor in PAPER_FACTORS for text in misfit_words(task, factor)]
@@ -28,7 +28,7 @@ def _fill(content: Content) -> Filled:
         parts.append(paragraphs(steps_words(task)))
     sheets = [curve_laws(task) for task in content.evidence.tasks]
     parts += tables(sheets)
-    return Filled(joined(*parts) if parts else missing("This needs fitted laws."), sheets)
+    return Made(join(*parts) if parts else missing("This needs fitted laws."), sheets)
 
 
 SECTION = Section("holds", "Does the law hold?", _fill)

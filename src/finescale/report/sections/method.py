@@ -17,18 +17,18 @@ from finescale.laws.solver.assembly import GRID_SIZES
 from finescale.records.records import untuned
 from finescale.records.settings import UNNAMED
 from finescale.report.decisions import Decision
-from finescale.report.drawing.markup import folded, joined, tag
-from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
+from finescale.report.drawing.markup import fold, join, tag
+from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain, task_column
 from finescale.report.evidence import Evidence
 from finescale.report.findings import base_words
-from finescale.report.section import Content, Filled, Section
+from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import tables
 from finescale.wording import count, factor_name, listed, method_name, nats, number
 
 _PACKAGES = ("finescale", "numpy", "polars", "scipy", "altair", "vl-convert-python")
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     source = content.source
     entries = checklist(content)
     pairs = [part for name, words in entries for part in (tag("dt", name), tag("dd", words))]
@@ -36,10 +36,10 @@ def _fill(content: Content) -> Filled:
     if source.commands:
         parts += [tag("p", "Again, from the command line:"), tag("pre", "\n".join(source.commands))]
     fits = fits_sheet(content.evidence)
-    parts += [folded("Every fit, to compare a repetition with", *tables([fits]))] if fits.rows else []
+    parts += [fold("Every fit, to compare a repetition with", *tables([fits]))] if fits.rows else []
     if source.study_file:
-        parts.append(folded("The study file", tag("pre", source.study_file)))
-    return Filled(joined(*parts), [fits])
+        parts.append(fold("The study file", tag("pre", source.study_file)))
+    return Made(join(*parts), [fits])
 
 
 def checklist(content: Content) -> list[tuple[str, str]]:
@@ -159,13 +159,13 @@ def fits_sheet(evidence: Evidence) -> Sheet:
         row |= {name: law.value(name) for name in law.parameters}
         rows.append(row | {"draws": law.run_deviation.size, "status": "; ".join(law.status)})
     shown = (
-        *named_task(evidence),
-        Shown("method", lambda row: method_name(row["method"]), numeric=False),
+        *task_column(evidence),
+        SheetColumn("method", lambda row: method_name(row["method"]), numeric=False),
         plain("law", "law"),
-        Shown("over, or model", _over, numeric=False),
-        Shown("settings + held out", lambda row: f"{row['settings']} + {row['held_out']}"),
+        SheetColumn("over, or model", _over, numeric=False),
+        SheetColumn("settings + held out", lambda row: f"{row['settings']} + {row['held_out']}"),
         column("Huber sum", "objective", lambda value: number(value, 6)),
-        Shown("parameters", lambda row: _parameters(row, names[row["law"]]), numeric=False),
+        SheetColumn("parameters", lambda row: _parameters(row, names[row["law"]]), numeric=False),
     )
     notes = ("The CSV file has every parameter at full precision.",) if rows else ()
     return Sheet("fits", "Every fit, to compare a repetition with", rows, shown, notes)

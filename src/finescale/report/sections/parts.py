@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from finescale.report.drawing import palette
-from finescale.report.drawing.charts import panel_svgs, prefixed, silent
+from finescale.report.drawing.charts import panel_svgs, with_prefix, without_labels
 from finescale.report.drawing.markup import Html, table, tag
 from finescale.report.drawing.sheet import Sheet
 from finescale.report.figures import Figure
@@ -31,7 +31,7 @@ def figure_html(picture: Picture) -> Html:
     """A figure on the page: its panels in the page's own colours, each an image with a label."""
     figure, pictures = picture.figure, []
     for index, (panel, svg) in enumerate(zip(figure.panels, picture.panels, strict=True)):
-        inner = prefixed(silent(palette.themed(svg)), f"{figure.name}-{index}-")
+        inner = with_prefix(without_labels(palette.with_variables(svg)), f"{figure.name}-{index}-")
         what = f"{figure.title}: {panel.title}"
         label = tag("svg", role="img", aria_label=what)[4 : -len("></svg>")]
         pictures.append(tag("div", Html(inner.replace("<svg", f"<svg{label}", 1)), class_="panel"))

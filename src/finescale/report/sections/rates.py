@@ -7,22 +7,22 @@ from typing import Any
 import polars as pl
 
 from finescale.records.settings import setting_columns
-from finescale.report.drawing.markup import joined
-from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
+from finescale.report.drawing.markup import join
+from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain, task_column
 from finescale.report.evidence import METHOD_ORDER, Evidence, untuned_rates
-from finescale.report.section import Content, Filled, Section
+from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import missing, tables
 from finescale.wording import capital, count, listed, method_name, nats
 
-_METHOD = Shown("method", lambda row: method_name(row["method"]), numeric=False)
+_METHOD = SheetColumn("method", lambda row: method_name(row["method"]), numeric=False)
 _CANDIDATE = ("optimizer", "learning_rate", "batch_size")
 """What a sweep chooses, together."""
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     sheet = learning_rates(content.evidence)
     needs = "The records have no column learning_rate: it would be shown here."
-    return Filled(joined(*(tables([sheet]) or [missing(needs)])), [sheet])
+    return Made(join(*(tables([sheet]) or [missing(needs)])), [sheet])
 
 
 def learning_rates(evidence: Evidence) -> Sheet:
@@ -56,7 +56,7 @@ def learning_rates(evidence: Evidence) -> Sheet:
             "The sweep runs at one small setting; the chosen rate is then used for every model and data size."
         )
     shown = (
-        *named_task(evidence),
+        *task_column(evidence),
         _METHOD,
         plain("optimiser", "optimizer"),
         column("learning rate", "learning_rate", lambda value: f"{value:g}"),

@@ -5,25 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 from finescale.records.records import DATA_SIZE
-from finescale.report.drawing.markup import folded, joined, note, table
-from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task
+from finescale.report.drawing.markup import fold, join, note, table
+from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task_column
 from finescale.report.evidence import Evidence
-from finescale.report.section import Content, Filled, Section
+from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import missing
 from finescale.wording import capital, count, method_name, ratio
 
-_METHOD = Shown("method", lambda row: method_name(row["method"]), numeric=False)
+_METHOD = SheetColumn("method", lambda row: method_name(row["method"]), numeric=False)
 PAPER_MOST = {"full": 1.0, "lora": 2.0, "prompt": 25.0}
 """Target tokens per trained parameter that the paper's 1B model reaches at most, at about 50 an example."""
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     sheet = tokens_per_parameter(content.evidence)
     if not sheet.rows:
-        return Filled(missing("This needs the columns finetune_tokens and trainable_params."))
+        return Made(missing("This needs the columns finetune_tokens and trainable_params."))
     words = [note(text) for text in sheet.notes]
     bare = replace(sheet, notes=())
-    return Filled(joined(*words, folded("By method and data size", table(bare))), [sheet])
+    return Made(join(*words, fold("By method and data size", table(bare))), [sheet])
 
 
 def tokens_per_parameter(evidence: Evidence) -> Sheet:
@@ -48,7 +48,7 @@ def tokens_per_parameter(evidence: Evidence) -> Sheet:
             if over:
                 notes.append(_left_regime(task.task, method, over, len(over) == len(mine)))
     shown = (
-        *named_task(evidence),
+        *task_column(evidence),
         _METHOD,
         column("examples", DATA_SIZE, count),
         column("target tokens", "finetune_tokens", count),

@@ -8,23 +8,23 @@ import polars as pl
 
 from finescale.records.records import DATA_SIZE
 from finescale.records.truncation import truncation_words
-from finescale.report.drawing.markup import joined, tag
-from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task, plain
+from finescale.report.drawing.markup import join, tag
+from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain, task_column
 from finescale.report.evidence import Evidence, runs_in_words
-from finescale.report.section import Content, Filled, Section
+from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import tables
 from finescale.wording import count, hours, method_name, number
 
-_METHOD = Shown("method", lambda row: method_name(row["method"]), numeric=False)
+_METHOD = SheetColumn("method", lambda row: method_name(row["method"]), numeric=False)
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     evidence = content.evidence
     spent, failed = costs(evidence), troubles(evidence)
     parts = [tag("p", runs_in_words(evidence)), *tables([spent])]
     parts += [tag("p", words) for words in _cut(content)]
     parts += tables([failed]) or [tag("p", "No run failed or diverged.")]
-    return Filled(joined(*parts), [failed, spent])
+    return Made(join(*parts), [failed, spent])
 
 
 def _cut(content: Content) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ def troubles(evidence: Evidence) -> Sheet:
         rows = [{name: run.get(name) for name in names} for run in bad.iter_rows(named=True)]
     shown = (
         plain("status", "status"),
-        *named_task(evidence),
+        *task_column(evidence),
         _METHOD,
         plain("model", "model"),
         column("examples", DATA_SIZE, count),

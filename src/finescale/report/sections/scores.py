@@ -10,12 +10,18 @@ from finescale.records.records import DATA_SIZE, untuned
 from finescale.records.scores import SPLITS, metric_name
 from finescale.records.settings import at_base
 from finescale.report.correlation import correlations, every_correlation
-from finescale.report.drawing.markup import Html, folded, joined, tag
-from finescale.report.drawing.sheet import Sheet, Shown, column
+from finescale.report.drawing.markup import Html, fold, join, tag
+from finescale.report.drawing.sheet import Sheet, SheetColumn, column
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of
 from finescale.report.figures import untuned_at
-from finescale.report.score_figures import KINDS, Kind, forgetting_figure, forgetting_rows, score_figure
-from finescale.report.section import Content, Filled, Picture, Section
+from finescale.report.score_figures import (
+    KINDS,
+    ScoreFigure,
+    forgetting_figure,
+    forgetting_rows,
+    score_figure,
+)
+from finescale.report.section import Content, Made, Picture, Section
 from finescale.report.sections.parts import draw, figure_html, missing, tables
 from finescale.wording import count, factor_name, listed, method_name, nats, slug
 
@@ -29,7 +35,7 @@ _FORGETTING = (
 )
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     evidence, scores = content.evidence, content.evidence.scores
     table_7, every = correlations(evidence), every_correlation(evidence)
     sheets: list[Sheet] = []
@@ -45,19 +51,19 @@ def _fill(content: Content) -> Filled:
         sheet = scores_at_base(evidence, task)
         sheets.append(sheet)
         if scores is not None and sheet.rows:
-            parts.append(folded("Scores at the base setting", *tables([sheet])))
+            parts.append(fold("Scores at the base setting", *tables([sheet])))
         forgotten = draw(forgetting_figure(task, evidence.records))
         parts += [figure_html(picture) for picture in forgotten] or [missing(_FORGETTING)]
         pictures += [*made, *forgotten]
     if scores is not None:
         needs = "Table 7 needs generation scores at two values of a factor or more."
         parts += tables([table_7]) or [missing(needs)]
-        parts += [folded("Correlations of every score", *tables([every]))] if every.rows else []
+        parts += [fold("Correlations of every score", *tables([every]))] if every.rows else []
         parts += [tag("p", words, class_="small") for words in scores.notes]
-    return Filled(joined(*parts), [table_7, every, *sheets], pictures)
+    return Made(join(*parts), [table_7, every, *sheets], pictures)
 
 
-def _absent(kinds: list[Kind]) -> list[str]:
+def _absent(kinds: list[ScoreFigure]) -> list[str]:
     """What would fill the figures that are not there, one sentence a kind of score."""
     sentences = []
     for what in dict.fromkeys(map(_what, kinds)):
@@ -69,7 +75,7 @@ def _absent(kinds: list[Kind]) -> list[str]:
     return sentences
 
 
-def _what(kind: Kind) -> str:
+def _what(kind: ScoreFigure) -> str:
     shots = {0: "generation", 1: "one-shot", 5: "five-shot"}
     return "zero-shot" if kind.split == "zero_shot" else shots[kind.shots]
 
@@ -77,8 +83,8 @@ def _what(kind: Kind) -> str:
 def scores_at_base(evidence: Evidence, task: TaskEvidence) -> Sheet:
     """Means over seeds of every kind of score at the base setting, and what was forgotten there."""
     rows: dict[tuple[str, float], dict[str, Any]] = {}
-    shown: list[Shown] = [
-        Shown("method", lambda row: method_name(row["method"]), numeric=False),
+    shown: list[SheetColumn] = [
+        SheetColumn("method", lambda row: method_name(row["method"]), numeric=False),
         column("examples", DATA_SIZE, count),
     ]
     for key, heading, values in _kinds(evidence, task):

@@ -8,18 +8,18 @@ import polars as pl
 
 from finescale.records.noise import UNKNOWN, Noise
 from finescale.records.records import untuned
-from finescale.report.drawing.markup import joined
-from finescale.report.drawing.sheet import Row, Sheet, Shown, column, named_task
+from finescale.report.drawing.markup import join
+from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task_column
 from finescale.report.evidence import Evidence
 from finescale.report.noise import LEVEL, smallest_difference
-from finescale.report.section import Content, Filled, Section
+from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import missing, tables
 from finescale.wording import method_name, nats
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     sheet = stability(content.evidence)
-    return Filled(joined(*(tables([sheet]) or [missing("This needs runs of a tuned model.")])), [sheet])
+    return Made(join(*(tables([sheet]) or [missing("This needs runs of a tuned model.")])), [sheet])
 
 
 def stability(evidence: Evidence) -> Sheet:
@@ -44,13 +44,13 @@ def stability(evidence: Evidence) -> Sheet:
         row |= {"study_runs": study, "diverged": diverged, "diverged_low": low, "diverged_high": high}
         rows.append(row | {"sweep_runs": swept, "sweep_diverged": swept_diverged})
     shown = (
-        *named_task(evidence),
-        Shown("method", lambda row: method_name(row["method"]), numeric=False),
-        Shown("SD of one run (nats)", _noise_words),
+        *task_column(evidence),
+        SheetColumn("method", lambda row: method_name(row["method"]), numeric=False),
+        SheetColumn("SD of one run (nats)", _noise_words),
         column("settings with two seeds or more", "settings", str),
         column("smallest difference told (nats)", "smallest_difference", lambda value: nats(value, 4)),
-        Shown("diverged study runs", _diverged_words),
-        Shown("diverged in the sweep", lambda row: f"{row['sweep_diverged']} of {row['sweep_runs']}"),
+        SheetColumn("diverged study runs", _diverged_words),
+        SheetColumn("diverged in the sweep", lambda row: f"{row['sweep_diverged']} of {row['sweep_runs']}"),
     )
     notes = [f"In brackets: {LEVEL:.0%} intervals."]
     if any(row["sd"] is not None for row in rows):

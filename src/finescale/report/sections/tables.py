@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from finescale.report.drawing.markup import Html, bullets, folded, joined
-from finescale.report.section import Content, Filled, Section
+from finescale.report.drawing.markup import Html, bullets, fold, join
+from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import missing, tables
 from finescale.report.tables import paper_tables
 from finescale.wording import capital, factor_name, listed, method_name
@@ -11,9 +11,9 @@ from finescale.wording import capital, factor_name, listed, method_name
 _NEEDS = "Tables 2 and 4 need a law: runs at two values of a factor and several data sizes."
 
 
-def _fill(content: Content) -> Filled:
+def _fill(content: Content) -> Made:
     sheets = paper_tables(content.evidence)
-    return Filled(joined(*(tables(sheets) or [missing(_NEEDS)]), _problems(content)), sheets)
+    return Made(join(*(tables(sheets) or [missing(_NEEDS)]), _problems(content)), sheets)
 
 
 def _problems(content: Content) -> Html:
@@ -28,7 +28,7 @@ def _problems(content: Content) -> Html:
     words = [f"{capital(status)} - {listed(list(dict.fromkeys(who)))}." for status, who in troubles.items()]
     if not found and not words:
         return Html("")
-    return folded(f"What to know about these fits ({len(found) + len(words)})", bullets(*words, *found))
+    return fold(f"What to know about these fits ({len(found) + len(words)})", bullets(*words, *found))
 
 
 SECTION = Section("tables", "How well the laws predict, and their parameters", _fill)
