@@ -19,8 +19,10 @@ from finescale.forecasts.forecast import Forecast as Forecast
 from finescale.forecasts.forecast import Forecasts as Forecasts
 from finescale.forecasts.forecast import forecast as forecast
 from finescale.forecasts.question import Predicted as Predicted
+from finescale.laws.compare import Comparison as Comparison
+from finescale.laws.compare import compare as compare
 from finescale.laws.fit import fit as fit
-from finescale.laws.fitted import Fits as Fits
+from finescale.laws.fits import Fits as Fits
 from finescale.laws.fitted import FittedLaw as FittedLaw
 from finescale.laws.fitted import Parameter as Parameter
 from finescale.laws.fitted import Prediction as Prediction
@@ -32,9 +34,7 @@ from finescale.laws.left_out import LeftOut as LeftOut
 from finescale.laws.options import FitKeywords as FitKeywords
 from finescale.laws.published import published as published
 from finescale.laws.select import Backtest as Backtest
-from finescale.laws.select import Comparison as Comparison
 from finescale.laws.select import backtest as backtest
-from finescale.laws.select import compare as compare
 from finescale.planning.outlook import Outlook as Outlook
 from finescale.planning.outlook import Plan as Plan
 from finescale.planning.outlook import Planned as Planned

@@ -11,7 +11,7 @@ import pytest
 from finescale.cli.laws import Table, predict_command
 from finescale.errors import UsageError
 from finescale.laws.fit import fit
-from finescale.laws.fitted import Fits
+from finescale.laws.fits import Fits
 
 ROOT = Path(__file__).parents[2]
 AT = ["model_params=1e6,finetune_examples=1000"]

@@ -23,7 +23,8 @@ from finescale.advice.scan import Belief, times_outside
 from finescale.errors import DataError, UsageError
 from finescale.forecasts.forecast import Forecast, Forecasts, forecast
 from finescale.laws.fit import fit
-from finescale.laws.fitted import Fits, FittedLaw
+from finescale.laws.fits import Fits
+from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import BASELINE, contenders, get_law
 from finescale.laws.law import Law
 from finescale.laws.select import Backtest, backtest

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from finescale.cli.reading import Table, pairs
 from finescale.errors import DataError, UsageError, printable
-from finescale.laws.fitted import Fits, FittedLaw, Prediction
+from finescale.laws.fits import Fits
+from finescale.laws.fitted import FittedLaw, Prediction
 from finescale.laws.law import Law
 from finescale.laws.left_out import LeftOut
 from finescale.laws.views import (
@@ -54,8 +55,9 @@ def fit_command(table: Table, *, law: str, joint: bool, to: str | None, **option
 
 def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | None, **options: Any) -> None:
     """``finescale compare``: held-out deviations of several laws, or a backtest."""
+    from finescale.laws.compare import compare  # noqa: PLC0415
     from finescale.laws.own import law_of  # noqa: PLC0415
-    from finescale.laws.select import backtest, compare  # noqa: PLC0415
+    from finescale.laws.select import backtest  # noqa: PLC0415
 
     chosen, records = [law_of(law) for law in laws], table.read()
     console = terminal()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from finescale.laws.fit_law import check_finished, fit_law
-from finescale.laws.fitted import Fits
+from finescale.laws.fits import Fits
 from finescale.laws.joint import joint_fit
 from finescale.laws.law import Law
 from finescale.laws.options import FitKeywords, read_options

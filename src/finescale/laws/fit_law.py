@@ -8,7 +8,8 @@ from typing import Any
 from finescale.errors import DataError, UsageError
 from finescale.laws.bounded import fit_with_chance
 from finescale.laws.estimate import estimate, solve_alike, split_by_group
-from finescale.laws.fitted import Fits, FittedLaw
+from finescale.laws.fits import Fits
+from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import get_law
 from finescale.laws.law import Law
 from finescale.laws.left_out import LeftOut, reason_of

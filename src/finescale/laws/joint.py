@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Unpack
 from finescale.errors import DataError, UsageError
 from finescale.laws.estimate import estimate
 from finescale.laws.fit_law import fit_law
-from finescale.laws.fitted import Fits, FittedLaw
+from finescale.laws.fits import Fits
+from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import get_law
 from finescale.laws.law import Law
 from finescale.laws.left_out import LeftOut, distinct, reason_of
 from finescale.laws.options import FitKeywords, FitOptions, read_options
 from finescale.laws.slices import RunFilter, slices
 from finescale.laws.solver.assembly import assemble
-from finescale.records.records import Records
+from finescale.records.records import FACTORS, Records
 from finescale.records.settings import varying_factors
 
 if TYPE_CHECKING:
@@ -85,6 +86,40 @@ def joint_fit(
             notes += said
             left_out += lost
     return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source, distinct(left_out))
+
+
+def two_steps(
+    records: Records,
+    law: str | Law,
+    factors: Sequence[str] | str | None = None,
+    **options: Unpack[FitKeywords],
+) -> Fits:
+    """The paper's two steps (``joint_fit``) for the laws that have beta and E; one fit for others.
+
+    Args:
+        records: The runs.
+        law: A law.
+        factors: The factors; default: those that vary. Where only PET size does, it is fitted alone.
+        **options: As for ``fit``.
+
+    Raises:
+        UsageError: As ``fit``.
+        DataError: As ``fit``.
+    """
+    records, choice, how = read_options(records, options)
+    chosen = get_law(law, varying_factors(records.frame)) if law == "joint" else get_law(law)
+    names = (factors,) if isinstance(factors, str) else tuple(factors or varying_factors(records.frame))
+    joint, then = (tuple(name for name in names if (name == "pet_size") is pet) for pet in (False, True))
+    able = "X" in chosen.variables and set(SHARED) <= set(chosen.parameters) and "shared" not in options
+    known = set(joint) <= set(FACTORS) & set(records.frame.columns)
+    if not able or not joint or not known:
+        return fit_law(records, law, factors, choice, how)
+    try:
+        return joint_fit(records, law, joint=joint, then=then, **options)
+    except DataError:
+        if not then:
+            raise
+        return fit_law(records, law, then, choice, how)
 
 
 def _second_step(  # noqa: PLR0917

@@ -1,4 +1,4 @@
-"""Which law predicts best: comparison on held-out runs (the paper's Table 6), backtest, automatic choice.
+"""Which law predicts best: a backtest on hidden data sizes, and the automatic choice.
 
 The choice is made once per task, from the pooled evidence of all its groups: choosing curve by curve
 overfits, as a curve has too few points. The log-linear line through the last three sizes is always in the
@@ -7,25 +7,26 @@ race.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 import polars as pl
 
-from finescale.errors import DataError, UsageError
+from finescale.errors import DataError
 from finescale.laws.fit_law import check_finished, fit_law
-from finescale.laws.fitted import Fits, FittedLaw
+from finescale.laws.fits import Fits
+from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import BASELINE, contenders, get_law
-from finescale.laws.joint import SHARED, joint_fit
 from finescale.laws.law import Law
-from finescale.laws.left_out import LeftOut, distinct, reason_of
+from finescale.laws.left_out import LeftOut, distinct
 from finescale.laws.options import FitKeywords, FitOptions, read_options
+from finescale.laws.side_by_side import BECAUSE, WITHOUT, factors_of, fit_all, points_of
 from finescale.laws.slices import RunFilter
-from finescale.records.held_out import LARGEST, held_out
+from finescale.records.held_out import held_out
 from finescale.records.outcomes import TEST_LOSS, Outcome
-from finescale.records.records import DATA_SIZE, FACTORS, Records
+from finescale.records.records import DATA_SIZE, Records
 from finescale.records.settings import setting_columns, varying_factors
 
 if TYPE_CHECKING:
@@ -34,48 +35,6 @@ if TYPE_CHECKING:
 _FEWEST = 3
 """Fewest training sizes of a backtest step."""
 _HIDDEN = "_hidden"
-_WITHOUT = ("bootstrap", "level")
-_BECAUSE = "neither bootstrap nor level: deviations are compared, without intervals"
-
-
-@dataclass(frozen=True, repr=False)
-class Comparison:
-    """Laws side by side on held-out runs.
-
-    Attributes:
-        table: One row a task, method, factor and law: ``n_fitted``, ``n_held_out``, ``delta_e``, ``delta_h``
-            (mean absolute deviations), and ``delta_h_common`` on the ``n_common`` held-out settings
-            that every law predicts.
-        notes: What to know of the records, in sentences.
-        outcome: What the laws predict.
-        left_out: Groups and curves that a law was not fitted to, each with its reason.
-
-    Example:
-        >>> fs.compare(records, factors="model_params")
-        Comparison(multiplicative, additive: 6 rows)
-    """
-
-    table: pl.DataFrame
-    notes: tuple[str, ...] = ()
-    outcome: Outcome = TEST_LOSS
-    left_out: tuple[LeftOut, ...] = ()
-
-    def __repr__(self) -> str:
-        """One line: which laws were compared."""
-        laws = ", ".join(self.table["law"].unique(maintain_order=True))
-        return f"Comparison({laws}: {self.table.height} rows)"
-
-    def __str__(self) -> str:
-        """The table, what was left out and the notes."""
-        from finescale.laws.views import comparison_cells, text  # noqa: PLC0415 - rich only where it is shown
-
-        notes = [f"note: {note}" for note in self.notes]
-        return text(comparison_cells(self.table, self.outcome), notes, self.left_out)
-
-    def _repr_html_(self) -> str:
-        from finescale.laws.views import comparison_cells, html  # noqa: PLC0415 - only in notebooks
-
-        return html(comparison_cells(self.table, self.outcome), self.notes, self.left_out)
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,64 +99,6 @@ class Backtest:
         return [*map(self.verdict, self.best), *self.notes]
 
 
-def compare(
-    records: Records | TableLike,
-    laws: Sequence[str | Law] | None = None,
-    factors: Sequence[str] | str | None = None,
-    **options: Unpack[FitKeywords],
-) -> Comparison:
-    """Fits several laws and compares their deviations on fitted and held-out runs (Table 6).
-
-    A law with beta and E is fitted in the paper's two steps, as on the page: see ``two_steps``.
-
-    Args:
-        records: Records, or what ``read_records`` takes.
-        laws: The laws. Default: the contenders over a factor and the data size (the paper's two).
-        factors: As for ``fit``.
-        **options: Options of ``fit``. ``hold_out``: without a rule and without a run that is marked as held
-            out, ``largest``.
-
-    Returns:
-        The comparison.
-
-    Raises:
-        UsageError: An unknown law or column.
-        DataError: No law can be fitted.
-
-    Example:
-        >>> compared = fs.compare("examples/nano_full.parquet", factors="model_params")
-        >>> compared.table["law"].unique().sort().to_list()
-        ['additive', 'multiplicative']
-    """
-    records, choice, _ = read_options(records, options, without=_WITHOUT, because=_BECAUSE)
-    check_finished(records)
-    if choice.hold_out is None and not held_out(records.frame).any():
-        choice = replace(choice, hold_out=LARGEST)
-    steps = partial(two_steps, records, **{**options, "hold_out": choice.hold_out, "bootstrap": 0})
-    fitted, notes, left_out = _fit_all(records, laws or contenders("surface"), factors, steps)
-    rows = pl.concat([_points(name, fits) for name, fits in fitted.items()], how="diagonal_relaxed")
-    keys = [name for name in (*setting_columns(rows), "slice") if name in rows.columns]
-    laws_here = rows.group_by("task", "method", "slice").agg(pl.col("law").n_unique().alias("laws_here"))
-    seen = rows.group_by(keys).agg(pl.col("law").n_unique().alias("seen"))
-    rows = rows.join(seen, on=keys, nulls_equal=True).join(
-        laws_here, on=["task", "method", "slice"], nulls_equal=True
-    )
-    error = (pl.col("predicted") - pl.col("loss")).abs()
-    held, common = pl.col("held_out"), pl.col("held_out") & (pl.col("seen") == pl.col("laws_here"))
-    table = rows.group_by("task", "method", "slice", "law", maintain_order=True).agg(
-        (~held).sum().alias("n_fitted"),
-        held.sum().alias("n_held_out"),
-        error.filter(~held).mean().alias("delta_e"),
-        error.filter(held).mean().alias("delta_h"),
-        common.sum().alias("n_common"),
-        error.filter(common).mean().alias("delta_h_common"),
-    )
-    table = table.sort("task", "method", "slice", maintain_order=True)
-    notes = list(dict.fromkeys(notes))
-    table = table.rename({"slice": "factor"})
-    return Comparison(table, tuple(notes), records.outcome, distinct(left_out))
-
-
 def backtest(
     records: Records | TableLike,
     laws: Sequence[str | Law] | None = None,
@@ -228,7 +129,7 @@ def backtest(
         >>> tested.best
         {'mini-en-de': 'loglinear'}
     """
-    return _backtest(laws, factors, hide, *read_options(records, options, without=_WITHOUT, because=_BECAUSE))
+    return _backtest(laws, factors, hide, *read_options(records, options, without=WITHOUT, because=BECAUSE))
 
 
 def _backtest(  # noqa: PLR0917
@@ -266,11 +167,11 @@ def _backtest(  # noqa: PLR0917
         part = part.with_columns((pl.col(_HIDDEN) == 1).alias("held_out")).drop(_HIDDEN, "_sizes")
         step = replace(records, frame=part, notes=())
         one = partial(fit_law, step, choice=choice, options=replace(how, bootstrap=0))
-        fitted, said, lost = _fit_all(step, names, factors, one)
+        fitted, said, lost = fit_all(step, names, factors, one)
         notes += said
         left_out += lost
         steps += [
-            _points(name, fits).filter(pl.col("held_out")).with_columns(pl.lit(hidden).alias("hidden"))
+            points_of(name, fits).filter(pl.col("held_out")).with_columns(pl.lit(hidden).alias("hidden"))
             for name, fits in fitted.items()
         ]
     if not steps:
@@ -307,7 +208,7 @@ def fit_auto(
         own = (
             records.frame.filter(pl.col("task") == task) if "task" in records.frame.columns else records.frame
         )
-        made = fit_law(replace(records, frame=own), name, _factors(get_law(name), factors), choice, options)
+        made = fit_law(replace(records, frame=own), name, factors_of(get_law(name), factors), choice, options)
         said = tried.verdict(task)
         left_out += made.left_out
         notes += made.notes if best == BASELINE else [said, *made.notes]
@@ -320,89 +221,6 @@ def _candidates(records: Records, factors: Sequence[str] | str | None, by: Seque
         return contenders("surface")
     curves = contenders("curve", records.outcome)
     return (*curves, *contenders("surface")) if varying_factors(records.frame, by) else curves
-
-
-def _fit_all(
-    records: Records,
-    laws: Sequence[str | Law],
-    factors: Sequence[str] | str | None,
-    fitted_by: Callable[..., Fits],
-) -> tuple[dict[str, Fits], list[str], list[LeftOut]]:
-    """Every law fitted, without intervals; one that the data do not allow is left out, unless it is alone."""
-    fitted: dict[str, Fits] = {}
-    notes: list[str] = []
-    left_out: list[LeftOut] = []
-    failures: list[DataError] = []
-    for law in laws:
-        chosen = get_law(law, varying_factors(records.frame)) if law == "joint" else get_law(law)
-        if chosen.name in fitted:
-            raise UsageError(f"two laws called `{chosen.name}`", wanted="a name of its own for each law")
-        try:
-            fits = fitted_by(law, _factors(chosen, factors))
-        except DataError as error:
-            failures.append(error)
-            left_out.append(LeftOut({}, chosen.name, None, reason_of(error, chosen.name)))
-            continue
-        fitted[chosen.name] = fits
-        notes += fits.notes
-        left_out += fits.left_out
-    if not fitted:
-        raise failures[0] if failures else UsageError("no laws to compare", wanted="one name or more")
-    return fitted, notes, left_out
-
-
-def two_steps(
-    records: Records,
-    law: str | Law,
-    factors: Sequence[str] | str | None = None,
-    **options: Unpack[FitKeywords],
-) -> Fits:
-    """The paper's two steps (``joint_fit``) for the laws that have beta and E; one fit for others.
-
-    Args:
-        records: The runs.
-        law: A law.
-        factors: The factors; default: those that vary. Where only PET size does, it is fitted alone.
-        **options: As for ``fit``.
-
-    Raises:
-        UsageError: As ``fit``.
-        DataError: As ``fit``.
-    """
-    records, choice, how = read_options(records, options)
-    chosen = get_law(law, varying_factors(records.frame)) if law == "joint" else get_law(law)
-    names = (factors,) if isinstance(factors, str) else tuple(factors or varying_factors(records.frame))
-    joint, then = (tuple(name for name in names if (name == "pet_size") is pet) for pet in (False, True))
-    able = "X" in chosen.variables and set(SHARED) <= set(chosen.parameters) and "shared" not in options
-    known = set(joint) <= set(FACTORS) & set(records.frame.columns)
-    if not able or not joint or not known:
-        return fit_law(records, law, factors, choice, how)
-    try:
-        return joint_fit(records, law, joint=joint, then=then, **options)
-    except DataError:
-        if not then:
-            raise
-        return fit_law(records, law, then, choice, how)
-
-
-def _factors(law: Law, factors: Sequence[str] | str | None) -> Sequence[str] | str | None:
-    """The factors that a law among others is fitted over: a curve over the data size has none."""
-    return factors if law.takes_factor and law.variables != ("D",) else None
-
-
-def _points(name: str, fits: Fits) -> pl.DataFrame:
-    """All settings with their predictions under one law; ``slice`` names the factor whose slice it is."""
-    frames = []
-    for law in fits:
-        assert law.points is not None
-        label = ", ".join(law.factors) if law.factors else DATA_SIZE
-        missing = [
-            pl.lit("all").alias(column) for column in ("task", "method") if column not in law.points.columns
-        ]
-        frames.append(
-            law.points.with_columns(pl.lit(name).alias("law"), pl.lit(label).alias("slice"), *missing)
-        )
-    return pl.concat(frames, how="diagonal_relaxed")
 
 
 def _score(cells: pl.DataFrame) -> Backtest:
@@ -435,4 +253,4 @@ def _score(cells: pl.DataFrame) -> Backtest:
     return Backtest(scores, complete, best)
 
 
-__all__ = ["BASELINE", "Backtest", "Comparison", "backtest", "compare", "fit_auto"]
+__all__ = ["BASELINE", "Backtest", "backtest", "fit_auto"]
