@@ -103,3 +103,17 @@ def test_a_score_without_bounds_may_be_negative() -> None:
     with pytest.raises(fs.UsageError, match="best value") as told:
         fs.fit(fs.read_records(runs, score="reward"), "power")
     assert "--bounds" in told.value.wanted
+
+
+def test_advice_by_loss_names_the_leader_by_accuracy_where_that_is_another_one() -> None:
+    runs = table(1, noise=0.01).with_columns(
+        test_loss=pl.col("accuracy") + 0.1
+    )  # the better, the worse its loss
+    by_loss = fs.recommend(runs, examples=2048, bootstrap=100)
+    by_score = fs.recommend(runs, score="accuracy", examples=2048, bootstrap=100)
+    assert by_loss.options[0].name != by_score.options[0].name
+    assert by_loss.otherwise.startswith("By accuracy it is otherwise: ")
+    assert "probability" in by_loss.otherwise
+    assert by_score.otherwise.startswith("By test loss it is otherwise: ")
+    agreeing = runs.with_columns(test_loss=1.5 - pl.col("accuracy"))
+    assert fs.recommend(agreeing, examples=2048, bootstrap=100).otherwise == ""

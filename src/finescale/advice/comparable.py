@@ -43,7 +43,7 @@ def split_comparable(records: Records, task: str | None) -> tuple[tuple[Comparab
         The parts, and in words why there is more than one, or why another outcome is compared; empty where
         nothing is to be said.
     """
-    rows = _runs(records, task)
+    rows = runs_of(records, task)
     found = find_tokenizers(rows, records.outcome)
     if not found.differ:
         return (Comparable(records),), ""
@@ -91,7 +91,8 @@ def _doubt(found: Tokenizers) -> list[str]:
     ]
 
 
-def _runs(records: Records, task: str | None) -> pl.DataFrame:
+def runs_of(records: Records, task: str | None) -> pl.DataFrame:
+    """The runs of tuned models of a task, with an outcome."""
     frame = records.frame.filter(tuned_runs(records.frame))
     frame = frame.filter(pl.col(records.loss).is_not_null())
     if task is not None:
@@ -99,10 +100,15 @@ def _runs(records: Records, task: str | None) -> pl.DataFrame:
     return frame
 
 
-def _other_outcome(records: Records, rows: pl.DataFrame) -> Outcome | None:
-    """The loss per byte, else a known score, that every one of the runs has."""
+def find_outcomes(rows: pl.DataFrame) -> list[Outcome]:
+    """The losses and scores, known by their names, that every one of the runs has; losses first."""
     full = [name for name in rows.columns if rows[name].dtype.is_numeric() and not rows[name].null_count()]
     found = [known_outcome(name, rows[name].to_list()) for name in outcomes_in(full)]
-    other = [one for one in found if one is not None and one.column != records.loss]
+    return [one for one in found if one is not None]
+
+
+def _other_outcome(records: Records, rows: pl.DataFrame) -> Outcome | None:
+    """The loss per byte, else a known score, that every one of the runs has."""
+    other = [one for one in find_outcomes(rows) if one.column != records.loss]
     ordered = [one for one in other if "per byte" in one.unit] + [one for one in other if one.kind == "score"]
     return ordered[0] if ordered else None

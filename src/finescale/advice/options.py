@@ -209,6 +209,8 @@ class Advice:
         law: The law's name.
         base: The base setting, at which the other factors stay.
         outcome: What is compared: the loss, or the score.
+        otherwise: What the table's score says (its loss, where a score is compared) if another method leads
+            by it; else empty.
 
     Example:
         >>> advice.best.name, advice.law, advice.reasons
@@ -225,6 +227,7 @@ class Advice:
     law: str
     base: Mapping[str, Any] = field(default_factory=dict)
     outcome: Outcome = TEST_LOSS
+    otherwise: str = ""
 
     @property
     def best(self) -> Option | None:

@@ -14,6 +14,7 @@ from finescale.advice.comparable import split_comparable
 from finescale.advice.cost import Costs, costs
 from finescale.advice.needs import data_needed
 from finescale.advice.options import Advice, Gain, Needed, Option, Question
+from finescale.advice.otherwise import disagreement
 from finescale.advice.targets import check, check_target, refuse_unreachable
 from finescale.advice.verdict import join_advice, of_tokenizer, verdict
 from finescale.errors import DataError, UsageError
@@ -156,6 +157,8 @@ def answer_each(
         except DataError as error:
             problems.append(error)
             continue
+        other = disagreement(part.records, task, advice, priced, options, advise)
+        advice = replace(advice, otherwise=other)
         if part.tokenizer:
             advice = of_tokenizer(advice, part.tokenizer)
         elif why:

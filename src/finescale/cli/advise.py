@@ -108,6 +108,8 @@ def show(advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...]
         out.print(words, style=style, markup=False, highlight=False, soft_wrap=True)
 
     say(f"{advice.task}: {advice.sentence}", "bold")
+    if advice.otherwise:
+        say(advice.otherwise, "bold")
     if advice.settle:
         say("These runs would settle it:" if advice.reasons else "Worth a look:")
         for run in advice.settle:

@@ -26,7 +26,8 @@ _Texts = list[str] | None
 _OPTIONS: dict[str, tuple[Any, str]] = {
     "column": (_Texts, "NAME=THEIRS: the table's own column name; repeat."),
     "loss": (str | None, "Loss column; perplexity and bits become nats. (default: test_loss)"),
-    "score": (str | None, "Score column, instead of a loss: accuracy, bleu, ..."),
+    "score": (str | None, "Score, instead of a loss: a column, or METRIC[@DATASET[/SHOTS]] of a study."),
+    "scores": (Path | None, "Table of scores to join by run. (default: scores.parquet of a study)"),
     "better": (str | None, "higher or lower, for a score whose name is not known."),
     "bounds": (str | None, "LOW,HIGH of the score."),
     "unit": (str | None, "nats, bits, bpb, perplexity or percent. (default: by the column's name)"),
@@ -75,7 +76,8 @@ def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
     """
     own = inspect.signature(command, eval_str=True)
     parameters = [one for name, one in own.parameters.items() if name != "reading"]
-    for name, (kind, words) in _OPTIONS.items():
+    shared = {name: option for name, option in _OPTIONS.items() if name not in own.parameters}
+    for name, (kind, words) in shared.items():
         option = typer.Option(f"--{_FLAGS.get(name, name)}", help=words, rich_help_panel=PANEL)
         parameters.append(
             inspect.Parameter(
@@ -85,7 +87,7 @@ def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
-        stated = {name: values.pop(name) for name in _OPTIONS}
+        stated = {name: values.pop(name) for name in shared}
         source = values.get("records", values.get("source", ""))
         line = shlex.join(["finescale", command.__name__, str(source)])
         command(**values, reading=replace(reading_options(**stated), command=line))
@@ -117,6 +119,7 @@ def reading_options(**flags: Any) -> ReadingOptions:
         decimal=pairs(flags.get("decimal") or (), "--decimal", "COLUMN=point|comma", last=True),
         mapping=flags.get("mapping"),
         source=flags.get("kind"),
+        scores=flags.get("scores"),
     )
 
 

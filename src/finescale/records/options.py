@@ -40,6 +40,7 @@ class ReadingOptions:
         step: ``last`` or ``best``: which evaluation of a run counts.
         decimal: How a column's doubtful numbers are written, by column: ``point`` or ``comma``.
         source: What kind of source it is; None: as its content says.
+        scores: A table of scores to join by run; None: ``scores.parquet`` beside a study's records.
         mapping: A mapping file; None: ``finescale.toml`` beside the source, where there is one.
         command: The command line so far, for messages that can be pasted.
         notes: Where options came from, in sentences.
@@ -60,6 +61,7 @@ class ReadingOptions:
     decimal: Mapping[str, str] = field(default_factory=dict)
     mapping: Path | None = None
     source: str | None = None
+    scores: Path | None = None
     command: str = ""
     notes: tuple[str, ...] = ()
 
@@ -116,7 +118,7 @@ class ReadingOptions:
             words += [
                 word for theirs, ours in values.items() for word in ("--map", f"{column}:{theirs}={ours}")
             ]
-        for name in ("loss", "score", "better", "unit", "where", "sweep", "step", "mapping", "source"):
+        for name in ("loss", "score", "better", "unit", "where", "sweep", "step", "mapping", "source", "scores"):
             value = getattr(self, name)
             words += [f"--{name}", str(value)] if value is not None else []
         return words + (["--bounds", f"{self.bounds[0]:g},{self.bounds[1]:g}"] if self.bounds else [])

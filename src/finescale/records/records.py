@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from finescale.records.columns import BY_NAME, COLUMNS, DATA_SIZE, FACTORS, NUMERIC, Column, Kind
+from finescale.records.joined_scores import with_scores
 from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import TEST_LOSS, Outcome, known_outcome
 from finescale.records.read import read
@@ -91,6 +92,7 @@ def read_records(
     decimal: Mapping[str, str] | None = None,
     mapping: str | Path | None = None,
     kind: str | None = None,
+    scores: str | Path | None = None,
     options: ReadingOptions | None = None,
     need: Sequence[str] = (),
 ) -> Records:
@@ -102,7 +104,7 @@ def read_records(
             (polars, pandas, pyarrow ...).
         columns: Names to map, ours to theirs: ``{"finetune_examples": "samples"}``.
         loss: The loss column; default: ``test_loss``. Perplexities and bits become nats.
-        score: The score column, instead of a loss.
+        score: The score column, instead of a loss; of a study's scores ``METRIC[@DATASET[/SHOTS]]``.
         better: ``higher`` or ``lower``, for a score whose name is not known.
         bounds: The score's lowest and highest value.
         unit: The outcome's unit, where its name does not say it: ``nats``, ``bits``, ``perplexity``, ``bpb``.
@@ -117,6 +119,7 @@ def read_records(
         decimal: How a column's doubtful numbers (``1.000``) are written: ``point`` or ``comma``.
         mapping: A mapping file; default: ``finescale.toml`` beside the source, where there is one.
         kind: What kind of source it is (``trainer``, ``wandb``, ...), where its content does not tell it.
+        scores: A table of scores to join by run; default: ``scores.parquet`` beside a study's records.
         options: All of these in one object; single ones are put over it.
         need: Further columns that must be there (validated as sizes where finescale does not know them).
 
@@ -135,9 +138,10 @@ def read_records(
     asked = ReadingOptions(
         columns or {}, loss, score, better, bounds, unit, where, roles or {}, values or {}, constants or {},
         sweep, step, decimal or {}, Path(mapping) if mapping is not None else None, kind,
+        Path(scores) if scores is not None else None,
     )  # fmt: skip
     asked = asked.over(options) if options is not None else asked
-    raw = open_source(source, asked.source)
+    raw, asked = with_scores(open_source(source, asked.source), asked)
     made = read(raw, asked, need)
     reading = made.reading
     return Records(

@@ -1,0 +1,78 @@
+"""When loss and score disagree: what the table's other outcome says of the methods that lead by this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from finescale.advice.candidates import Candidates, candidates
+from finescale.advice.comparable import find_outcomes, runs_of
+from finescale.advice.cost import Costs
+from finescale.advice.options import Advice, Option, Question
+from finescale.errors import FinescaleError
+from finescale.records.outcome_words import measured
+from finescale.records.outcomes import Outcome
+from finescale.records.records import Records
+from finescale.wording import chance, method_name
+
+Advise = Callable[[Candidates, Question, Costs], Advice]
+"""What answers a question: ``recommend.advise``."""
+_LOSSES = ("test_loss", "loss", "eval_loss")
+
+
+def other_outcome(records: Records, task: str | None) -> Outcome | None:
+    """The loss of a table that is read by a score, the first known score of one that is read by a loss."""
+    known = find_outcomes(runs_of(records, task))
+    wanted = "loss" if records.outcome.kind == "score" else "score"
+    found = [one for one in known if one.kind == wanted and one.column != records.loss]
+    found.sort(key=lambda one: one.column not in _LOSSES)
+    return found[0] if found else None
+
+
+def disagreement(  # noqa: PLR0917
+    records: Records,
+    task: str | None,
+    advice: Advice,
+    prices: Costs,
+    options: Mapping[str, Any],
+    advise: Advise,
+) -> str:
+    """What the other outcome says where another method leads by it; empty where it agrees or is not there.
+
+    Args:
+        records: The runs.
+        task: The task; None: the only one.
+        advice: The advice by the records' own outcome.
+        prices: What runs cost.
+        options: Options of ``candidates``.
+        advise: What answers a question (``recommend.advise``).
+    """
+    other = other_outcome(records, task)
+    if other is None or len(advice.options) < 2:
+        return ""
+    first = advice.options[0]
+    asked = replace(advice.question, target_loss=None, target_score=None)
+    if asked.examples is None and asked.budget is None:
+        asked = replace(asked, examples=first.examples)
+    rows = records.frame.filter(pl.col(other.column).is_not_null())
+    try:
+        by_other = replace(records, frame=rows, loss=other.column, outcome=other)
+        told = advise(candidates(by_other, task, **options), asked, prices)
+    except FinescaleError:
+        return ""
+    leader = told.options[0]
+    if leader.name == first.name:
+        return ""
+    place = next((at for at, one in enumerate(told.options) if one.name == first.name), None)
+    words = f"By {other.name} it is otherwise: {method_name(leader.name)} leads with {_told(leader, other)}"
+    if place is None:
+        return f"{words}."
+    here = f"{method_name(first.name)} is number {place + 1} of {len(told.options)}"
+    return f"{words}; {here} with {_told(told.options[place], other)}."
+
+
+def _told(option: Option, outcome: Outcome) -> str:
+    return f"{measured(outcome, option.loss)} (best with a probability of {chance(option.probability)})"
