@@ -23,9 +23,11 @@ from finescale.planning.expected import ExpectedLoss
 from finescale.planning.known import DRAWS, MethodKnowledge, joint_problem
 from finescale.planning.measured import measured_settings, run_noise
 from finescale.planning.outlook import Outlook, Plan, Planned
+from finescale.planning.scale import LOSSES, PlanScale
 from finescale.planning.search import Check
+from finescale.records.outcome_words import amount
 from finescale.records.records import DATA_SIZE, FACTORS, Records
-from finescale.wording import chance, count, listed, method_name, nats
+from finescale.wording import chance, count, listed, method_name
 
 if TYPE_CHECKING:
     from finescale.planning.choices import Choices
@@ -57,6 +59,7 @@ def plan_runs(
     seed: int = 0,
     forecasts: Mapping[str, ExpectedLoss] | None = None,
     reachable: bool = False,
+    scale: PlanScale = LOSSES,
 ) -> Plan:
     """Finds the next runs that are worth most for a budget.
 
@@ -76,9 +79,10 @@ def plan_runs(
         forecasts: What is forecast at the target, by method (``expected_losses``), in place of what the
             planner's own law says of it.
         reachable: Whether a value of the factor that is not offered can be run, too.
+        scale: What the records' losses and the forecasts are of: they are what is lost on it.
 
     Returns:
-        The plan.
+        The plan, in the outcome's own unit.
 
     Raises:
         UsageError: A target, budget or option that makes no sense.
@@ -87,7 +91,7 @@ def plan_runs(
     factor = check_question(target, budget, bend, check_share, seeds, noise)
     rng = np.random.default_rng(seed)
     measured = {m: measured_settings(records, task, factor, m, choices.base) for m in choices.methods}
-    noise, notes = run_noise(records, task, choices.methods, noise)
+    noise, notes = run_noise(records, task, choices.methods, noise, scale)
     knowns = {
         m: _method_knowledge(choices, costs, factor, m, target, measured[m], noise, bend, reachable=reachable)
         for m in choices.methods
@@ -104,7 +108,7 @@ def plan_runs(
     losses = {m: told[m].draws for m in knowns}
     best = _best(losses)
     weights = _weights(losses, best, sum(known.runs.sum() for known in knowns.values()))
-    _refuse_known(told, noise, weights)
+    _refuse_known(told, noise, weights, scale)
     problems = [known.problem(shown[m][:DRAWS]) for m, known in knowns.items()]
     problem = joint_problem(problems, [weights[m] for m in knowns])
     offered = np.concatenate(
@@ -138,12 +142,16 @@ def plan_runs(
         after = _after(known, shown[m], told[m].half, runs[part], first[part], missed[m])
         now = told[m]
         had = int(np.count_nonzero(known.runs))
-        outlooks.append(Outlook(m, now.loss, now.low, now.high, after, best[m], had))
+        low, high = sorted((scale.value(now.low), scale.value(now.high)))
+        value = scale.value(now.loss)
+        outlooks.append(Outlook(m, value, low, high, after * scale.width, best[m], had))
     made.sort(key=lambda run: (dict(run.sizes) != dict(target), run.cost, run.method))
     at = {m: any(run.method == m and dict(run.sizes) == dict(target) for run in made) for m in knowns}
-    notes += _remarks(knowns, weights, missed, target, costs, budget, at)
+    notes += _remarks(knowns, weights, missed, target, costs, budget, at, scale)
     basis = costs.basis.partition(", hours")[0]
-    return Plan(task, dict(target), float(budget), tuple(made), tuple(outlooks), tuple(notes), basis)
+    return Plan(
+        task, dict(target), float(budget), tuple(made), tuple(outlooks), tuple(notes), basis, scale.outcome
+    )
 
 
 def check_question(  # noqa: PLR0917
@@ -258,7 +266,7 @@ def _weights(losses: Mapping[str, Array], best: Mapping[str, float], made: float
             f"{method_name(leader)} is the best method at the target with a probability of "
             f"{chance(best[leader])}: no run is needed to decide",
             wanted="a decision in doubt",
-            remedy=f"to predict its loss better: --method {leader}",
+            remedy=f"to predict it better: --method {leader}",
         )
     return weights | {leader: max(weights.values())}
 
@@ -268,14 +276,17 @@ def _by_law(losses: Array) -> ExpectedLoss:
     return ExpectedLoss(middle, low, high, losses)
 
 
-def _refuse_known(told: Mapping[str, ExpectedLoss], noise: float, weights: Mapping[str, float]) -> None:
+def _refuse_known(
+    told: Mapping[str, ExpectedLoss], noise: float, weights: Mapping[str, float], scale: PlanScale
+) -> None:
     """One method whose target is known to within a run's noise needs no run."""
     (method, *others) = weights
     now = told[method]
     if not others and now.half < noise:
         raise DataError(
-            f"the target is known already: {nats(now.loss)} +- {nats(now.half)} "
-            f"nats, less than the noise of a run ({nats(noise)})",
+            f"the target is known already: {amount(scale.outcome, scale.value(now.loss))} +- "
+            f"{scale.tell_gap(now.half)}, less than the noise of a run "
+            f"({amount(scale.outcome, noise * scale.width)})",
             wanted="a target that the runs leave in doubt",
             remedy="ask for a larger model or more examples",
         )
@@ -339,6 +350,7 @@ def _remarks(  # noqa: PLR0917
     costs: Costs,
     budget: float,
     made: Mapping[str, bool],
+    scale: PlanScale,
 ) -> list[str]:
     notes = []
     clear = [method_name(m) for m, weight in weights.items() if not weight]
@@ -348,7 +360,8 @@ def _remarks(  # noqa: PLR0917
         notes.append("No runs yet: planned from a prior around the paper's laws; plan again after the first.")
     for m, off in missed.items():
         if off:
-            words = f"{method_name(m)}: the law misses the runs by {nats(off)} nats (standard deviation)"
+            gap = scale.tell_gap(off)
+            words = f"{method_name(m)}: the law misses the runs by {gap} (standard deviation)"
             notes.append(f"{words}, more than their noise; the intervals have that in them.")
     params = target.get("model_params")
     own = {m: costs.of(m, params, target[DATA_SIZE]).flops for m in knowns} if params else {}
@@ -363,7 +376,7 @@ def _remarks(  # noqa: PLR0917
 
 
 def _misses(known: MethodKnowledge) -> float:
-    """Standard deviation of the measured settings from the law, nats; 0 where noise alone explains it."""
+    """Standard deviation of the measured settings from the law; 0 where noise alone explains it."""
     used = known.runs > 0
     if used.sum() < 6:
         return 0.0

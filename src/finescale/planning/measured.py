@@ -8,13 +8,13 @@ from typing import Any
 import polars as pl
 
 from finescale.errors import DataError, UsageError
+from finescale.planning.scale import LOSSES, PlanScale
 from finescale.records.noise import noise_of_runs
 from finescale.records.records import DATA_SIZE, Records, untuned
 from finescale.records.settings import at_base, base_setting, fill_groups
-from finescale.wording import nats
 
 NOISE = 0.005
-"""Standard deviation of a run's loss where the records do not tell, nats."""
+"""Standard deviation of a run where the records do not tell, nats (of a score: a share of its range)."""
 _FEWEST = 3
 """Repeated runs from which the records' own noise is believed."""
 
@@ -76,7 +76,11 @@ def measured_settings(
 
 
 def run_noise(
-    records: Records | None, task: str, methods: Collection[str], stated: float | None
+    records: Records | None,
+    task: str,
+    methods: Collection[str],
+    stated: float | None,
+    scale: PlanScale = LOSSES,
 ) -> tuple[float, list[str]]:
     """A run's standard deviation: stated, from the task's settings with several runs, or the default.
 
@@ -85,12 +89,14 @@ def run_noise(
         task: The task.
         methods: The methods that are planned for; their noise is pooled.
         stated: The user's own figure.
+        scale: What the records' losses are of.
     """
     if stated is not None:
-        return stated, [f"Noise of a run: {nats(stated)} nats, as stated."]
+        return stated, [f"Noise of a run: {scale.tell_gap(stated)}, as stated."]
     if records is not None:
         runs = fill_groups(records.frame).filter(~untuned() & pl.col("method").is_in(list(methods)))
         noise = noise_of_runs(runs.filter(pl.col("task") == task), records.loss)
         if noise.freedom >= _FEWEST and noise.sd > 0:
-            return noise.sd, [f"Noise of a run: {nats(noise.sd)} nats, from {noise.freedom} repeated runs."]
-    return NOISE, [f"Noise of a run: {nats(NOISE)} nats, assumed: too few settings have several runs."]
+            told = scale.tell_gap(noise.sd)
+            return noise.sd, [f"Noise of a run: {told}, from {noise.freedom} repeated runs."]
+    return NOISE, [f"Noise of a run: {scale.tell_gap(NOISE)}, assumed: too few settings have several runs."]

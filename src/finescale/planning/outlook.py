@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from finescale.records.outcomes import TEST_LOSS, Outcome
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -34,7 +36,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is known of a method's mean loss at the target, in nats.
+    """What is known of a method's mean loss (or score) at the target.
 
     Attributes:
         method: The method.
@@ -72,6 +74,7 @@ class Plan:
         outlooks: What is known of each method, and what is expected after the runs.
         notes: What to know, in sentences.
         basis: How costs are known, in words.
+        outcome: What is predicted.
 
     Example:
         >>> next_runs.target["finetune_examples"], len(next_runs.runs) > 0
@@ -85,6 +88,7 @@ class Plan:
     outlooks: tuple[Outlook, ...]
     notes: tuple[str, ...]
     basis: str
+    outcome: Outcome = TEST_LOSS
 
     @property
     def cost(self) -> float:
@@ -106,6 +110,7 @@ class Plan:
             ],
             "outlook": [vars(outlook) for outlook in self.outlooks],
             "notes": list(self.notes),
+            **({"score": self.outcome.name} if self.outcome.kind == "score" else {}),
         }
 
     def _repr_html_(self) -> str:

@@ -18,8 +18,8 @@ from finescale.planning.design import BEND, CHECK_SHARE, SHOWN_DRAWS, check_ques
 from finescale.planning.expected import expected_losses
 from finescale.planning.measured import most_seen, priced_runs
 from finescale.planning.outlook import Plan
+from finescale.planning.scale import LOSSES, PlanScale
 from finescale.records.options import AS_INFERRED, ReadingOptions
-from finescale.records.outcomes import refuse_score
 from finescale.records.records import DATA_SIZE, RECORDS, Records, read_records
 from finescale.spec.file import load_study
 from finescale.spec.study import Study
@@ -69,8 +69,9 @@ def plan(
         examples: Data sizes that can be run; default: over the range of the records or the study.
         tokens_per_example: Tokens processed for one example over all passes, where the records do not know.
         method_cost: For methods that are not known: ``full``, ``pet``, or FLOPs a parameter and token.
-        noise: Standard deviation of a run's loss in nats; None: as the records show.
-        bend: How far the law may be off, in nats for every e-fold between a setting and the target.
+        noise: Standard deviation of a run, in nats or the score's unit; None: as the records show.
+        bend: How far the law may be off, in nats (of a score: as a share of its range) for every e-fold
+            between a setting and the target.
         check_share: The part of the budget that goes to the settings nearest to the target.
         seeds: Most runs of one setting, earlier ones counted.
         seed: Seed of the draws.
@@ -92,28 +93,30 @@ def plan(
     source = source if isinstance(source, PlanSource) else open_plan_source(source)
     limits = {"methods": methods, "values": values, "examples": examples}
     if source.records is not None:
-        refuse_score(source.records.outcome, "a plan")
+        scale = PlanScale.of(source.records)
         name, runs, base = most_seen(source.records, task)
         priced = priced_runs(runs, base, factor)
         choices = of_runs(runs, factor, base, **limits)
         told = expected_losses(source.records, runs, target, base, draws=SHOWN_DRAWS, seed=seed)
     else:
         assert source.study is not None
+        scale = LOSSES
         choices = of_study(source.study, factor, **limits)
         name, priced, told = source.study.task_name, _rows(choices, factor), {}
     made = plan_runs(
-        source.records,
+        None if source.records is None else scale.records(source.records),
         target,
         budget,
         choices=choices,
         costs=costs(priced, tokens_per_example=tokens_per_example, method_cost=method_cost),
         task=name,
-        noise=noise,
+        noise=None if noise is None else noise / scale.width,
         bend=bend,
         check_share=check_share,
         seeds=seeds,
         seed=seed,
-        forecasts={method: one for method, one in told.items() if method in choices.methods},
+        scale=scale,
+        forecasts={method: scale.lost(one) for method, one in told.items() if method in choices.methods},
         reachable=source.study is None and not values,
     )
     read = source.records.notes if source.records is not None else ()

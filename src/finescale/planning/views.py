@@ -6,7 +6,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from finescale.cells import Cells, bullets
-from finescale.wording import capital, chance, count, method_name, nats, number
+from finescale.records.outcome_words import amount, heading, noun, unit_of
+from finescale.wording import capital, chance, count, method_name, number
 
 if TYPE_CHECKING:
     from finescale.planning.outlook import Plan
@@ -43,12 +44,19 @@ def outlook_table(plan: Plan) -> Cells:
     words = {"method": [capital(method_name(one.method)) for one in plan.outlooks]}
     numbers: dict[str, list[str]] = {"settings so far": [str(one.settings) for one in plan.outlooks]}
     known = [one if one.settings else None for one in plan.outlooks]
-    numbers["loss now"] = [nats(one.loss) if one else "-" for one in known]
-    numbers["interval now"] = [f"{nats(one.low)} to {nats(one.high)}" if one else "unknown" for one in known]
-    numbers["+- expected after"] = [nats(one.after) for one in plan.outlooks]
+
+    def tell(value: float) -> str:
+        return amount(plan.outcome, value)
+
+    numbers[f"{noun(plan.outcome)} now"] = [tell(one.loss) if one else "-" for one in known]
+    numbers["interval now"] = [f"{tell(one.low)} to {tell(one.high)}" if one else "unknown" for one in known]
+    numbers["+- expected after"] = [tell(one.after) for one in plan.outlooks]
     if len(known) > 1:
         numbers["best with"] = [chance(one.best) if one else "-" for one in known]
-    return Cells("mean loss at the target, nats per target token, with 90% intervals", words, numbers)
+    what = f"loss at the target, {unit_of(plan.outcome)}"
+    if plan.outcome.kind == "score":
+        what = f"{heading(plan.outcome)} at the target"
+    return Cells(f"mean {what}, with 90% intervals", words, numbers)
 
 
 def plan_html(plan: Plan) -> str:
