@@ -118,7 +118,8 @@ class ReadingOptions:
             words += [
                 word for theirs, ours in values.items() for word in ("--map", f"{column}:{theirs}={ours}")
             ]
-        for name in ("loss", "score", "better", "unit", "where", "sweep", "step", "mapping", "source", "scores"):
+        single = ("loss", "score", "better", "unit", "where", "sweep", "step", "mapping", "source", "scores")
+        for name in single:
             value = getattr(self, name)
             words += [f"--{name}", str(value)] if value is not None else []
         return words + (["--bounds", f"{self.bounds[0]:g},{self.bounds[1]:g}"] if self.bounds else [])
