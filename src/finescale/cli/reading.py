@@ -26,7 +26,7 @@ _Texts = list[str] | None
 _OPTIONS: dict[str, tuple[Any, str]] = {
     "column": (_Texts, "NAME=THEIRS: the table's own column name; repeat."),
     "loss": (str | None, "Loss column; perplexity and bits become nats. (default: test_loss)"),
-    "score": (str | None, "Score, instead of a loss: a column, or METRIC[@DATASET[/SHOTS]] of a study."),
+    "score": (str | None, "Score, instead of a loss: a column; of a study METRIC@DATASET/SHOTS, or METRIC."),
     "scores": (Path | None, "Table of scores to join by run. (default: scores.parquet of a study)"),
     "better": (str | None, "higher or lower, for a score whose name is not known."),
     "bounds": (str | None, "LOW,HIGH of the score."),
