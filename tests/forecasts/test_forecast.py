@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from futures import SIZES, power, table
-from random_tables import check
+from table_kinds import check
 
 import finescale as fs
 from finescale.errors import DataError, UsageError

@@ -106,7 +106,7 @@ def check(seed: int, *, advised: bool = True) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            records = fs.read_records(frame, **({"score": outcome.column} if outcome else {}))
+            records = fs.read_records(frame, score=outcome.column) if outcome else fs.read_records(frame)
             for group in fs.forecast(records, outcome=outcome, draws=100):
                 _check_group(group, frame, np.random.default_rng(seed))
             if advised and outcome is None:
