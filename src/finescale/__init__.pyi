@@ -39,6 +39,8 @@ from finescale.planning.outlook import Outlook as Outlook
 from finescale.planning.outlook import Plan as Plan
 from finescale.planning.outlook import Planned as Planned
 from finescale.planning.plan import plan as plan
+from finescale.records.collect import Collected as Collected
+from finescale.records.collect import collect as collect
 from finescale.records.records import Records as Records
 from finescale.records.records import read_records as read_records
 from finescale.spec.expand import PlannedRun as PlannedRun

@@ -42,7 +42,7 @@ def shared(
 
 # options that several commands share
 TableArgument = Annotated[
-    str, typer.Argument(help="Table of runs: CSV, Parquet, JSON lines; or a study's folder.")
+    str, typer.Argument(help="Table of runs, study's folder, or whatever finescale collect takes.")
 ]
 Law = Annotated[str, typer.Option(help="Law: a name, auto, or your own: MODULE:NAME, FILE.py:NAME.")]
 Factor = Annotated[list[str] | None, typer.Option(help="Factor; repeat. (default: all that vary)")]
@@ -127,6 +127,26 @@ def status(
     from finescale.cli import run as commands
 
     raise typer.Exit(commands.status(study, export=export, as_json=as_json, watch=watch, logs=logs))
+
+
+@app.command()
+@reads_tables
+def collect(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="Tables, folders of a trainer, trackers' stores or addresses; as many as there are."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Write one table: .parquet, .csv or .jsonl. (default: only show)")
+    ] = None,
+    reading: ReadingOptions = AS_INFERRED,
+) -> None:
+    """Read runs from many places into one table; show what was understood and what is missing."""
+    from finescale.cli.collect import collect_command
+
+    collect_command(sources, reading, out=out)
 
 
 @app.command()

@@ -88,8 +88,9 @@ def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
         stated = {name: values.pop(name) for name in shared}
-        source = values.get("records", values.get("source", ""))
-        line = shlex.join(["finescale", command.__name__, str(source)])
+        source = values.get("records", values.get("source", values.get("sources", "")))
+        named = source if isinstance(source, list) else [str(source)]
+        line = shlex.join(["finescale", command.__name__, *named])
         command(**values, reading=replace(reading_options(**stated), command=line))
 
     wrapped.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]

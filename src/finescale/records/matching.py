@@ -56,7 +56,9 @@ class Matched:
     notes: tuple[str, ...]
 
 
-def match(raw: pl.DataFrame, options: ReadingOptions, need: Sequence[str], origin: str) -> Matched:
+def match(
+    raw: pl.DataFrame, options: ReadingOptions, need: Sequence[str], origin: str, *, whole: bool = True
+) -> Matched:
     """Finds our columns in a table.
 
     Args:
@@ -64,6 +66,8 @@ def match(raw: pl.DataFrame, options: ReadingOptions, need: Sequence[str], origi
         options: What is stated.
         need: Columns that must be there.
         origin: The table, for messages.
+        whole: Whether it is all there is; a part of what is collected may lack an outcome (then it is empty),
+            and rows that need no constant.
 
     Raises:
         UsageError: What is stated is not there, or columns are missing: all of them at once.
@@ -73,16 +77,20 @@ def match(raw: pl.DataFrame, options: ReadingOptions, need: Sequence[str], origi
     own = set(frame.columns) >= _OWN
     inferred = {} if own else _inferred(frame, have, mapped, options)
     frame = frame.with_columns([pl.col(theirs).alias(ours) for ours, theirs in inferred.items()])
-    ours_of = {theirs: ours for ours, theirs in (mapped | inferred).items()}
+    used = {**mapped, **inferred}
+    ours_of = {theirs: ours for ours, theirs in used.items()}
     constants = {ours_of.get(name, name): value for name, value in options.constants.items()}
-    filled = with_constants(frame, constants, origin)
+    filled = with_constants(frame, constants, origin, strict=whole)
     frame = filled.frame
-    outcome, theirs = _outcome(frame, options, have, mapped | inferred, need, origin)
-    frame = _mapped_values(frame, options, mapped | inferred, origin)
+    if whole:
+        outcome, theirs = _outcome(frame, options, have, used, need, origin)
+    else:
+        outcome = find_outcome(frame, options, have) or ""
+        theirs = used.get(outcome, outcome)
+    frame = _mapped_values(frame, options, used, origin)
     words = ", ".join(f"`{theirs}` as {ours}" for ours, theirs in inferred.items())
     notes = [f"Columns were read by their names: {words} (--column says otherwise)."] if words else []
     notes += filled.notes
-    used = {**mapped, **inferred}
     copies = tuple(
         name for name in dict.fromkeys(used.values()) if name not in used and name in frame.columns
     )
@@ -148,6 +156,15 @@ def _is_state(values: pl.Series) -> bool:
     return known >= 0.8 * sum(counts.values()) > 0
 
 
+def find_outcome(frame: pl.DataFrame, options: ReadingOptions, have: Sequence[str]) -> str | None:
+    """The column that is analysed, where it is there."""
+    asked = options.score or options.loss or TEST_LOSS.column
+    found = names.find(asked, frame.columns)
+    if found is None and options.score:
+        found = next((name for name in have if score_name(name) == names.bare(asked)), None)
+    return found
+
+
 def _outcome(  # noqa: PLR0917
     frame: pl.DataFrame,
     options: ReadingOptions,
@@ -158,13 +175,7 @@ def _outcome(  # noqa: PLR0917
 ) -> tuple[str, str]:
     """The outcome's column, and its own name in the table; missing columns are reported here."""
     asked = options.score or options.loss or TEST_LOSS.column
-    found = names.find(asked, frame.columns)
-    if found is None:
-        found = (
-            next((name for name in have if score_name(name) == names.bare(asked)), None)
-            if options.score
-            else None
-        )
+    found = find_outcome(frame, options, have)
     free = [name for name in have if name not in used.values()]
     lost: list[Sequence[str]] = [] if found else [[asked]]
     lost += [[name] for name in need if name not in frame.columns]

@@ -76,8 +76,25 @@ def _is_prefixed(name: str, prefix: str) -> bool:
     return rest[:1] in (".", "/", ":") or (prefix in ("params", "user_attrs") and rest[:1] == "_")
 
 
+_TRACKER = re.compile(
+    rf"(?:(?:{'|'.join(PREFIXES)}|hparams)[./:]|(?:params|user_attrs)_)(?=.)", re.IGNORECASE
+)
+
+
+def untracked(name: str) -> str:
+    """A name without what a tracker wrote before it.
+
+    Example:
+        >>> untracked("metrics.eval_loss"), untracked("params_lr"), untracked("train/loss")
+        ('eval_loss', 'lr', 'train/loss')
+    """
+    return _TRACKER.sub("", name, count=1)
+
+
 def find(name: str, columns: Sequence[str]) -> str | None:
     """The column that a name means: itself, or the only one that differs in case, blanks and punctuation.
+
+    Where there is none, the only one of that name after a tracker's prefix (``metrics.eval_loss``).
 
     Raises:
         UsageError: Several do.
@@ -86,6 +103,7 @@ def find(name: str, columns: Sequence[str]) -> str | None:
         return name
     wanted = folded(name)
     same = [column for column in columns if folded(column) == wanted] if wanted else []
+    same = same or ([column for column in columns if folded(untracked(column)) == wanted] if wanted else [])
     if len(same) > 1:
         raise UsageError(
             f"several columns could be `{name}`", wanted="the exact name", got=", ".join(map(repr, same))

@@ -39,12 +39,7 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Ru
         UsageError: Columns that are missing, values that cannot be right, a question that must be answered.
     """
     options = options.with_file(raw.folder)
-    frame = raw.frame.with_row_index(SOURCE_ROW, offset=raw.first_row)
-    frame = frame.filter(~pl.all_horizontal(pl.exclude(SOURCE_ROW).is_null()))
-    matched = match(frame, options, need, raw.origin)
-    kinds = _kinds(matched.frame, matched.outcome, need)
-    told = typed(matched.frame, kinds, matched, raw.origin)
-    finished = _finished(told, matched, options, raw.origin)
+    matched, kinds, told, finished = understand(raw, options, need)
     percent = told.percent.get(matched.outcome)
     taken = measure(
         finished.frame,
@@ -90,6 +85,31 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Ru
     return RunsRead(frame.drop(SOURCE_ROW), taken.every_row.drop(SOURCE_ROW), outcome, reading)
 
 
+def understand(
+    raw: RawTable, options: ReadingOptions, need: Sequence[str] = (), *, whole: bool = True
+) -> tuple[Matched, Mapping[str, Kind], Typed, Finished]:
+    """The first half of the road: names, values, statuses.
+
+    Args:
+        raw: The table.
+        options: How it is to be read, those of its mapping file among them.
+        need: Columns that must be there.
+        whole: Whether it is all there is, or a part of what is collected.
+
+    Returns:
+        The columns under our names, their kinds, their values, and the rows that finished.
+
+    Raises:
+        UsageError: As ``read``.
+    """
+    frame = raw.frame.with_row_index(SOURCE_ROW, offset=raw.first_row)
+    frame = frame.filter(~pl.all_horizontal(pl.exclude(SOURCE_ROW).is_null()))
+    matched = match(frame, options, need, raw.origin, whole=whole)
+    kinds = _kinds(matched.frame, matched.outcome, need)
+    told = typed(matched.frame, kinds, matched, raw.origin)
+    return matched, kinds, told, _finished(told, matched, options, raw.origin)
+
+
 def _unanswered(raw: RawTable, frame: pl.DataFrame) -> list[str]:
     """What the source does not say and nobody answered, where runs that count are concerned."""
     return [
@@ -100,7 +120,7 @@ def _unanswered(raw: RawTable, frame: pl.DataFrame) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Finished:
+class Finished:
     """Runs that finished.
 
     Attributes:
@@ -118,7 +138,7 @@ class _Finished:
     notes: tuple[str, ...]
 
 
-def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: str) -> _Finished:
+def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: str) -> Finished:
     """Leaves out what ``--where`` and the statuses say; then every bad cell of a setting is an error."""
     left_out: dict[str, int] = {}
     frame, renamed, notes = _method_names(table.frame, own=matched.own)
@@ -129,7 +149,9 @@ def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: s
         frame, bad = _kept(frame, keep, bad)
     words = None
     if "status" in frame.columns:
-        ours, more = in_our_words(frame["status"], frame[matched.outcome].is_not_null(), origin)
+        measured = pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)
+        measured = frame[matched.outcome].is_not_null() if matched.outcome else measured
+        ours, more = in_our_words(frame["status"], measured, origin)
         words = ours.zip_with(ours.is_in(["stopped", "diverged"]).fill_null(False), frame["status"])
         frame, notes = frame.with_columns(ours), [*notes, *more]
     every_row = frame
@@ -145,13 +167,14 @@ def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: s
     frame, bad = _kept(frame, keep, bad)
     refuse_bad([one for one in bad if one.column != matched.outcome], frame[SOURCE_ROW], origin)
     unread = next((one.rows for one in bad if one.column == matched.outcome), None)
-    return _Finished(frame, every_row, left_out, unread, tuple(notes))
+    return Finished(frame, every_row, left_out, unread, tuple(notes))
 
 
 def _kinds(frame: pl.DataFrame, outcome: str, need: Sequence[str]) -> Mapping[str, Kind]:
     kinds: dict[str, Kind] = {name: BY_NAME[name].kind if name in BY_NAME else "size" for name in need}
     kinds |= {name: BY_NAME[name].kind for name in frame.columns if name in BY_NAME}
-    kinds[outcome] = "loss"
+    if outcome:
+        kinds[outcome] = "loss"
     return kinds
 
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from finescale.errors import UsageError, nearest
 from finescale.records.reading import RawTable
-from finescale.records.sources import trainer
+from finescale.records.sources import (
+    lm_eval,
+    mlflow,
+    optuna,
+    peft_comparison,
+    tensorboard,
+    trackio,
+    trainer,
+    wandb,
+)
 from finescale.records.sources.kind import Kind, Tree
 from finescale.records.tables import read_table
 from finescale.spec.paths import exists
@@ -16,9 +26,27 @@ from finescale.spec.paths import exists
 RECORDS = "records.parquet"
 """The table in a study's folder."""
 _LEDGER = "ledger.sqlite"
-KINDS: tuple[Kind, ...] = (trainer.KIND,)
+KINDS: tuple[Kind, ...] = (
+    wandb.KIND, mlflow.KIND, tensorboard.KIND, trackio.KIND, optuna.KIND, trainer.KIND, lm_eval.KIND,
+    peft_comparison.KIND,
+)  # fmt: skip
 """Every kind but tables and studies; a new one is a module and its name here."""
 _TABLE, _STUDY = "table", "study"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source that was opened.
+
+    Attributes:
+        raw: What it holds.
+        title: Its kind in words.
+        holds: Runs, or the scores of runs.
+    """
+
+    raw: RawTable
+    title: str
+    holds: Literal["runs", "scores"] = "runs"
 
 
 def open_source(source: str | Path | Any, kind: str | None = None) -> RawTable:
@@ -30,30 +58,51 @@ def open_source(source: str | Path | Any, kind: str | None = None) -> RawTable:
         kind: The kind to read it as (``--source``); None: as its content says.
 
     Raises:
-        UsageError: It is none of these, it is two of them, or it cannot be read.
+        UsageError: It is none of these, it is two of them, it cannot be read, or it holds no runs.
+    """
+    opened = open_any(source, kind)
+    if opened.holds == "scores":
+        raise UsageError(
+            f"{opened.title}: scores, not runs",
+            wanted="a source of runs",
+            remedy=f"finescale collect {source} --out scores.parquet, then finescale report RUNS --scores",
+            where=str(source),
+        )
+    return opened.raw
+
+
+def open_any(source: str | Path | Any, kind: str | None = None) -> Opened:
+    """Opens runs or scores; see ``open_source``.
+
+    Raises:
+        UsageError: As there.
     """
     _check_kind(kind)
     if not isinstance(source, str | Path):
-        return RawTable(*read_table(source))
+        return Opened(RawTable(*read_table(source)), "a table")
     if not exists(source):
-        found = _of_address(str(source), kind)
-        return found.read(str(source), ()) if found else _table(Path(source))
+        found = None if kind in (_TABLE, _STUDY) else _of_address(str(source), kind)
+        return _read(found, str(source), ()) if found else _table(Path(source))
     path = Path(source)
     if path.is_dir():
         return _folder(path, kind)
     if kind != _TABLE:
         for one in KINDS:
             if kind == one.name or (kind is None and one.is_file(path)):
-                return one.read(path, (path,))
+                return _read(one, path, (path,))
     return _table(path)
 
 
-def _table(path: Path) -> RawTable:
+def _read(kind: Kind, source: Path | str, places: Sequence[Path]) -> Opened:
+    return Opened(kind.read(source, places), kind.title, kind.holds)
+
+
+def _table(path: Path) -> Opened:
     frame, origin, first_row = read_table(path)
-    return RawTable(frame, origin, first_row, path.parent)
+    return Opened(RawTable(frame, origin, first_row, path.parent), "a table")
 
 
-def _folder(path: Path, kind: str | None) -> RawTable:
+def _folder(path: Path, kind: str | None) -> Opened:
     """The one kind that lies below a folder; a study goes before all, as it may hold its own trackers'.
 
     Raises:
@@ -61,7 +110,8 @@ def _folder(path: Path, kind: str | None) -> RawTable:
     """
     study = any((path / name).exists() for name in (RECORDS, _LEDGER))
     if kind in (_TABLE, _STUDY) or (study and kind is None):
-        return _table(table_in(path))
+        frame, origin, first_row = read_table(table_in(path))
+        return Opened(RawTable(frame, origin, first_row, path), "a study")
     tree = Tree.of(path)
     found = {one.name: (one, places) for one in KINDS if (places := one.places(tree))}
     if kind is not None:
@@ -79,7 +129,7 @@ def _folder(path: Path, kind: str | None) -> RawTable:
     if not found:
         return _table(table_in(path))
     one, places = found[kind] if kind else next(iter(found.values()))
-    return one.read(path, places)
+    return _read(one, path, places)
 
 
 def _shown(places: Sequence[Path], root: Path) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -68,6 +68,7 @@ class Kind:
         read: The raw table of such places, of one file, or of an address.
         is_file: Whether a single file is of the kind.
         is_address: Whether a text that names no file is an address of it.
+        holds: Runs, or the scores of runs.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Kind:
     read: Callable[[Path | str, Sequence[Path]], RawTable]
     is_file: Callable[[Path], bool] = lambda file: False
     is_address: Callable[[str], bool] = lambda text: False
+    holds: Literal["runs", "scores"] = "runs"
 
 
 def is_sqlite(file: Path) -> bool:
@@ -154,6 +156,13 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
             values = [None if value is None else float(value) for value in values]
         columns.append(pl.Series(name, values, strict=False))
     return pl.DataFrame(columns)
+
+
+def told_apart(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The rows without a column in which all are the same: a project's name where there is one project."""
+    if len({row.get(name) for row in rows}) > 1:
+        return list(rows)
+    return [{key: value for key, value in row.items() if key != name} for row in rows]
 
 
 def needs(package: str, extra: str, what: str) -> UsageError:
