@@ -45,3 +45,15 @@ def test_the_laws_see_the_same_noise_where_seeds_have_no_names() -> None:
         point=pl.col("finetune_examples").rank("dense") - 1, seed=pl.lit(None, pl.String)
     )
     assert seed_effect(runs, log=False).run_variance == pytest.approx(noise_of_runs(table, "loss").sd ** 2)
+
+
+def test_seeds_that_agree_to_the_last_digit_do_not_tell_the_noise():
+    tied = noise_of_runs(
+        pl.DataFrame({"method": "full", "finetune_examples": 100.0, "loss": [1.0] * 3}), "loss"
+    )
+    other = noise_of_runs(
+        pl.DataFrame({"method": "lora", "finetune_examples": 100.0, "loss": [1.0, 1.2]}), "loss"
+    )
+    assert not tied.known
+    assert pooled([tied, other]) == other
+    assert not pooled([tied]).known

@@ -33,8 +33,8 @@ class Noise:
 
     @property
     def known(self) -> bool:
-        """Whether any setting was run twice."""
-        return self.freedom > 0
+        """Whether runs of one setting differ: seeds that agree to the last digit do not tell."""
+        return self.freedom > 0 and self.sd > 0
 
 
 UNKNOWN = Noise(math.nan, 0, 0)
