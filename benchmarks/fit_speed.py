@@ -4,9 +4,9 @@
 hand, also the published 240 points. Scipy's routes: L-BFGS-B from 500 of Hoffmann's 4,500 starts with
 numeric and with analytic gradients at scipy's defaults; its bootstrap is warm-started at the optimum.
 
-With --random N, instead: N random tables of every law of the zoo (tests/laws/random_tables.py), the default
-solver's excess over the best of L-BFGS from 64 starts. Hours; every table is kept when it is done, and the
-next call goes on. The worst excess stands among the figures: at most 1e-6 where none is missed.
+With --random N, instead: N random tables of every law of the zoo (tests/support/random_tables.py),
+the default solver's excess over the best of L-BFGS from 64 starts. Hours; every table is kept when it is
+done, and the next call goes on. The worst excess stands among the figures: at most 1e-6 where none is missed.
 
     python benchmarks/fit_speed.py --random 400
     python benchmarks/fit_speed.py [--starts 500] [--refits 1000] [--rows 1000000] [--repeats 5] [--no-keep]
@@ -44,7 +44,7 @@ from finescale.laws.solver.newton import refit
 from finescale.laws.solver.problem import Problem, objective
 from finescale.laws.solver.profile import solve
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "laws"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from random_tables import excess, random_table
 
 Array = np.ndarray[Any, Any]

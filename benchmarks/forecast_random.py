@@ -2,7 +2,7 @@
 
     python benchmarks/forecast_random.py [--tables 1000] [--first 0]
 
-The tables and what is asked of them are those of ``tests/forecasts/table_kinds.py``: any warning, any error
+The tables and what is asked of them are those of ``tests/support/table_kinds.py``: any warning, any error
 that is not the tool's own, any forecast that is not finite, out of bounds or out of order is printed with its
 seed. It ends with the reasons why tables were not answered, and how many.
 """
@@ -15,7 +15,7 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "forecasts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 from table_kinds import check
 
 

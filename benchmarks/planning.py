@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "laws"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 from paper_tables import examples  # pyright: ignore[reportMissingImports] - beside the tests
 from report import publish

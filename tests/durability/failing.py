@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "study"))
+sys.path.insert(0, str(HERE.parent / "support"))
 
 from functions import instant  # noqa: E402 - the runner's own stand-in for a run
 

@@ -19,7 +19,7 @@ import pytest
 from finescale.study.ledger import Ledger
 from finescale.study.state import study_state
 
-STUDIES = Path(__file__).parents[1] / "study"
+STUDIES = Path(__file__).parents[1] / "support"
 sys.path.insert(0, str(STUDIES))
 from example import RUNS, TEXT  # noqa: E402 - the runner's study, whose runs need no torch
 

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import polars as pl
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from synthetic import scores_frame, study_frame
 
 from finescale.records.records import read_records

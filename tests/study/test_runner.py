@@ -21,7 +21,7 @@ from finescale.study.ledger import Ledger
 from finescale.study.plan import PretrainPlan, choose
 from finescale.study.runner import Summary, run_study
 
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 def run(folder: Path, function: str, text: str = TEXT, workers: int = 0) -> Summary:
@@ -39,7 +39,7 @@ def driver(folder: Path, function: str, text: str = TEXT, workers: int = 2) -> s
     file = folder.parent / "study.yaml"
     file.write_text(text)
     return subprocess.Popen(
-        [sys.executable, str(HERE / "drive.py"), str(file), str(folder), function, str(workers)],
+        [sys.executable, str(SUPPORT / "drive.py"), str(file), str(folder), function, str(workers)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

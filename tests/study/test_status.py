@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from test_store import ME, entry
+from test_ledger import ME, entry
 
 from finescale.errors import UsageError
 from finescale.study import status

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from synthetic import scores_frame, study_frame
 from typer.testing import CliRunner, Result
 
 from finescale.cli import app, main
-
-sys.path.insert(0, str(Path(__file__).parent / "report"))
-
-from synthetic import scores_frame, study_frame
 
 
 def call(*arguments: str | Path) -> Result:

@@ -17,7 +17,7 @@ from finescale.spec.study import PretrainStudy, Study
 from finescale.study.plan import FinetunePlan
 from finescale.study.resolve import resolver
 
-STUDIES = Path(__file__).parents[1] / "studies"
+STUDIES = Path(__file__).parents[2] / "studies"
 
 # Table 1b by hand: (model star) + (checkpoints that are not the last) + (PET sizes that are not the default)
 PET = 2 * 11  # LoRA and prompt, eleven data sizes each

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from example import TEXT, plan
 
 from finescale.errors import UsageError
 from finescale.spec.file import parse_study
 from finescale.spec.resources import Resources
 from finescale.spec.study import Study
-
-sys.path.insert(0, str(Path(__file__).parent / "study"))
-
-from example import TEXT, plan
 
 SMALL = {"CPU": 4.0, "GPU": 0.0, "memory": 8e9}
 LARGE = {"CPU": 16.0, "GPU": 4.0, "memory": 64e9}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from architectures import save_model
+from chat_templates import GEMMA
 
 from finescale.errors import UsageError
 from finescale.models.hub import tokenizer_hash
@@ -22,9 +22,6 @@ from finescale.spec.expand import PlannedRun, expand
 from finescale.spec.study import Study
 from finescale.study.example_check import check_examples, needs_check, truncation_warnings
 from finescale.study.resolve import resolver
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from chat_templates import GEMMA
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RATE = {"full": 1e-3}

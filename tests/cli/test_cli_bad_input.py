@@ -7,12 +7,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from made_up import DATA, runs
 
 from finescale.cli import main
-
-sys.path.insert(0, str(Path(__file__).parent / "advice"))
-
-from made_up import DATA, runs
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -156,7 +153,7 @@ def test_targets_and_budgets_out_of_reach_name_what_would_be_in_reach(ask, tmp_p
 def test_a_plan_that_fails_writes_no_study_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study = Path(__file__).parents[1] / "studies" / "nano.yaml"
+    study = Path(__file__).parents[2] / "studies" / "nano.yaml"
     flags = [
         "--target",
         "model_params=3e6,finetune_examples=8192",

@@ -21,13 +21,13 @@ pytest.importorskip("submitit")
 
 SMALL = TEXT.replace("full: [128, 256]", "full: [256]").replace("seeds: [0, 1]", "seeds: [0]")
 
+SUPPORT = Path(__file__).parents[1] / "support"
+
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs inherit the environment, as SLURM's do."""
-    monkeypatch.setenv(
-        "PYTHONPATH", ":".join([str(Path(__file__).parent), *(item for item in sys.path if item)])
-    )
+    monkeypatch.setenv("PYTHONPATH", ":".join([str(SUPPORT), *(item for item in sys.path if item)]))
 
 
 def results(executor: SlurmExecutor, count: int) -> dict[str, Result]:

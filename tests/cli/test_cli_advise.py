@@ -10,13 +10,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from made_up import runs
 from typer.testing import CliRunner, Result
 
 from finescale.cli import app, main
-
-sys.path.insert(0, str(Path(__file__).parent / "advice"))
-
-from made_up import runs
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,13 @@ import io
 import json
 import os
 import re
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import functions
 import polars as pl
 import pytest
+from example import RUNS, TEXT
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -17,11 +18,6 @@ from finescale.cli import app
 from finescale.cli import run as commands
 from finescale.errors import UsageError
 from finescale.study import resolve
-
-sys.path.insert(0, str(Path(__file__).parent / "study"))
-
-import functions
-from example import RUNS, TEXT
 
 
 @pytest.fixture

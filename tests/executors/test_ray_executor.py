@@ -27,14 +27,14 @@ from finescale.study.runner import Summary, run_study
 
 pytest.importorskip("ray")
 
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).parents[1] / "support"
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
 HEAD = {**NODE, "num_cpus": 0, "include_dashboard": False}
 SETTINGS = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_failure_threshold": "5",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
-    "PYTHONPATH": os.pathsep.join([str(HERE), *(item for item in sys.path if item)]),
+    "PYTHONPATH": os.pathsep.join([str(SUPPORT), *(item for item in sys.path if item)]),
 }
 
 
@@ -103,7 +103,7 @@ def driver(folder: Path, function: str, address: str) -> subprocess.Popen[str]:
     folder.mkdir()
     (folder.parent / "study.yaml").write_text(TEXT)
     return subprocess.Popen(
-        [sys.executable, HERE / "drive.py", folder.parent / "study.yaml", folder, function, "2", address],
+        [sys.executable, SUPPORT / "drive.py", folder.parent / "study.yaml", folder, function, "2", address],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
