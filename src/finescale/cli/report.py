@@ -83,7 +83,7 @@ def report(
     options = {"hold_out": hold_out, "bootstrap": bootstrap, "seed": seed, "scores": found}
     options |= {"base": base_values(base)}
     evidence = gather(records, law=chosen if chosen == "auto" else get_law(chosen), **options)
-    for sheet in paper_tables(evidence):
+    for sheet in paper_tables(evidence) if records.outcome.kind == "loss" else ():
         console.print(sheet.terminal(console.width))
         for words in sheet.notes:
             console.print(words, markup=False, highlight=False, soft_wrap=True)

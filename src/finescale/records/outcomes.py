@@ -206,24 +206,6 @@ def known_score(name: str) -> tuple[Better, float, float] | None:
     return None if found is None else (found.better, found.low, found.high)
 
 
-def refuse_score(outcome: Outcome, what: str) -> None:
-    """Refuses a score where only losses can be taken: read as a loss it would turn the answer round.
-
-    Args:
-        outcome: What the records are measured by.
-        what: Who asks, e.g. ``a plan``.
-
-    Raises:
-        UsageError: It is a score.
-    """
-    if outcome.kind == "score":
-        raise UsageError(
-            f"`{outcome.column}` is a score ({outcome.better} is better), and {what} takes losses",
-            wanted="a loss column (--loss COLUMN)",
-            got=f"--score {outcome.column}",
-        )
-
-
 def need_best(outcome: Outcome, what: str) -> None:
     """Refuses a score without a best value where its distance from that is needed.
 

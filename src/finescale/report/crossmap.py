@@ -20,6 +20,7 @@ from finescale.advice.candidates import SIZE
 from finescale.advice.crossovers import Crossovers, crossovers
 from finescale.advice.verdict import SURE
 from finescale.laws.fitted import FAR
+from finescale.records.outcome_words import noun
 from finescale.records.records import DATA_SIZE
 from finescale.report.decisions import Decision
 from finescale.report.drawing import palette
@@ -81,9 +82,10 @@ def figure_5(decision: Decision) -> Figure | None:
     pairs = crossovers(found.laws, list(np.geomspace(low, high, _ALONG)))
     panels = [_map(decision, (low, high)), *filter(None, map(_critical, pairs))]
     never = [p for p in pairs if not any(point.crossings for point in p.points)]
+    best = f"{'lowest' if found.outcome.lower else 'highest'} predicted {noun(found.outcome)}"
     missed = "" if found.forecast else " or the laws were off by more than its lead"
     caption = (
-        "First: the method with the lowest predicted loss, ten times beyond the runs (frame; crosses are "
+        f"First: the method with the {best}, ten times beyond the runs (frame; crosses are "
         f"settings with runs); grey where its probability is below {SURE:.0%}{missed}. Then, for each pair, "
         "the data size at which they cross, with its 90% band."
     )
@@ -94,7 +96,7 @@ def figure_5(decision: Decision) -> Figure | None:
     title = "Figure 5. Which method is best, and where they cross"
     title += "" if found.task == "unnamed" else f" ({found.task})"
     name = f"figure-5-{slug(found.task)}"
-    return Figure(name, 5, title, caption, tuple(panels), "lowest predicted loss")
+    return Figure(name, 5, title, caption, tuple(panels), best)
 
 
 def _map(decision: Decision, sizes: tuple[float, float]) -> MapPanel:
@@ -131,10 +133,11 @@ def _map(decision: Decision, sizes: tuple[float, float]) -> MapPanel:
 def _column(decision: Decision, size: float, data: Array) -> Array:
     """The index of the best candidate at one model size for every data size, [data]; -1: not told."""
     losses, draws, off = [], [], []
+    sign = decision.found.outcome.sign
     for member in decision.found.members:
         asked = member.asked(size, data)
-        losses.append(member.law.centre(asked))
-        draws.append(member.law.mean_draws(asked))
+        losses.append(sign * member.law.centre(asked))
+        draws.append(sign * member.law.mean_draws(asked))
         low, high = member.law.ranges[DATA_SIZE]
         at_edge = member.outside(size, low)
         inside, beyond = (member.misses.expected({**at_edge, DATA_SIZE: far}) for far in (1.0, 2.0))

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from finescale.advice.candidates import FORECAST, Candidates, candidates
-from finescale.advice.cost import Costs, costs
+from finescale.advice.candidates import FORECAST, Candidates
+from finescale.advice.cost import Costs
 from finescale.advice.crossovers import Crossovers
 from finescale.advice.options import Advice, Question
 from finescale.advice.pairs import find_crossovers
-from finescale.advice.recommend import advise
+from finescale.advice.recommend import answer_each
 from finescale.errors import FinescaleError
 from finescale.laws.law import Law
 from finescale.records.records import Records
@@ -58,9 +58,11 @@ def decide(
     try:
         asked = FORECAST if law == "auto" else law
         options: dict[str, Any] = {"base": base, "bootstrap": bootstrap, "seed": seed}
-        found = candidates(records, task, law=asked, fitted=True, **options)
-        prices = costs(found.runs)
-        advice = advise(found, Question(), prices)
+        options |= {"law": asked, "fitted": True}
+        answers, why = answer_each(records, task, Question(), {}, options)
+        if len(answers) > 1:
+            return " ".join([why, *(one.advice.sentence for one in answers)])
+        found, prices, advice = answers[0].found, answers[0].prices, answers[0].advice
         pairs = find_crossovers(found, advice) if len(found.members) > 1 else ()
     except FinescaleError as error:
         return "; ".join(line.strip() for line in str(error).splitlines())

@@ -19,7 +19,7 @@ from finescale.laws.law import RESERVED, Law
 from finescale.laws.options import FitKeywords
 from finescale.records.held_out import LARGEST, mark_held_out
 from finescale.records.noise import Noise, seed_noise
-from finescale.records.outcomes import refuse_score
+from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE, Records, untuned
 from finescale.records.scores import Scores, read_scores
 from finescale.records.settings import at_base, base_setting, check_base, fill_groups, setting_columns
@@ -45,6 +45,7 @@ class TaskEvidence:
             rule ``largest``.
         curves: By name, fits of single-variable laws, a curve for each setting of the other factors.
         problems: What could not be fitted, in sentences.
+        outcome: What the runs are measured by; ``loss`` stands for it.
     """
 
     task: str
@@ -57,6 +58,7 @@ class TaskEvidence:
     tested: Mapping[str, Fits] = field(default_factory=dict)
     curves: Mapping[str, Fits] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    outcome: Outcome = TEST_LOSS
 
     def law(self, name: str, method: str, factor: str) -> FittedLaw | None:
         """The joint law of a method and factor, if it could be fitted."""
@@ -101,17 +103,20 @@ class Evidence:
     @property
     def joint_laws(self) -> tuple[Law, ...]:
         """The laws over a factor and the data size, side by side: the contenders, and the advice's own."""
-        return _shown("surface", self.law)
+        return _shown("surface", self.law, self.records.outcome)
 
     @property
     def curve_laws(self) -> tuple[Law, ...]:
         """The laws of the data size alone, side by side, the baseline last."""
-        return (*(law for law in _shown("curve", self.law) if law.name != BASELINE), get_law(BASELINE))
+        return (
+            *(law for law in _shown("curve", self.law, self.records.outcome) if law.name != BASELINE),
+            get_law(BASELINE),
+        )
 
 
-def _shown(kind: Literal["curve", "surface"], own: str | Law) -> tuple[Law, ...]:
+def _shown(kind: Literal["curve", "surface"], own: str | Law, outcome: Outcome) -> tuple[Law, ...]:
     """The contenders of a kind, and the law that was asked for, where it is of that kind."""
-    laws = {name: get_law(name) for name in contenders(kind)}
+    laws = {name: get_law(name) for name in contenders(kind, outcome)}
     if own not in RESERVED and set(get_law(own).variables) == ({"D"} if kind == "curve" else {"X", "D"}):
         laws[get_law(own).name] = get_law(own)
     return tuple(laws.values())
@@ -168,7 +173,6 @@ def describe(
     """
     if not records.every_row.height:
         raise DataError("the table has no run", wanted="at least one run", where=records.source)
-    refuse_score(records.outcome, "the report")
     check_base(base or {})
     frame = mark_held_out(fill_groups(records.frame), hold_out)
     records = replace(records, frame=frame, every_row=fill_groups(records.every_row))
@@ -196,7 +200,8 @@ def _describe(task: str, records: Records, base: Mapping[str, Any]) -> TaskEvide
         + [name for name in found if name not in METHOD_ORDER]
     )
     noise = {method: seed_noise(settings.filter(pl.col("method") == method)) for method in methods}
-    return TaskEvidence(task, settings, bare, base_setting(tuned, base).values, methods, noise)
+    values = base_setting(tuned, base).values
+    return TaskEvidence(task, settings, bare, values, methods, noise, outcome=records.outcome)
 
 
 def settings_of(rows: pl.DataFrame, value: str) -> pl.DataFrame:

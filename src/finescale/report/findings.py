@@ -10,6 +10,9 @@ import polars as pl
 
 from finescale.laws.fitted import FittedLaw
 from finescale.records.noise import Noise
+from finescale.records.outcome_words import amount
+from finescale.records.outcome_words import difference as tell_gap
+from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE
 from finescale.records.settings import ANY, PAPER_FACTORS, UNNAMED, at_base, base_value
 from finescale.report.evidence import TaskEvidence
@@ -76,7 +79,7 @@ def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> TaskAnswer:
         The answer in sentences.
     """
     rows = {method: task.at_base(method) for method in task.methods}
-    found = tuple(_verdicts(rows, task.noise))
+    found = tuple(_verdicts(rows, task.noise, task.outcome))
     setting = base_words(task)
     if not found:
         return TaskAnswer(task.task, _alone(task, rows), (), (), setting)
@@ -84,9 +87,10 @@ def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> TaskAnswer:
     noise = "; ".join(
         f"{method_name(m)} {nats(task.noise[m].sd, 4)}" for m in task.methods if task.noise[m].known
     )
-    support = [_lead(last)]
+    support = [_lead(last, task.outcome)]
     if noise:
-        support.append(f"Noise between seeds (standard deviation of one run, nats): {noise}.")
+        unit = f", {task.outcome.unit}" if task.outcome.unit else ""
+        support.append(f"Noise between seeds (standard deviation of one run{unit}): {noise}.")
     support += _law_words(task, last)
     support += _worse_than_untuned(task, rows)
     if untuned_rates:
@@ -94,7 +98,7 @@ def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> TaskAnswer:
         support.append(
             f"The learning rate of {who} was not tuned: the comparison is not evidence about the method."
         )
-    return TaskAnswer(task.task, f"{_ranges(found)}.", tuple(support), found, setting)
+    return TaskAnswer(task.task, f"{_ranges(found, task.outcome)}.", tuple(support), found, setting)
 
 
 def base_words(task: TaskEvidence) -> str:
@@ -133,7 +137,10 @@ def law_at_base(task: TaskEvidence, method: str) -> tuple[FittedLaw, dict[str, f
     return None
 
 
-def _verdicts(rows: Mapping[str, pl.DataFrame], noise: Mapping[str, Noise]) -> list[Verdict]:
+def _verdicts(
+    rows: Mapping[str, pl.DataFrame], noise: Mapping[str, Noise], outcome: Outcome
+) -> list[Verdict]:
+    sign = outcome.sign
     sizes: dict[float, dict[str, Observed]] = {}
     for method, part in rows.items():
         for size, loss, runs in part.select(DATA_SIZE, "loss", "runs").iter_rows():
@@ -142,16 +149,16 @@ def _verdicts(rows: Mapping[str, pl.DataFrame], noise: Mapping[str, Noise]) -> l
     judged = sum(len(observed) - 1 for observed in several.values())
     found = []
     for size, observed in several.items():
-        order = sorted(observed, key=lambda method: observed[method][0])
+        order = sorted(observed, key=lambda method: sign * observed[method][0])
         best = order[0]
-        mine = (*observed[best], noise[best])
-        apart = {m: difference((*observed[m], noise[m]), mine, judged) for m in order[1:]}
+        lost = {m: (sign * value, runs, noise[m]) for m, (value, runs) in observed.items()}
+        apart = {m: difference(lost[m], lost[best], judged) for m in order[1:]}
         tied = (best, *[method for method, gap in apart.items() if not gap.is_clear])
         found.append(Verdict(size, observed, best, tied, apart[order[1]], order[1]))
     return found
 
 
-def _ranges(found: Sequence[Verdict]) -> str:
+def _ranges(found: Sequence[Verdict], outcome: Outcome) -> str:
     """Neighbouring data sizes with one verdict, as one clause each."""
     groups: list[list[Verdict]] = []
     for verdict in found:
@@ -166,7 +173,8 @@ def _ranges(found: Sequence[Verdict]) -> str:
             told.append(f"{method_name(group[0].best)} {where}")
         else:
             open_.append(f"{listed([method_name(method) for method in sorted(group[0].tied)])} apart {where}")
-    sentence = f"Lowest test loss: {'; '.join(told)}" if told else ""
+    most = "Lowest" if outcome.lower else "Highest"
+    sentence = f"{most} {outcome.name}: {'; '.join(told)}" if told else ""
     unknown = f"these records cannot tell {'; nor '.join(open_)}" if open_ else ""
     if told and unknown:
         return f"{sentence}. {capital(unknown)}"
@@ -179,19 +187,21 @@ def _sizes(sizes: Sequence[float]) -> str:
     return f"from {count(sizes[0])} to {count(sizes[-1])} examples"
 
 
-def _lead(last: Verdict) -> str:
+def _lead(last: Verdict, outcome: Outcome) -> str:
     where = f"At {count(last.examples)} examples, the largest size with two methods or more,"
     gap, best, second = last.lead, method_name(last.best), method_name(last.second)
+    by, side = tell_gap(outcome, gap.value), "lower" if outcome.lower else "higher"
     if not np.isfinite(gap.low):
         return (
-            f"{where} {best} has the lower mean by {nats(gap.value)} nats, but no setting was run with "
+            f"{where} {best} has the {side} mean by {by}, but no setting was run with "
             "two seeds: "
             "the noise is unknown, and the difference may be nothing else."
         )
-    interval = f"{LEVEL:.0%} interval {nats(gap.low)} to {nats(gap.high)}, from the noise between seeds"
+    ends = f"{amount(outcome, gap.low)} to {amount(outcome, gap.high)}"
+    interval = f"{LEVEL:.0%} interval {ends}, from the noise between seeds"
     if last.is_clear:
-        return f"{where} {best} is ahead of {second} by {nats(gap.value)} nats ({interval})."
-    return f"{where} {best} and {second} differ by {nats(gap.value)} nats ({interval}): within the noise."
+        return f"{where} {best} is ahead of {second} by {by} ({interval})."
+    return f"{where} {best} and {second} differ by {by} ({interval}): within the noise."
 
 
 def _law_words(task: TaskEvidence, last: Verdict) -> list[str]:
@@ -202,19 +212,23 @@ def _law_words(task: TaskEvidence, last: Verdict) -> list[str]:
         return ["No law could be fitted to both of them, so the observed means stand alone."]
     size = min(law.ranges[DATA_SIZE][1] for law, _ in known.values())
     means = {m: float(law.predict({**at, DATA_SIZE: size}).value) for m, (law, at) in known.items()}
-    best, second = sorted(means, key=lambda method: means[method])
-    gap = means[second] - means[best]
+    outcome = task.outcome
+    best, second = sorted(means, key=lambda method: outcome.sign * means[method])
+    gap = tell_gap(outcome, abs(means[second] - means[best]))
     where = f"By the laws' means at {count(size)} examples, the largest size that was fitted,"
     if not all(law.draws for law, _ in known.values()):
-        return [f"{where} {method_name(best)} is ahead by {nats(gap)} nats (no interval: no bootstrap)."]
+        return [f"{where} {method_name(best)} is ahead by {gap} (no interval: no bootstrap)."]
     draws = {m: law.mean_draws({**at, DATA_SIZE: size}) for m, (law, at) in known.items()}
-    low, high = np.percentile(draws[second] - draws[best], [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    interval = f"{LEVEL:.0%} interval {nats(float(low))} to {nats(float(high))}"
+    low, high = np.percentile(
+        outcome.sign * (draws[second] - draws[best]), [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
+    )
+    interval = f"{LEVEL:.0%} interval {amount(outcome, float(low))} to {amount(outcome, float(high))}"
     if low <= 0:
         return [
-            f"{where} {method_name(best)} and {method_name(second)} cannot be told apart ({interval} nats)."
+            f"{where} {method_name(best)} and {method_name(second)} cannot be told apart "
+            f"({interval}{' ' + outcome.unit if outcome.unit else ''})."
         ]
-    words = f"{where} {method_name(best)} is ahead of {method_name(second)} by {nats(gap)} nats ({interval})."
+    words = f"{where} {method_name(best)} is ahead of {method_name(second)} by {gap} ({interval})."
     same = next((v for v in task_verdicts(task) if v.examples == size), None)
     if same is not None and same.is_clear and same.best != best:
         words += f" The observed means say {method_name(same.best)}: trust these where the two disagree."
@@ -223,7 +237,8 @@ def _law_words(task: TaskEvidence, last: Verdict) -> list[str]:
 
 def task_verdicts(task: TaskEvidence) -> list[Verdict]:
     """The verdicts at the base setting, by data size."""
-    return _verdicts({method: task.at_base(method) for method in task.methods}, task.noise)
+    rows = {method: task.at_base(method) for method in task.methods}
+    return _verdicts(rows, task.noise, task.outcome)
 
 
 def _worse_than_untuned(task: TaskEvidence, rows: Mapping[str, pl.DataFrame]) -> list[str]:
@@ -233,11 +248,13 @@ def _worse_than_untuned(task: TaskEvidence, rows: Mapping[str, pl.DataFrame]) ->
     start = float(bare["loss"][0])
     words = []
     for method, part in rows.items():
-        worse = part.filter(pl.col("loss") >= start)[DATA_SIZE].to_list()
+        sign = task.outcome.sign
+        worse = part.filter(sign * pl.col("loss") >= sign * start)[DATA_SIZE].to_list()
         if worse:
             sizes = listed([count(size) for size in worse[:4]])
             words.append(
-                f"{capital(method_name(method))} is no better than the untuned model ({nats(start)}) "
+                f"{capital(method_name(method))} is no better than the untuned model "
+                f"({amount(task.outcome, start)}) "
                 f"at {sizes} "
                 "examples."
             )
@@ -260,7 +277,7 @@ def _alone(task: TaskEvidence, rows: Mapping[str, pl.DataFrame]) -> str:
     first, last = part.row(0, named=True), part.row(-1, named=True)
     return (
         f"Only one method ({method_name(method)}) is in these records: nothing to compare it with. Its "
-        "test loss goes "
-        f"from {nats(first['loss'])} at {count(first[DATA_SIZE])} examples to {nats(last['loss'])} at "
+        f"{task.outcome.name} goes from {amount(task.outcome, first['loss'])} at "
+        f"{count(first[DATA_SIZE])} examples to {amount(task.outcome, last['loss'])} at "
         f"{count(last[DATA_SIZE])}."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 
+from finescale.records.outcome_words import heading
 from finescale.report.drawing import palette
 from finescale.report.drawing.markup import Html, tag
 from finescale.report.evidence import runs_in_words
@@ -42,6 +43,13 @@ SECTIONS: tuple[Section, ...] = (
 )
 """The page's sections in its order; each file of ``sections/`` has one."""
 
+OF_SCORES = tuple(
+    section
+    for section in SECTIONS
+    if section.name in ("answer", "explorer", "crossovers", "rates", "runs", "method")
+)
+"""The sections of a page about a score: the others are the paper's, about losses."""
+
 
 def html(content: Content, filled: Sequence[tuple[Section, Made]]) -> str:
     """The page's text.
@@ -72,10 +80,15 @@ def html(content: Content, filled: Sequence[tuple[Section, Made]]) -> str:
         tag("nav", tag("ol", *links), aria_label="Contents"),
     )
     shown = [_section(section, made.body) for section, made in filled]
-    closing = (
-        f"{frame.height} finished study runs (untuned models among them). Loss is in nats per target token; "
+    outcome = content.evidence.records.outcome
+    closing = f"{frame.height} finished study runs (untuned models among them). "
+    closing += (
+        "Loss is in nats per target token; perplexity is exp(loss)."
+        if outcome.kind == "loss"
+        else f"Everything is about {heading(outcome)}. The paper's tables, figures and findings are of "
+        "losses (without --score)."
     )
-    footer = tag("footer", tag("p", closing + "perplexity is exp(loss)."))
+    footer = tag("footer", tag("p", closing))
     script = Html(f"<script>{explorer.script()}</script>")
     body = tag("body", header, tag("main", *shown), footer, script)
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"

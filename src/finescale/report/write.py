@@ -13,7 +13,7 @@ from finescale.records.defused import csv_text
 from finescale.report.decisions import decide
 from finescale.report.drawing import charts
 from finescale.report.evidence import Evidence
-from finescale.report.page import SECTIONS, html
+from finescale.report.page import OF_SCORES, SECTIONS, html
 from finescale.report.section import Content, Made, Section, Source
 
 PAGE = "index.html"
@@ -22,7 +22,7 @@ MANIFEST = ".report-files"
 
 
 def write_report(
-    evidence: Evidence, source: Source, out: Path, sections: Sequence[Section] = SECTIONS
+    evidence: Evidence, source: Source, out: Path, sections: Sequence[Section] | None = None
 ) -> Path:
     """Makes the page, ``figures/*.svg|png|pdf`` and ``tables/*.csv|tex``, and writes them.
 
@@ -33,7 +33,8 @@ def write_report(
         evidence: What the report says.
         source: Where it comes from.
         out: The folder; files that no report wrote are left alone.
-        sections: The page's sections in its order.
+        sections: The page's sections in its order; default: all of them, of a score those that are not the
+            paper's.
 
     Returns:
         The page.
@@ -53,6 +54,8 @@ def write_report(
         for task in evidence.tasks
     }
     content = Content(evidence, decisions, source)
+    if sections is None:
+        sections = SECTIONS if evidence.records.outcome.kind == "loss" else OF_SCORES
     filled = [(section, section.fill(content)) for section in sections]
     files = _files([made for _, made in filled])
     before = _earlier(out)

@@ -145,11 +145,11 @@
     const n = rows[0].draws.length;
     for (let i = 0; i < n; i++) {
       let best = 0;
-      for (let k = 1; k < rows.length; k++) if (rows[k].draws[i] < rows[best].draws[i]) best = k;
+      for (let k = 1; k < rows.length; k++) if (d.outcome.sign * (rows[k].draws[i] - rows[best].draws[i]) < 0) best = k;
       rows[best].wins++;
     }
     for (const row of rows) row.probability = row.wins / n;
-    return rows.sort((a, b) => a.loss - b.loss);
+    return rows.sort((a, b) => d.outcome.sign * (a.loss - b.loss));
   };
   const reasons = (d, rows) => {
     const [best, second] = rows, said = [...d.doubts], pair = rows.slice(0, 2);
@@ -164,7 +164,7 @@
       // a forecast's own error is in its probabilities
       if (gap === 0 && !(best.probability > d.sure)) said.push(`${best.c.label} and ${second.c.label} tie`);
     } else if (Number.isNaN(off)) said.push("the laws could not be tested this far outside their data");
-    else if (off > gap) said.push(`the laws were off by ${off.toFixed(3)} nats where they were tested, more than the ${gap.toFixed(3)} between the two`);
+    else if (off > gap) said.push(`the laws were off by ${off.toFixed(3)}${d.outcome.unit} where they were tested, more than the ${gap.toFixed(3)} between the two`);
     if (best.probability < d.sure) said.push(`the probability is ${chance(best.probability)} only`);
     return said;
   };
@@ -237,7 +237,7 @@
       const x = (v) => LEFT + ((WIDTH - LEFT - RIGHT) * Math.log(v / d.data[0])) / Math.log(d.data[1] / d.data[0]);
       const y = (v) => TOP + ((HEIGHT - TOP - BOTTOM) * (high - Math.max(v, low))) / (high - low || 1);
       const svg = make("svg", { width: WIDTH, height: HEIGHT, role: "img",
-        "aria-label": "Predicted loss against finetuning examples for the chosen model size" });
+        "aria-label": `Predicted ${d.outcome.noun} against finetuning examples for the chosen model size` });
       const clip = "clip-" + root.id, box = make("clipPath", { id: clip });
       box.append(make("rect", { x: LEFT, y: TOP, width: WIDTH - LEFT - RIGHT, height: HEIGHT - TOP - BOTTOM }));
       svg.append(box);
@@ -291,13 +291,13 @@
       const rows = all.slice(0, d.shown), [best, second] = rows;
       shown = d.candidates.filter((c) => rows.some((r) => r.c === c));
       const off = Math.max(...rows.map((r) => r.missed || 0)), tested = rows.some((r) => r.missed === r.missed);
-      const lead = second ? `, ${(second.loss - best.loss).toFixed(3)} below ${second.c.label}` : "";
+      const lead = second ? `, ${Math.abs(second.loss - best.loss).toFixed(3)} ${d.outcome.lead} ${second.c.label}` : "";
       root.querySelector(".verdict").textContent = why.length
         ? "Cannot tell."
-        : `${capital(best.c.label)}: ${best.loss.toFixed(3)} nats${lead}; best with a probability of ${chance(best.probability)}.`;
+        : `${capital(best.c.label)}: ${best.loss.toFixed(3)}${d.outcome.unit}${lead}; best with a probability of ${chance(best.probability)}.`;
       root.querySelector(".why").textContent = why.length
-        ? `Because ${why.join("; ")}. By the ${d.forecast ? "forecast" : "laws"} alone ${best.c.label} has the lowest loss${lead}.`
-        : tested ? `${d.forecast ? "The forecast was" : "The laws were"} off by up to ${off.toFixed(3)} nats on average where tested.`
+        ? `Because ${why.join("; ")}. By the ${d.forecast ? "forecast" : "laws"} alone ${best.c.label} has the ${d.outcome.most} ${d.outcome.noun}${lead}.`
+        : tested ? `${d.forecast ? "The forecast was" : "The laws were"} off by up to ${off.toFixed(3)}${d.outcome.unit} on average where tested.`
           : "There were too few data sizes to hide any as a test.";
       const timed = rows.every((r) => Number.isFinite(r.hours)), counted = d.candidates.some((c) => c.flops[1].length);
       root.querySelector("tbody").replaceChildren(...rows.map((r) => {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from finescale.records.outcome_words import unit_of
 from finescale.records.settings import UNNAMED
 from finescale.report.decisions import Decision
 from finescale.report.drawing.markup import Html, bullets, fold, join, tag
@@ -47,6 +48,8 @@ def _advice_words(made: Decision | str) -> Html:
     advice = made.advice
     by = "By the forecast: " if made.found.forecast else f"By the {made.found.law} law: "
     parts = [tag("p", tag("strong", by), advice.sentence)]
+    if advice.otherwise:
+        parts.append(tag("p", tag("strong", advice.otherwise)))
     if advice.settle:
         parts += [tag("p", "These runs would settle it:"), bullets(*[run.words for run in advice.settle])]
     if advice.notes:
@@ -80,7 +83,7 @@ def verdict_sheet(item: TaskAnswer, task: TaskEvidence) -> Sheet:
     ]
     shown += [column(f"{method_name(m)}: mean", m, lambda value: nats(value, 4)) for m in task.methods]
     shown += [_law_cell(m) for m in task.methods if laws[m] is not None]
-    title = "At the base setting: observed means and the laws' means, nats per target token"
+    title = f"At the base setting: observed means and the laws' means, {unit_of(task.outcome)}"
     notes = (
         "Lead: to the runner-up, with its 90% interval from the noise between seeds. Several names: "
         "not told apart.",

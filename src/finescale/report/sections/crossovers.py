@@ -37,6 +37,8 @@ def _fill(content: Content) -> Made:
         parts.append(fold("Every pair at every model size", *tables(sheets[-1:])))
     if not parts:
         return Made(missing("Crossovers need two methods or more."))
+    if content.evidence.records.outcome.kind == "score":  # Table 5 is about reducible losses
+        return Made(join(*parts), sheets, pictures)
     equal = table_5(content.evidence)
     needs = "Table 5 needs multiplicative laws of two methods over model size or pretraining tokens."
     parts += tables([equal]) or [missing(needs)]

@@ -23,6 +23,8 @@ from finescale.forecasts.forecast import Forecast
 from finescale.forecasts.grid import Surface
 from finescale.laws.fitted import FAR, FittedLaw
 from finescale.laws.trace import Expression
+from finescale.records.outcome_words import heading, noun
+from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE
 from finescale.report.decisions import Decision
 from finescale.report.drawing import palette
@@ -77,6 +79,8 @@ def explorable(decision: Decision) -> bool:
     def known(law: Belief) -> bool:
         if isinstance(law, Forecast):
             return set(law.factors) <= {SIZE}
+        if law.outcome.kind == "score":  # the script knows formulas of losses only
+            return False
         return _expression(law) is not None
 
     return all(law.drawn and known(law) for law in decision.found.laws)
@@ -120,7 +124,19 @@ def payload(decision: Decision, most: int) -> dict[str, Any]:
         "same": SAME_SIZE,
         "forecast": decision.found.forecast,
         "doubts": list(decision.found.doubts),
+        "outcome": _outcome(decision.found.outcome),
         "candidates": [_candidate(member, decision, index) for index, member in enumerate(members)],
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    """What the script's sentences say of the outcome."""
+    return {
+        "noun": noun(outcome),
+        "sign": outcome.sign,
+        "unit": f" {outcome.unit}" if outcome.unit else "",
+        "lead": "below" if outcome.lower else "above",
+        "most": "lowest" if outcome.lower else "highest",
     }
 
 
@@ -220,13 +236,14 @@ def _controls(decision: Decision, index: int, tasks: int = 1) -> Html:
     if flops or rated:
         unit = "Price of an hour" if rated else "Price of 10\u00b9\u2078 FLOPs"
         sliders.append(_slider(name, "price", unit))
-    heads = ["method", "predicted loss", "mean, 90%", "a new run, 90%", "best with"]
+    outcome = decision.found.outcome
+    heads = ["method", f"predicted {noun(outcome)}", "mean, 90%", "a new run, 90%", "best with"]
     heads += ["FLOPs"] if flops else []
     heads += ["time"] if rated else []
     heads += ["cost"] if flops or rated else []
     table = tag(
         "table",
-        tag("caption", "Predicted test loss, nats per target token"),
+        tag("caption", f"Predicted {heading(outcome)}"),
         tag("thead", tag("tr", *[tag("th", h, scope="col", **_look(h)) for h in heads])),
         tag("tbody"),
     )

@@ -14,6 +14,7 @@ from finescale.laws.estimate import DELTA
 from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import EXPONENT
 from finescale.laws.solver.assembly import GRID_SIZES
+from finescale.records.outcome_words import amount
 from finescale.records.records import untuned
 from finescale.records.settings import UNNAMED
 from finescale.report.decisions import Decision
@@ -23,7 +24,7 @@ from finescale.report.evidence import Evidence
 from finescale.report.findings import base_words
 from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import tables
-from finescale.wording import count, factor_name, listed, method_name, nats, number
+from finescale.wording import count, factor_name, listed, method_name, number
 
 _PACKAGES = ("finescale", "numpy", "polars", "scipy", "altair", "vl-convert-python")
 
@@ -47,6 +48,7 @@ def checklist(content: Content) -> list[tuple[str, str]]:
     evidence, source = content.evidence, content.source
     records = evidence.records
     held = int(records.frame["held_out"].sum())
+    unit = "nats" if records.outcome.kind == "loss" else "its distance from the best value"
     level = next((law.level for _, law in all_laws(evidence)), 0.9)
     starts = ", ".join(
         f"{' x '.join([str(size)] * free)} for {free}" for free, size in GRID_SIZES.items() if free < 4
@@ -66,7 +68,7 @@ def checklist(content: Content) -> list[tuple[str, str]]:
         ("Base setting", _base(evidence)),
         (
             "Objective",
-            f"Huber loss (delta {DELTA:g}), summed, on predicted minus observed {records.loss} (nats)",
+            f"Huber loss (delta {DELTA:g}), summed, on predicted minus observed {records.loss} ({unit})",
         ),
         (
             "Solver",
@@ -117,7 +119,7 @@ def _believed(found: Candidates) -> str:
     members = sorted(first.members, key=lambda member: -member.weight)
     parts = [
         f"{m.name} {m.weight:.0%}"
-        + ("" if math.isnan(m.error) else f" (off by {nats(m.error)} when backtested)")
+        + ("" if math.isnan(m.error) else f" (off by {amount(first.outcome, m.error)} when backtested)")
         for m in members
     ]
     return f"forecast from {listed(parts)}"
