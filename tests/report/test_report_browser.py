@@ -251,6 +251,33 @@ def test_explorer_leaves_a_method_that_was_run_on_one_model_out_for_the_others(
     assert tab.said == []
 
 
+def test_explorer_of_a_score_ranks_the_highest_first_and_says_so(
+    frame: pl.DataFrame, open_page: Open, tmp_path: Path
+) -> None:
+    scored = frame.with_columns(accuracy=(-pl.col("test_loss") / 3).exp())
+    made = gather(read_records(scored, score="accuracy"), bootstrap=20)
+    tab = open_page(write_report(made, Source("nano"), tmp_path))
+    found = decide(made.records, made.tasks[0].task, bootstrap=20, seed=made.seed)
+    assert isinstance(found, Decision)
+    tab.focus("#explorer-0-data")
+    for key in ("ArrowRight", "End"):
+        tab.keyboard.press(key)
+        advice = advise(found.found, Question(_asked(tab)["data"], _asked(tab)["size"]), found.prices)
+        names = tab.eval_on_selector_all(
+            "#explorer-0 tbody tr", "(found) => found.map((row) => row.dataset.candidate)"
+        )
+        assert names == [option.name for option in advice.options]
+        for option in advice.options:
+            row = _row(tab, option.name)
+            assert row["loss"]["value"] == pytest.approx(option.loss, **NEAR)
+            assert _ends(row["run_low"]) == pytest.approx((option.run_low, option.run_high), **NEAR)
+            assert row["probability"]["value"] == pytest.approx(option.probability, **NEAR)
+    said = tab.inner_text("#explorer-0")
+    assert "accuracy" in said
+    assert "nats" not in said
+    assert tab.said == []
+
+
 def test_a_probability_counts_candidates_that_are_not_shown(
     crowded: Path, crowd: Evidence, open_page: Open
 ) -> None:
