@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from finescale.batches.batching import Batch, whole_rows
 from finescale.batches.objectives import ReservedIds, mixture_rows
@@ -67,27 +67,17 @@ def execute_pretraining(
     documents = read_documents(text, spec.languages, spec.seed)
     vocabulary = json.loads(spec.content["tokenizer"])["vocabulary"]
     tokenizer = AutoTokenizer.from_pretrained(prepare_tokenizer(folder, documents, vocabulary, spec.context))
-    ids = tokenizer(documents, add_special_tokens=False)["input_ids"]
-    stream = np.concatenate(
-        [np.array([*document, tokenizer.eos_token_id], dtype=np.int32) for document in ids]
-    )
-    held = spec.held_out_rows * (spec.context - 1)
-    modes = {name: tokenizer.convert_tokens_to_ids(token) for name, token in MODES.items()}
-    sentinels = tuple(tokenizer.convert_tokens_to_ids(sentinel(i)) for i in range(SENTINELS))
-    held_rows = np.full((spec.held_out_rows, spec.context), modes["causal"], dtype=np.int32)
-    held_rows[:, 1:] = stream[:held].reshape(spec.held_out_rows, -1)
-    held_batches = [
-        whole_rows(held_rows[i : i + 4], np.ones_like(held_rows[i : i + 4], dtype=bool))
-        for i in range(0, len(held_rows), 4)
-    ]
-    rows = list(
-        mixture_rows(stream[held:], spec.context, spec.objective, ReservedIds(modes, sentinels), spec.seed)
-    )
+    held_out, rows = _rows_of_text(spec, documents, tokenizer)
     steps = len(rows) // spec.batch_rows
 
-    shape = LADDER[spec.model]
     model = build(
-        config(shape, spec.context, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id),
+        config(
+            LADDER[spec.model],
+            spec.context,
+            tokenizer.eos_token_id,
+            tokenizer.pad_token_id,
+            tokenizer.bos_token_id,
+        ),
         spec.seed,
     )
     tuned = wrap_full(model)
@@ -99,42 +89,14 @@ def execute_pretraining(
         return [whole_rows(np.stack([r for r, _ in chosen]), np.stack([m for _, m in chosen]))]
 
     def checkpoint(state: TrainingProgress) -> float:
-        loss = evaluate(tuned, held_batches).mean
+        loss = evaluate(tuned, held_out).mean
         target = folder / "models" / spec.model / f"tokens-{state.tokens}"
         aside = target.with_suffix(".partial")
         shutil.rmtree(aside, ignore_errors=True)
         model.save_pretrained(str(aside))
         tokenizer.save_pretrained(str(aside))
         replace_folder(aside, target)
-        state.records.append(
-            {
-                "task": "text-" + "-".join(spec.languages),
-                "method": "none",
-                "model": spec.model,
-                "revision": f"tokens-{state.tokens}",
-                "model_params": shape.params,
-                "model_params_nonembedding": shape.nonembedding_params,
-                "pretrain_tokens": state.tokens,
-                "finetune_examples": 0,
-                "trainable_params": shape.params,
-                "test_loss": loss,
-                "seed": spec.seed,
-                "learning_rate": spec.learning_rate,
-                "optimizer": spec.optimizer.name,
-                "batch_size": spec.batch_rows,
-                "steps": state.step,
-                "tokens_processed": state.tokens,
-                "train_flops": train_flops(
-                    "full",
-                    shape.nonembedding_params,
-                    shape.embedding_params,
-                    state.tokens,
-                    state.target_tokens,
-                ),
-                "wall_seconds": resumable.wall_seconds(),
-                "status": "done",
-            }
-        )
+        state.records.append(_record(spec, state, loss, resumable.wall_seconds()))
         return loss
 
     done = train(
@@ -152,3 +114,63 @@ def execute_pretraining(
     write_curve(run_folder, done, {"checkpoints": resumable.history})
     resumable.clear()
     return done.records
+
+
+def _rows_of_text(
+    spec: PretrainRunSpec, documents: list[str], tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[Batch], list[tuple[np.ndarray, np.ndarray]]]:
+    """The documents as one stream of tokens: its first rows are held out, the others are the mixture's.
+
+    Returns:
+        Batches of held-out rows with the causal objective, and the training rows: tokens [context], and which
+        of them carry a loss [context].
+    """
+    ids = tokenizer(documents, add_special_tokens=False)["input_ids"]
+    stream = np.concatenate(
+        [np.array([*document, tokenizer.eos_token_id], dtype=np.int32) for document in ids]
+    )
+    held = spec.held_out_rows * (spec.context - 1)
+    modes = {name: tokenizer.convert_tokens_to_ids(token) for name, token in MODES.items()}
+    sentinels = tuple(tokenizer.convert_tokens_to_ids(sentinel(i)) for i in range(SENTINELS))
+    held_rows = np.full((spec.held_out_rows, spec.context), modes["causal"], dtype=np.int32)
+    held_rows[:, 1:] = stream[:held].reshape(spec.held_out_rows, -1)
+    held_out = [
+        whole_rows(held_rows[i : i + 4], np.ones_like(held_rows[i : i + 4], dtype=bool))
+        for i in range(0, len(held_rows), 4)
+    ]
+    rows = list(
+        mixture_rows(stream[held:], spec.context, spec.objective, ReservedIds(modes, sentinels), spec.seed)
+    )
+    return held_out, rows
+
+
+def _record(spec: PretrainRunSpec, state: TrainingProgress, loss: float, seconds: float) -> dict[str, object]:
+    """A checkpoint's record."""
+    shape = LADDER[spec.model]
+    return {
+        "task": "text-" + "-".join(spec.languages),
+        "method": "none",
+        "model": spec.model,
+        "revision": f"tokens-{state.tokens}",
+        "model_params": shape.params,
+        "model_params_nonembedding": shape.nonembedding_params,
+        "pretrain_tokens": state.tokens,
+        "finetune_examples": 0,
+        "trainable_params": shape.params,
+        "test_loss": loss,
+        "seed": spec.seed,
+        "learning_rate": spec.learning_rate,
+        "optimizer": spec.optimizer.name,
+        "batch_size": spec.batch_rows,
+        "steps": state.step,
+        "tokens_processed": state.tokens,
+        "train_flops": train_flops(
+            "full",
+            shape.nonembedding_params,
+            shape.embedding_params,
+            state.tokens,
+            state.target_tokens,
+        ),
+        "wall_seconds": seconds,
+        "status": "done",
+    }
