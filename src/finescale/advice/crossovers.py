@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from finescale.advice.scan import Belief, Scan, interval, roots
+from finescale.advice.scan import SURE, Belief, Scan, interval, roots
 from finescale.errors import DataError, UsageError
 from finescale.forecasts.forecast import Forecast
 from finescale.laws.fitted import FAR, FittedLaw
@@ -66,7 +66,8 @@ class CriticalPoint:
         at: The factor's value; None for laws without a factor.
         crossings: The crossovers, by data size; empty where the laws do not cross in the range.
         probability: Share of the draws with a crossing in the range of interest; NaN without draws.
-        better: The better method throughout, where the laws do not cross; else empty.
+        better: The better method throughout, where the laws do not cross; empty where they do, or where it is
+            nowhere in the range ahead in enough draws.
         equal_reducible: H X^gamma, in examples: not the crossover; NaN unless both laws are multiplicative.
 
     Example:
@@ -92,7 +93,9 @@ class CriticalPoint:
     def ahead(self) -> str:
         """Who is ahead up to where."""
         if not self.crossings:
-            return f"{method_name(self.better)} throughout"
+            return (
+                f"{method_name(self.better)} throughout" if self.better else "cannot tell which one is ahead"
+            )
         if all(crossing.anywhere for crossing in self.crossings):
             first = self.crossings[0]
             pair = f"{method_name(first.below)} and {method_name(first.above)}"
@@ -145,9 +148,12 @@ class Crossovers:
             along = f", along {factor_name(self.factor)}" if self.factor else ""
             ends = dict.fromkeys((crossed[0].words, crossed[-1].words))
             return f"{pair}{along}: {'; '.join(ends)}."
-        better = {point.better for point in self.points}
+        better = {point.better for point in self.points} - {""}
+        if not better:
+            return f"{pair}: these runs cannot tell which one is ahead {reach}."
         if len(better) == 1:
-            return f"{pair} do not cross {reach}: {method_name(better.pop())} is ahead throughout."
+            told = "throughout" if all(point.better for point in self.points) else "where these runs can tell"
+            return f"{pair} do not cross {reach}: {method_name(better.pop())} is ahead {told}."
         return f"{pair} do not cross {reach}; which one is ahead depends on {factor_name(self.factor or '')}."
 
     def to_dict(self) -> dict[str, Any]:
@@ -319,7 +325,10 @@ def _critical_point(first: Scan, second: Scan, value: float | None, equal: float
             )
         )
     middle = np.array([0.5 * sum(first.ends)])
-    better = "" if crossings else one if first(middle)[0] <= second(middle)[0] else other
+    leads = bool(first(middle)[0] <= second(middle)[0])
+    better = "" if crossings else one if leads else other
+    if better and gaps is not None and np.max(np.mean(gaps < 0 if leads else gaps > 0, axis=0)) < SURE:
+        better = ""
     return CriticalPoint(value, tuple(crossings), probability, better, equal)
 
 

@@ -15,6 +15,8 @@ from finescale.records.records import DATA_SIZE
 Array = np.ndarray[Any, Any]
 Belief = FittedLaw | Forecast
 """What a candidate's outcomes follow: a law, or a forecast."""
+SURE = 0.8
+"""Below this probability nothing is said to be best, or ahead."""
 _GRID, _DRAW_GRID = 513, 129
 _ZOOMS = 5
 """Each narrows a crossing 512 times: to one part in 10^13 of the range."""

@@ -9,14 +9,13 @@ from dataclasses import replace
 from finescale.advice.candidates import SIZE, Candidates
 from finescale.advice.cost import Costs
 from finescale.advice.options import Advice, Option, ProposedRun, Question
+from finescale.advice.scan import SURE
 from finescale.laws.fitted import FAR
 from finescale.records.outcome_words import amount, difference, lead, named, one
 from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE
 from finescale.wording import capital, chance, count, examples_of, listed, method_name, ratio
 
-SURE = 0.8
-"""Below this probability of being best there is no advice."""
 _SEEDS, _RATES = 3, 5
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -131,7 +132,8 @@ def show(advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...]
         if advice.law == "forecast":
             who = "the forecast's members"
         off = difference(advice.outcome, missed) if advice.outcome.kind == "score" else nats(missed)
-        say(f"Methods that differ by less than {who} missed by ({off}) are not told apart.")
+        if math.isfinite(missed):
+            say(f"Methods that differ by less than {who} missed by ({off}) are not told apart.")
     for note in advice.notes:
         say(f"note: {note}")
 

@@ -57,7 +57,8 @@ class RunNoise:
         """The variance of one run at outcomes z: near its bounds a score's log odds scatter more."""
         if not self.extra:
             return np.full(np.shape(z), self.variance)
-        share = 1 / (1 + np.exp(-np.asarray(z)))
+        least = 0.25 / EXAMPLES  # all of so many examples right or wrong
+        share = np.clip(1 / (1 + np.exp(-np.asarray(z))), least, 1 - least)
         return self.variance + self.extra / (share * (1 - share))
 
 
@@ -95,7 +96,7 @@ def noise_note(tasks: Mapping[str, RunNoise], scale: OutcomeScale) -> str | None
     if scale.kind == "log":
         about += " of the loss"
     elif scale.kind == "logit":
-        about += " half way between the bounds"
+        about += f" at {number(0.5 * (scale.outcome.low + scale.outcome.high))}"
     where = f" of {listed(list(silent)[:3])}{' and others' if len(silent) > 3 else ''}"
     where = where if len(silent) < len(tasks) else ""
     scatter = any(noise.freedom > _PRIOR for noise in silent.values())

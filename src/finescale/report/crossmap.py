@@ -18,7 +18,7 @@ import polars as pl
 
 from finescale.advice.candidates import SIZE
 from finescale.advice.crossovers import Crossovers, crossovers
-from finescale.advice.verdict import SURE
+from finescale.advice.scan import SURE
 from finescale.laws.fitted import FAR
 from finescale.records.outcome_words import noun
 from finescale.records.records import DATA_SIZE
