@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import Any, Literal
 
+from finescale.spec.fields import Strict
 from finescale.spec.parts import Choice, PetStar
-from finescale.spec.run import EVALUATION_CONTENT, EvaluationSpec, ModelSpec, ResumeSpec, RunSpec, Strict
+from finescale.spec.run import EVALUATION_CONTENT, EvaluationSpec, ModelSpec, ResumeSpec, RunSpec
 from finescale.spec.study import Study
 
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from finescale.errors import Problems, UsageError, nearest
+from finescale.spec.fields import Strict
 from finescale.spec.own import FieldError, UnknownKey
-from finescale.spec.run import Strict
 from finescale.spec.study import PretrainStudy, Study
 from finescale.spec.yaml import Node, read_yaml
 

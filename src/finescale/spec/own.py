@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from finescale.spec.fields import Count, Strict
 from finescale.spec.paths import is_inside, resolve_path
-from finescale.spec.run import METHODS, Count, MethodSpec, Strict
+from finescale.spec.run import METHODS, MethodSpec
 
 PROMPTS = ("PrefixTuningConfig", "PromptEncoderConfig", "PromptTuningConfig")
 """PEFT configurations whose PET size is `num_virtual_tokens`; that of the others is `r`."""

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from finescale.spec.fields import Count, Rate, Strict
 from finescale.spec.resources import Resources
-from finescale.spec.run import Count, OptimizerSpec, Rate, Strict, TaskSpec, TrainSpec
+from finescale.spec.run import OptimizerSpec, TaskSpec, TrainSpec
 
 Value = TypeVar("Value")
 Model = Annotated[str, Field(min_length=1, max_length=200)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from finescale.spec.run import Count, Strict, distinct
+from finescale.spec.fields import Count, Strict, distinct
 
 
 class Resources(Strict):

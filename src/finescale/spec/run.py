@@ -7,14 +7,26 @@ hyperparameters) and nothing else: no path, device or worker count.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from finescale.spec.fields import (
+    Column,
+    Count,
+    File,
+    Hashed,
+    Metric,
+    Name,
+    Rate,
+    Shots,
+    Strict,
+    canonical,
+    distinct,
+)
 from finescale.spec.paths import is_inside, resolve_path
 
 FINGERPRINT_VERSION = 1
@@ -24,21 +36,6 @@ Version = Literal[1, 2]
 are not added again, a cut target has no end token, and micro-batches count where a model has dropout."""
 METHODS = ("full", "lora", "prompt")
 PET_METHODS = ("lora", "prompt")
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
-File = Annotated[str, Field(min_length=1, max_length=1000)]
-Column = Annotated[str, Field(min_length=1, max_length=200)]
-Count = Annotated[int, Field(gt=0, le=10**15)]
-Rate = Annotated[float, Field(gt=0, le=10)]
-Metric = Literal["bleu", "chrf", "rouge1", "rouge2", "rougeL", "exact_match", "bleurt", "comet"]
-Shots = Annotated[int, Field(ge=0, le=32)]
-
-
-def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Values of which none is there twice."""
-    if len(set(values)) != len(values):
-        raise ValueError("each value once")
-    return values
 
 
 def _without_way_up(url: str) -> str:
@@ -50,44 +47,6 @@ def _without_way_up(url: str) -> str:
 def _switched(value: Any) -> Any:
     """`true` is short for the default settings, `false` for none."""
     return {} if value is True else None if value is False else value
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses unknown keys and silent conversions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy without what was computed from the original (cached properties)."""
-        copied = super().model_copy(update=update, deep=deep)
-        for name in copied.__dict__.keys() - type(self).model_fields.keys():
-            object.__delattr__(copied, name)
-        return copied
-
-
-class Hashed(Strict):
-    """A part of a run that enters its fingerprint."""
-
-    added: ClassVar[frozenset[str]] = frozenset()
-    """Fields that came after fingerprint version 1: they count only where they differ from their default."""
-    ignored: ClassVar[frozenset[str]] = frozenset()
-    """Fields that never count: they change memory or speed, and results only by rounding."""
-
-    def science(self) -> dict[str, Any]:
-        """What of it changes the science, as plain data."""
-        plain = self.model_dump(mode="json", exclude=set(self.ignored))
-        fields = type(self).model_fields
-        return {
-            name: value
-            for name, value in plain.items()
-            if name not in self.added
-            or getattr(self, name) != fields[name].get_default(call_default_factory=True)
-        }
-
-    @cached_property
-    def science_json(self) -> str:
-        """`science` as canonical JSON, made once for all runs that share the part."""
-        return _canonical(self.science())
 
 
 class OptimizerSpec(Strict):
@@ -398,16 +357,13 @@ class PretrainRunSpec(Strict):
     def fingerprint(self) -> str:
         """Twenty hex digits that name the run."""
         plain = {"kind": "pretrain", **self.model_dump(mode="json", exclude={"resume"})}
-        return _digest({name: _canonical(value) for name, value in plain.items()})
-
-
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+        return _digest({name: canonical(value) for name, value in plain.items()})
 
 
 @lru_cache(maxsize=10_000)
 def _shared(value: str | int | tuple[tuple[str, str | int], ...]) -> str:
     """A value, or a mapping's items, as canonical JSON; the runs of a study share most of them."""
-    return _canonical(dict(value) if isinstance(value, tuple) else value)
+    return canonical(dict(value) if isinstance(value, tuple) else value)
 
 
 def _digest(parts: Mapping[str, str], version: int = FINGERPRINT_VERSION) -> str:

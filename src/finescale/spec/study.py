@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from finescale.spec.fields import Count, Name, Rate, Strict
 from finescale.spec.own import FieldError, ModelSource, PeftMethod, UnknownKey
 from finescale.spec.parts import (
     BaseSetting,
@@ -34,15 +35,11 @@ from finescale.spec.run import (
     FINGERPRINT_VERSION,
     METHODS,
     PET_METHODS,
-    Count,
     EvaluationSpec,
     MethodSpec,
-    Name,
     Objective,
     OptimizerSpec,
-    Rate,
     ResumeSpec,
-    Strict,
     TaskSpec,
     Version,
 )
