@@ -117,3 +117,22 @@ def test_advice_by_loss_names_the_leader_by_accuracy_where_that_is_another_one()
     assert by_score.otherwise.startswith("By test loss it is otherwise: ")
     agreeing = runs.with_columns(test_loss=1.5 - pl.col("accuracy"))
     assert fs.recommend(agreeing, examples=2048, bootstrap=100).otherwise == ""
+
+
+def test_a_constant_score_is_said_with_its_place_and_nothing_is_advised() -> None:
+    runs = table(1).with_columns(accuracy=pl.lit(0.5))
+    advice = fs.recommend(runs, score="accuracy", examples=1024, bootstrap=50)
+    assert advice.best is None
+    assert "every run has the accuracy 0.5 (the given frame, column accuracy)" in advice.reasons[0]
+
+
+def test_runs_that_would_settle_it_name_the_rank_where_ranks_are_candidates() -> None:
+    ranks = [
+        table(seed, noise=0.02)
+        .filter(pl.col("method") == "full")
+        .with_columns(method=pl.lit("lora"), pet_size=rank)
+        for seed, rank in ((1, pl.lit(4.0)), (2, pl.lit(16.0)))
+    ]
+    advice = fs.recommend(pl.concat(ranks), score="accuracy", examples=200_000, bootstrap=50)
+    assert {run.pet_size for run in advice.settle} == {4.0, 16.0}
+    assert any("LoRA r16 on " in run.words for run in advice.settle)

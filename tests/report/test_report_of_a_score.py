@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 
 import finescale as fs
+from finescale.report.correlation import wrong_signs
+from finescale.report.drawing.sheet import Sheet
 from finescale.report.evidence import gather
 from finescale.report.findings import answer
 from finescale.report.section import Source
@@ -58,3 +60,11 @@ def test_no_sentence_is_about_nats_and_no_section_is_the_papers(page: str) -> No
 def test_the_explorer_has_the_direction_and_the_scale(page: str) -> None:
     assert '"outcome":{"noun":"accuracy","sign":-1,"unit":"","lead":"above","most":"highest"}' in page
     assert '"scale":{"name":"logit","sign":-1,"low":0.0,"high":1.0}' in page
+
+
+def test_a_correlation_of_the_wrong_sign_is_a_headline() -> None:
+    row = {"task": "t", "metric": "chrf", "factor": "model_params", "method": "lora", "r": 0.9, "p": 0.001}
+    sheet = Sheet("table-7-correlations", "", [row, {**row, "r": -0.9}, {**row, "p": 0.4}], ())
+    assert wrong_signs(sheet) == [
+        "Loss and chrF disagree over model size (t, LoRA): a lower loss comes with a worse chrF (r 0.90)."
+    ]

@@ -171,6 +171,7 @@ class ProposedRun:
         examples: Finetuning examples.
         runs: How many: seeds, or learning rates.
         flops: What all of them cost; NaN: unknown.
+        pet_size: The PET size, where several are candidates.
 
     Example:
         >>> run = fs.ProposedRun("study", "lora", 4e8, 2000, 3, 1.2e15)
@@ -184,6 +185,7 @@ class ProposedRun:
     examples: float
     runs: int
     flops: float
+    pet_size: float | None = None
 
     @property
     def words(self) -> str:
@@ -191,7 +193,9 @@ class ProposedRun:
         what = f"{self.runs} learning rates" if self.purpose == "sweep" else f"{self.runs} seeds"
         size = f", about {count(self.model_params)} parameters" if self.model_params else ""
         price = "" if math.isnan(self.flops) else f" ({self.flops:.2g} FLOPs in all)"
-        return f"{method_name(self.method)} on {count(self.examples)} examples{size}, {what}{price}"
+        mark = "r" if self.method == "lora" else ""
+        name = self.method if self.pet_size is None else f"{self.method} {mark}{self.pet_size:g}"
+        return f"{method_name(name)} on {count(self.examples)} examples{size}, {what}{price}"
 
 
 @dataclass(frozen=True)

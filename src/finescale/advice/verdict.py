@@ -92,6 +92,8 @@ def settling_runs(
     for option in options[:2]:
         law = by_name[option.name].law
         examples = _towards(option.examples, *law.ranges[DATA_SIZE])
+        alike = {member.pet_size for member in found.members if member.method == option.method}
+        pet = option.pet_size if len(alike) > 1 else None
         params = option.model_params
         if params is not None and SIZE in law.ranges:
             params = _towards(params, *law.ranges[SIZE])
@@ -99,8 +101,8 @@ def settling_runs(
         if option.method in untuned:
             small = law.ranges[DATA_SIZE][0]
             cost = prices.of(option.method, params, small).flops
-            proposed.append(ProposedRun("sweep", option.method, params, small, _RATES, _RATES * cost))
-        proposed.append(ProposedRun("study", option.method, params, examples, _SEEDS, _SEEDS * each))
+            proposed.append(ProposedRun("sweep", option.method, params, small, _RATES, _RATES * cost, pet))
+        proposed.append(ProposedRun("study", option.method, params, examples, _SEEDS, _SEEDS * each, pet))
     return tuple(proposed)
 
 

@@ -90,7 +90,8 @@ def measure(
                 f"`{theirs}` is a score ({outcome.better} is better), so it is read as --score {theirs}."
             )
         _check_scale(values, outcome, origin)
-        return Measured(frame, every_row, outcome, notes=tuple(notes))
+        doubts = _constant(values, outcome, origin)
+        return Measured(frame, every_row, outcome, notes=tuple(notes), doubts=doubts)
     if has_percent:
         raise UsageError(
             "a loss in percent",
@@ -154,6 +155,13 @@ def _check_scale(values: pl.Series, outcome: Outcome, origin: str) -> None:
                 remedy="write all on one scale; or, if they are right: --bounds 0,100 --unit percent",
                 where=where,
             )
+
+
+def _constant(values: pl.Series, outcome: Outcome, origin: str) -> tuple[str, ...]:
+    """A doubt where every run has one and the same score: there is nothing to compare by it."""
+    if values.len() < 2 or values.n_unique() > 1:
+        return ()
+    return (f"every run has the {outcome.name} {values[0]:g} ({origin}, column {outcome.column})",)
 
 
 def _loss(  # noqa: PLR0917

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from finescale.records.outcomes import known_score
 from finescale.records.records import DATA_SIZE, untuned
 from finescale.records.scores import metric_name
 from finescale.records.settings import PAPER_FACTORS, at_base
@@ -18,6 +19,8 @@ from finescale.wording import factor_name, method_name, number
 
 Array = np.ndarray[Any, Any]
 _FEWEST = 4
+_SURE = 0.05
+"""A correlation of the wrong sign is a headline where its p-value is below this."""
 
 
 def correlations(evidence: Evidence) -> Sheet:
@@ -41,6 +44,22 @@ def correlations(evidence: Evidence) -> Sheet:
     )
     title = f"Table 7. Correlation of test loss and {' or '.join(metrics)}"
     return Sheet("table-7-correlations", title, rows, shown, notes if rows else ())
+
+
+def wrong_signs(sheet: Sheet) -> list[str]:
+    """Where loss and score clearly disagree in Table 7, in a sentence each."""
+    said = []
+    for row in sheet.rows:
+        known = known_score(str(row["metric"]))
+        if known is None or row["r"] is None or row["p"] is None or row["p"] > _SURE:
+            continue
+        if (row["r"] > 0) == (known[0] == "higher"):
+            name = metric_name(str(row["metric"]))
+            said.append(
+                f"Loss and {name} disagree over {factor_name(row['factor'])} ({row['task']}, "
+                f"{method_name(row['method'])}): a lower loss comes with a worse {name} (r {row['r']:.2f})."
+            )
+    return said
 
 
 def every_correlation(evidence: Evidence) -> Sheet:

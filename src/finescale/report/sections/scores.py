@@ -9,7 +9,7 @@ import polars as pl
 from finescale.records.records import DATA_SIZE, untuned
 from finescale.records.scores import SPLITS, metric_name
 from finescale.records.settings import at_base
-from finescale.report.correlation import correlations, every_correlation
+from finescale.report.correlation import correlations, every_correlation, wrong_signs
 from finescale.report.drawing.markup import Html, fold, join, tag
 from finescale.report.drawing.sheet import Sheet, SheetColumn, column
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of
@@ -41,6 +41,7 @@ def _fill(content: Content) -> Made:
     sheets: list[Sheet] = []
     pictures: list[Picture] = []
     parts: list[Html] = [] if scores is not None else [missing(_NEEDS)]
+    parts += [tag("p", words, class_="headline") for words in wrong_signs(table_7)]
     for task in evidence.tasks:
         if len(evidence.tasks) > 1:
             parts.append(tag("h3", task.task))
