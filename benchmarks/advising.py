@@ -9,6 +9,8 @@ page_open_seconds         from the navigation's start until then
 explorer_move_ms          one step of a slider until the numbers and the curves are there (the slowest of
                           data size, model size and price; median of 40 steps each)
 models_seconds            finescale advise on 30 real models, each with a curve of its own, one task
+glue_seconds              finescale advise on four methods on three encoders, five seeds, one task
+*_user_seconds            processor time of the same, which a busy machine changes less
 
 python benchmarks/advising.py [--large 100000] [--repeat 5] [--shared ../shared] [--no-keep]
 """
@@ -61,6 +63,13 @@ def seconds(*arguments: str | Path) -> float:
     command = [sys.executable, "-c", code, *map(str, arguments)]
     subprocess.run(command, check=True, capture_output=True, env=environment)
     return time.perf_counter() - start
+
+
+def user_seconds(*arguments: str | Path) -> float:
+    """Processor time of one command, outside the system."""
+    before = os.times().children_user
+    seconds(*arguments)
+    return os.times().children_user - before
 
 
 def middle(repeat: int, *arguments: str | Path) -> float:
@@ -136,6 +145,7 @@ def main() -> None:
     figures: dict[str, float | None] = {}
     example = ROOT / "examples" / "nano_full.parquet"
     figures["advise_seconds"] = middle(options.repeat, "advise", example, "--examples", "50000")
+    figures["advise_user_seconds"] = user_seconds("advise", example, "--examples", "50000")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for words, runs in (("1k", 1000), ("100k", options.large)):
@@ -147,15 +157,18 @@ def main() -> None:
             figures[f"runs_{words}"] = frame.height
             if words == "1k":
                 figures["advise_1k_seconds"] = middle(options.repeat, "advise", table)
+                figures["report_1k_user_seconds"] = user_seconds("report", table, "--out", folder / "user")
             figures[f"report_{words}_seconds"] = seconds("report", table, "--out", out)
             figures[f"page_{words}_megabytes"] = (out / "index.html").stat().st_size / 1e6
         seconds("report", example, "--out", folder / "nano")
         figures |= browsed(folder / "nano" / "index.html", options.repeat)
-    models = Path(options.shared) / "runs" / "full_tuning_30_models.csv"
-    if models.exists():
-        figures["models_seconds"] = seconds("advise", models, "--task", "flan")
-    else:
-        print(f"advising: no {models}, so no table of 30 models", file=sys.stderr)
+    for name, table, task in (("models", "full_tuning_30_models", "flan"), ("glue", "methods_glue", "sst2")):
+        path = Path(options.shared) / "runs" / f"{table}.csv"
+        if path.exists():
+            figures[f"{name}_seconds"] = seconds("advise", path, "--task", task)
+            figures[f"{name}_user_seconds"] = user_seconds("advise", path, "--task", task)
+        else:
+            print(f"advising: no {path}, so no {name}_seconds", file=sys.stderr)
     publish("advising", figures, packages=("playwright", "altair", "vl-convert-python"), keep=options.keep)
 
 
