@@ -383,7 +383,9 @@ def plan(
 @app.command()
 @reads_tables
 def report(
-    source: Annotated[Path, typer.Argument(help="Study file, study folder, or table of runs.")],
+    source: Annotated[
+        str, typer.Argument(help="Study file, study folder, table of runs, or what finescale collect takes.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder to write to. (default: FOLDER/report)")] = None,
     scores: Annotated[
         Path | None, typer.Option(help="Table of scores of these runs. (default: FOLDER/scores.parquet)")

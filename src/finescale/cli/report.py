@@ -14,6 +14,8 @@ from rich.console import Console
 from finescale.errors import DataError, UsageError
 from finescale.records.options import AS_INFERRED, ReadingOptions
 from finescale.records.records import DATA_SIZE, read_records, table_in
+from finescale.records.sources import is_study
+from finescale.spec.paths import exists
 
 STUDY_FILES = (".yaml", ".yml")
 RESULTS = Path("results")
@@ -23,7 +25,7 @@ RESULTS = Path("results")
 class _ReportPaths:
     """Where the records are, and what else is known of their study."""
 
-    records: Path
+    records: str | Path
     out: Path
     name: str
     study_file: Path | None
@@ -31,7 +33,7 @@ class _ReportPaths:
 
 
 def report(
-    source: Path,
+    source: str | Path,
     *,
     scores: Path | None = None,
     out: Path | None = None,
@@ -46,7 +48,7 @@ def report(
     """Writes the page, the figures and the tables, and prints the paper's Tables 2 and 4.
 
     Args:
-        source: A study file, a study's folder, or a table of runs.
+        source: A study file, a study's folder, a table of runs, or what ``collect`` takes.
         scores: A table of scores of these runs [default: FOLDER/scores.parquet, where there is one].
         out: The folder to write to [default: FOLDER/report, or TABLE-report beside a table].
         reading: How the table is to be read.
@@ -102,7 +104,8 @@ def report(
     lines = (f"finescale run {place.study_file.name}", again) if place.study_file else (again,)
     names = records.every_row["study"].drop_nulls().unique() if "study" in records.every_row.columns else []
     name = str(names[0]) if len(names) == 1 else place.name
-    inputs = tuple(_stamp(file) for file in (place.records, found) if file)
+    files = [Path(file) for file in (place.records, found) if file and exists(file)]
+    inputs = tuple(_stamp(file) for file in files if file.is_file())
     origin = Source(name, lines, text, hold_out or _hold_out(place.study_file), inputs=inputs)
     page = write_report(evidence, origin, place.out)
     words = f"{page} ({page.stat().st_size / 1e6:.1f} MB); figures and tables are beside it."
@@ -118,7 +121,8 @@ def report(
     return page
 
 
-def _place(source: Path, out: Path | None) -> _ReportPaths:
+def _place(stated: str | Path, out: Path | None) -> _ReportPaths:
+    source = Path(stated)
     if source.suffix.lower() in STUDY_FILES:
         from finescale.spec.file import load_study  # noqa: PLC0415
 
@@ -132,9 +136,12 @@ def _place(source: Path, out: Path | None) -> _ReportPaths:
                 where=str(source),
             )
         return _study_folder(folder, out)
-    if source.is_dir():
+    if source.is_dir() and is_study(source):
         return _study_folder(source, out)
-    return _ReportPaths(source, out or source.with_name(f"{source.stem}-report"), source.stem, None)
+    if not exists(stated) and "://" in str(stated):  # an address has no folder beside it
+        return _ReportPaths(str(stated), out or Path("finescale-report"), str(stated), None)
+    name = source.resolve().name if source.is_dir() else source.stem
+    return _ReportPaths(stated, out or source.resolve().with_name(f"{name}-report"), name, None)
 
 
 def _study_folder(folder: Path, out: Path | None) -> _ReportPaths:
@@ -174,7 +181,7 @@ def _hold_out(study_file: Path | None) -> str:
 
 
 def _command(
-    source: Path,
+    source: str | Path,
     *,
     scores: Path | None,
     out: Path | None,

@@ -150,14 +150,10 @@ def open_plan_source(source: Any, options: ReadingOptions = AS_INFERRED) -> Plan
     elif path.is_dir():
         study = _finetuning(path / "study.yaml") if (path / "study.yaml").exists() else None
         records = path / RECORDS
-        if study is None and not records.exists():
-            raise UsageError(
-                "neither study.yaml nor records.parquet in this folder",
-                wanted="a study's folder, a study file, or a table of runs",
-                where=str(path),
-            )
+        if study is None and not records.exists():  # a trainer's or a tracker's, or an error that says so
+            return PlanSource(None, read(path))
     else:
-        return PlanSource(None, read(path))
+        return PlanSource(None, read(source))
     return PlanSource(study, read(records) if records.exists() else None)
 
 

@@ -108,8 +108,7 @@ def _folder(path: Path, kind: str | None) -> Opened:
     Raises:
         UsageError: Two kinds, or none.
     """
-    study = any((path / name).exists() for name in (RECORDS, _LEDGER))
-    if kind in (_TABLE, _STUDY) or (study and kind is None):
+    if kind in (_TABLE, _STUDY) or (kind is None and is_study(path)):
         frame, origin, first_row = read_table(table_in(path))
         return Opened(RawTable(frame, origin, first_row, path), "a study")
     tree = Tree.of(path)
@@ -157,6 +156,11 @@ def _check_kind(kind: str | None) -> None:
         raise UsageError(f"--source {kind}", wanted=", ".join(names), got=kind, remedy=nearest(kind, names))
 
 
+def is_study(folder: Path) -> bool:
+    """Whether a folder is a study's: it has records, or a ledger."""
+    return any((folder / name).exists() for name in (RECORDS, _LEDGER))
+
+
 def table_in(folder: Path) -> Path:
     """The table of a study's folder.
 
@@ -168,7 +172,7 @@ def table_in(folder: Path) -> Path:
         ledger = (folder / _LEDGER).exists()
         raise UsageError(
             "no records in this folder",
-            wanted=RECORDS,
+            wanted=RECORDS if ledger else f"{RECORDS}, or " + ", ".join(one.title for one in KINDS),
             got=f"a ledger, but no {RECORDS}" if ledger else f"neither {RECORDS} nor a ledger",
             remedy=f"finescale status {folder} --export {table}" if ledger else "finescale run STUDY",
             where=str(folder),

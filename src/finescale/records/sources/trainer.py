@@ -56,7 +56,7 @@ def read_runs(folder: Path | str, places: Sequence[Path]) -> RawTable:
     """The evaluations of every run below a folder.
 
     Args:
-        folder: A folder with one or more folders of the Trainer.
+        folder: A folder with one or more folders of the Trainer, or a state in one.
         places: The runs' folders; ignored, as each run's newest state is looked for.
 
     Returns:
@@ -66,6 +66,7 @@ def read_runs(folder: Path | str, places: Sequence[Path]) -> RawTable:
         UsageError: No run has an evaluation; a file that is no JSON.
     """
     folder = Path(folder)
+    folder = folder if folder.is_dir() else folder.parent
     runs = find_runs(Tree.of(folder))
     rows: list[dict[str, Any]] = []
     empty = 0
@@ -195,4 +196,5 @@ KIND = Kind(
     title="output folders of the Hugging Face Trainer",
     places=lambda tree: list(find_runs(tree)),
     read=read_runs,
+    is_file=lambda file: file.name in (STATE, _LOG),
 )
