@@ -11,8 +11,10 @@ from finescale.errors import UsageError
 from finescale.records import names
 from finescale.records.columns import BY_NAME, DATA_SIZE, FACTORS
 from finescale.records.constants import with_constants
+from finescale.records.methods import canonical, is_known
 from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import TEST_LOSS, score_name
+from finescale.records.roles import role_by_name
 from finescale.records.status import is_status, of_word
 
 _OWN = {"run", "study", "purpose", "status"}
@@ -91,6 +93,12 @@ def match(
     words = ", ".join(f"`{theirs}` as {ours}" for ours, theirs in inferred.items())
     notes = [f"Columns were read by their names: {words} (--column says otherwise)."] if words else []
     notes += filled.notes
+    wide = [name for name in names.of_each_repeat(have) if name != theirs]
+    if wide and theirs in names.of_each_repeat(have):
+        notes.append(
+            f"Only {theirs} is read: {', '.join(wide[:3])} look like the same outcome of other repeats; "
+            "write a row for each."
+        )
     copies = tuple(
         name for name in dict.fromkeys(used.values()) if name not in used and name in frame.columns
     )
@@ -138,11 +146,32 @@ def _inferred(
             continue
         left = [name for name in free if name not in found.values()]
         exact = ours not in _INFERRED and ours != TEST_LOSS.column
-        theirs = names.infer(ours, left, exact=exact)
+        theirs = names.infer(ours, left, exact=exact) or _by_values(ours, frame, left)
         if theirs is None or (ours == "status" and not _is_state(frame[theirs])):
             continue
         found[ours] = theirs
     return found
+
+
+def _by_values(ours: str, frame: pl.DataFrame, free: Sequence[str]) -> str | None:
+    """The only column that can be the method, or the status, by what stands in it."""
+    if ours == "status":
+        named = [name for name in free if names.bare(name).endswith(("status", "state"))]
+        fits = [name for name in named if _is_state(frame[name])]
+    elif ours == "method":
+        fits = [name for name in free if role_by_name(name) is None and _names_methods(frame[name])]
+    else:
+        return None
+    return fits[0] if len(fits) == 1 else None
+
+
+def _names_methods(values: pl.Series) -> bool:
+    """Whether all texts of a column are names of methods, full tuning, LoRA or prompt tuning among them."""
+    if values.dtype != pl.String:
+        return False
+    texts = [text for text in values.str.strip_chars().unique().drop_nulls() if text]
+    usual = {"full", "lora", "qlora", "prompt"}
+    return bool(texts) and all(map(is_known, texts)) and any(canonical(text) in usual for text in texts)
 
 
 def _is_state(values: pl.Series) -> bool:

@@ -25,12 +25,14 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         "n train samples", "examples", "num examples", "n examples", "train examples", "training examples",
         "num train examples", "n train", "train size", "training size", "train set size", "dataset size",
         "data size", "num training examples", "finetuning examples", "fine tuning examples",
+        "train set", "training set", "trainset", "train rows", "training set size", "train dataset size",
     ),
     "pet_size": ("lora r", "lora rank", "rank", "prompt length", "num virtual tokens", "peft rank"),
     "task": ("task name", "dataset", "dataset name"),
     "method": (
         "finetuning type", "peft type", "peft method", "tuning method", "finetuning method",
         "fine tuning method", "finetune method", "tuning type", "adapter type", "technique", "approach",
+        "adaptation", "adaptation method",
     ),
     "model": ("model name", "base model", "model name or path", "base model name or path", "model id"),
     "seed": ("random seed", "rng seed", "data seed"),
@@ -129,12 +131,37 @@ def infer(ours: str, columns: Sequence[str], *, exact: bool = False) -> str | No
     return fits[0] if len(fits) == 1 else None
 
 
+_REPEATED = re.compile(r"(.*?)[\W_]*(?:seed|run|rep|repeat|fold|trial)[\W_]*\d+", re.IGNORECASE)
+
+
+def of_each_repeat(columns: Sequence[str]) -> list[str]:
+    """Columns that are one outcome in a column for each seed; none where there are no two.
+
+    Example:
+        >>> of_each_repeat(["method", "loss_seed0", "loss_seed1", "run 1"])
+        ['loss_seed0', 'loss_seed1']
+    """
+    stems: dict[str, list[str]] = {}
+    for column in columns:
+        found = _REPEATED.fullmatch(column.strip())
+        if found and found.group(1):
+            stems.setdefault(folded(found.group(1)), []).append(column)
+    return next((same for same in stems.values() if len(same) > 1), [])
+
+
+_GUESSES: Mapping[str, set[str]] = {"finetune_examples": {"n", "rows", "size"}}
+"""What may be meant, but is not taken without being said."""
+
+
 def candidates(ours: str, columns: Sequence[str]) -> list[str]:
     """Columns that could be meant by one of our names, the likeliest first; for messages."""
     known = {folded(word) for word in (ours, *SYNONYMS.get(ours, ()))}
+    known |= _GUESSES.get(ours, set())
+    if ours == "pretrain_tokens":  # tokens of finetuning are something else
+        columns = [column for column in columns if "pre" in column.casefold()]
     fits = [column for column in columns if folded(bare(column)) in known]
     fits += get_close_matches(ours, columns, n=1, cutoff=0.6)
-    parts = [part for part in ours.split("_") if part not in ("test",)]
+    parts = [part for part in ours.split("_") if part not in ("test", "tokens")]
     fits += [column for column in columns if any(part in column.casefold() for part in parts)]
     return list(dict.fromkeys(fits))
 
@@ -180,6 +207,9 @@ def missing(
     problem = f"{len(wanted)} columns are missing"
     if len(wanted) == 1:
         problem = "no factor column" if len(wanted[0]) > 1 else f"no column `{wanted[0][0]}`"
+    wide = of_each_repeat(columns)
+    if wide and any(names[0].endswith("loss") for names in wanted):
+        remedy = f"{', '.join(wide[:3])} are one outcome in a column for each repeat: write a row for each"
     shown = ", ".join(columns[:30]) + (", ..." if len(columns) > 30 else "")
     got = f"columns {shown or '(none)'}"
     return UsageError(problem, wanted="; ".join(each), got=got, remedy=remedy, where=origin)

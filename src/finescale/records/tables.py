@@ -90,7 +90,8 @@ def _read_bytes(raw: bytes, path: Path) -> tuple[pl.DataFrame, int]:
         raise UsageError("the file is empty", wanted="a header and one row for each run", where=path.name)
     if text.lstrip()[0] in "[{" and path.suffix.lower() not in (".csv", ".tsv", ".txt"):
         return read_json(text, path.name), 1
-    return _read_delimited(text, path.name), 2
+    text, skipped = _without_comments(text)
+    return _read_delimited(text, path.name), 2 + skipped
 
 
 def _read_excel(raw: bytes, name: str) -> pl.DataFrame:
@@ -219,6 +220,19 @@ def _read_delimited(text: str, name: str) -> pl.DataFrame:
     except pl.exceptions.ComputeError:
         _refuse_ragged(text, separator, len(names), name)
         raise
+
+
+def _without_comments(text: str) -> tuple[str, int]:
+    """A table without lines of comment above it (a header may begin with ``#``), and how many they were."""
+    skipped, rest = 0, text
+    while rest.startswith("#"):
+        after = rest.partition("\n")[2]
+        following = next((one for one in after.split("\n", 100) if one[:1] != "#"), "")
+        cells = following.split(separator_of(following))
+        if any(re.match(r"[\s\"+-]*[.\d]", cell) for cell in cells):  # runs follow: the line is the header
+            break
+        skipped, rest = skipped + 1, after
+    return rest, skipped
 
 
 def separator_of(header: str) -> str:
