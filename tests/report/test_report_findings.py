@@ -54,7 +54,7 @@ def test_answer_warns_of_untuned_learning_rates(evidence: Evidence) -> None:
 def test_one_seed_means_no_verdict(frame: pl.DataFrame) -> None:
     one = base_only(frame).filter(pl.col("seed") == 0)
     found = answer(gather(read_records(one), bootstrap=0).tasks[0])
-    assert found.headline.startswith("These records cannot tell")
+    assert found.headline.startswith("Without runs that were repeated the means alone do not tell")
     assert any("the noise is unknown" in words for words in found.support)
 
 

@@ -166,19 +166,20 @@ def _ranges(found: Sequence[Verdict], outcome: Outcome) -> str:
             groups[-1].append(verdict)
         else:
             groups.append([verdict])
-    told, open_ = [], []
+    told, open_, silent = [], [], []
     for group in groups:
         where = _sizes([verdict.examples for verdict in group])
         if group[0].is_clear:
             told.append(f"{method_name(group[0].best)} {where}")
         else:
-            open_.append(f"{listed([method_name(method) for method in sorted(group[0].tied)])} apart {where}")
+            apart = f"{listed([method_name(method) for method in sorted(group[0].tied)])} apart {where}"
+            (open_ if np.isfinite(group[0].lead.low) else silent).append(apart)
     most = "Lowest" if outcome.lower else "Highest"
     sentence = f"{most} {outcome.name}: {'; '.join(told)}" if told else ""
-    unknown = f"these records cannot tell {'; nor '.join(open_)}" if open_ else ""
-    if told and unknown:
-        return f"{sentence}. {capital(unknown)}"
-    return sentence or capital(unknown)
+    unknown = [f"These records cannot tell {'; nor '.join(open_)}"] if open_ else []
+    if silent:  # the forecast, which has a prior of the noise, may tell more
+        unknown.append(f"Without runs that were repeated the means alone do not tell {'; nor '.join(silent)}")
+    return ". ".join([*([sentence] if told else []), *unknown])
 
 
 def _sizes(sizes: Sequence[float]) -> str:
@@ -193,9 +194,8 @@ def _lead(last: Verdict, outcome: Outcome) -> str:
     by, side = tell_gap(outcome, gap.value), "lower" if outcome.lower else "higher"
     if not np.isfinite(gap.low):
         return (
-            f"{where} {best} has the {side} mean by {by}, but no setting was run with "
-            "two seeds: "
-            "the noise is unknown, and the difference may be nothing else."
+            f"{where} {best} has the {side} mean by {by}, but no two seeds of a setting differ: the noise is "
+            "unknown, and the difference may be nothing else."
         )
     ends = f"{amount(outcome, gap.low)} to {amount(outcome, gap.high)}"
     interval = f"{LEVEL:.0%} interval {ends}, from the noise between seeds"
