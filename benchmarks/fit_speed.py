@@ -38,11 +38,12 @@ from scipy.special import logsumexp
 import finescale as fs
 from finescale.laws.bootstrap import setting_keys, setting_weights
 from finescale.laws.formulas import LAWS
-from finescale.laws.slices import RunFilter, slices
+from finescale.laws.options import RunFilter
+from finescale.laws.slices import slices
 from finescale.laws.solver.assembly import Assembly, assemble
-from finescale.laws.solver.newton import refit
 from finescale.laws.solver.problem import Problem, objective
 from finescale.laws.solver.profile import solve
+from finescale.laws.solver.resamples import refit
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from random_tables import excess, random_table

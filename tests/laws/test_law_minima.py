@@ -12,8 +12,9 @@ from random_problems import random_problem
 from random_tables import ZOO, excess, random_table
 
 import finescale as fs
-from finescale.laws.solver.newton import exchange, polish
+from finescale.laws.solver.newton import polish
 from finescale.laws.solver.problem import derivatives, objective
+from finescale.laws.solver.resamples import exchange
 
 CASES = sorted((Path(__file__).parent / "cases").glob("wrong_minimum_*.csv"))
 

@@ -9,9 +9,9 @@ from scipy.optimize import minimize
 import finescale as fs
 from finescale.laws import estimate
 from finescale.laws.solver.lbfgs import solve_lbfgs
-from finescale.laws.solver.newton import refit
 from finescale.laws.solver.problem import derivatives, huber, objective, project, residual
 from finescale.laws.solver.profile import local_minima, solve
+from finescale.laws.solver.resamples import refit
 
 
 @pytest.mark.slow

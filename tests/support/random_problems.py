@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from finescale.laws.formulas import LAWS
-from finescale.laws.slices import RunFilter, slices
+from finescale.laws.options import RunFilter
+from finescale.laws.slices import slices
 from finescale.laws.solver.assembly import Assembly, assemble
 from finescale.records.records import read_records
 

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from finescale.laws.formulas import get_law
-from finescale.laws.slices import RunFilter, slices
+from finescale.laws.options import RunFilter
+from finescale.laws.slices import slices
 from finescale.laws.solver.assembly import Assembly, assemble
 from finescale.laws.solver.lbfgs import solve_lbfgs
 from finescale.laws.solver.problem import Problem

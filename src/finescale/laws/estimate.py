@@ -25,9 +25,9 @@ from finescale.laws.fitted import FittedLaw, Parameter
 from finescale.laws.options import FitOptions
 from finescale.laws.shifts import join_shifts
 from finescale.laws.solver.assembly import Assembly
-from finescale.laws.solver.newton import exchange, one_step, refit
 from finescale.laws.solver.problem import Problem, Solution, residual
 from finescale.laws.solver.profile import distinct, solve, solve_curves
+from finescale.laws.solver.resamples import exchange, one_step, refit
 from finescale.laws.trouble import soft_trouble
 from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE

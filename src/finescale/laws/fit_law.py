@@ -13,8 +13,8 @@ from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import get_law
 from finescale.laws.law import Law
 from finescale.laws.left_out import LeftOut, reason_of
-from finescale.laws.options import FitOptions
-from finescale.laws.slices import RunFilter, Slice, slices
+from finescale.laws.options import FitOptions, RunFilter
+from finescale.laws.slices import Slice, slices
 from finescale.laws.solver.assembly import Assembly, assemble
 from finescale.records.records import Records
 from finescale.records.settings import varying_factors

@@ -14,8 +14,8 @@ from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import get_law
 from finescale.laws.law import Law
 from finescale.laws.left_out import LeftOut, distinct, reason_of
-from finescale.laws.options import FitKeywords, FitOptions, read_options
-from finescale.laws.slices import RunFilter, slices
+from finescale.laws.options import FitKeywords, FitOptions, RunFilter, read_options
+from finescale.laws.slices import slices
 from finescale.laws.solver.assembly import assemble
 from finescale.records.records import FACTORS, Records
 from finescale.records.settings import varying_factors

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from finescale.errors import UsageError, nearest
-from finescale.laws.slices import RunFilter
 from finescale.records.records import Records, as_records
+from finescale.records.settings import GROUP
 
 if TYPE_CHECKING:
     from finescale.records.tables import TableLike
 
 
 class FitKeywords(TypedDict, total=False):
-    """The options of ``fit`` as keywords; ``Choice`` and ``FitOptions`` have their defaults.
+    """The options of ``fit`` as keywords; ``RunFilter`` and ``FitOptions`` have their defaults.
 
     Attributes:
         by: Columns that make groups.
@@ -57,6 +57,18 @@ class FitKeywords(TypedDict, total=False):
     shared: Sequence[str]
     across: Sequence[str]
     fixed: Mapping[str, float] | None
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """How runs are chosen; see ``FitKeywords`` for the meaning of each field."""
+
+    by: tuple[str, ...] = GROUP
+    loss: str = "test_loss"
+    hold_out: str | bool | None = None
+    base: Mapping[str, Any] = field(default_factory=dict)
+    average_seeds: bool = True
+    weights: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,8 @@ from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import BASELINE, contenders, get_law
 from finescale.laws.law import Law
 from finescale.laws.left_out import LeftOut, distinct
-from finescale.laws.options import FitKeywords, FitOptions, read_options
+from finescale.laws.options import FitKeywords, FitOptions, RunFilter, read_options
 from finescale.laws.side_by_side import BECAUSE, WITHOUT, factors_of, fit_all, points_of
-from finescale.laws.slices import RunFilter
 from finescale.records.held_out import held_out
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE, Records

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -12,28 +12,22 @@ import polars as pl
 from finescale.errors import DataError, UsageError, nearest
 from finescale.laws.law import Law
 from finescale.laws.left_out import LeftOut, group_label
+from finescale.laws.options import RunFilter
+from finescale.laws.slice_bases import ROW, at_bases, base_of, base_settings
 from finescale.records.held_out import mark_held_out, of_one_curve
 from finescale.records.outcomes import TEST_LOSS, Outcome, need_best
 from finescale.records.records import DATA_SIZE, FACTORS, Records
 from finescale.records.settings import (
-    ANY,
     GROUP,
     SIZE,
     SIZES,
-    UNNAMED,
-    Base,
-    at_base,
-    base_setting,
-    base_value,
     check_base,
-    fill_groups,
     setting_columns,
     tuned_runs,
     varies,
 )
 from finescale.records.tokenizers import mixed_words
 
-_ROW = "_row"
 _EDGE = 1e-4
 """A bounded score is kept so far from its best value, as a share of the bounds' distance."""
 
@@ -74,18 +68,6 @@ class Slice:
         """The group and factor in words."""
         label = group_label(self.by)
         return f"{label}, {self.factor}" if self.factor else label
-
-
-@dataclass(frozen=True)
-class RunFilter:
-    """How runs are chosen; see ``FitKeywords`` for the meaning of each field."""
-
-    by: tuple[str, ...] = GROUP
-    loss: str = "test_loss"
-    hold_out: str | bool | None = None
-    base: Mapping[str, Any] = field(default_factory=dict)
-    average_seeds: bool = True
-    weights: str | None = None
 
 
 def check_groups(by: Sequence[str], records: Records) -> None:
@@ -149,20 +131,20 @@ def slices(
             )
     notes: list[str] = []
     left_out: list[LeftOut] = []
-    tuned = _tuned(mark_held_out(frame, choice.hold_out).with_row_index(_ROW), choice.loss, notes)
+    tuned = _tuned(mark_held_out(frame, choice.hold_out).with_row_index(ROW), choice.loss, notes)
     tuned = tuned.with_columns(_lost(outcome, choice.loss))
     frame = _with_variables(tuned, columns, notes)
     by = [name for name in choice.by if name in frame.columns]
     curve = _curve_columns(frame, law, columns, by, choice)
     free = {*columns.values(), *by, *curve}
-    bases = _bases(frame if law.per_curve else tuned, law, by, choice)
-    frame, lost, ties = _at_bases(frame, bases, by, free, choice)
+    bases = base_settings(frame if law.per_curve else tuned, law, by, choice)
+    frame, lost, ties = at_bases(frame, bases, by, free, choice)
     left_out += [LeftOut(group, law.name, factor, reason) for group, reason in lost]
     notes += ties
     made: list[Slice] = []
     for values, rows in frame.group_by(by + curve, maintain_order=True) if by + curve else [((), frame)]:
         group = dict(zip(by + curve, values, strict=True))
-        base = _base_of(rows, bases[_scope(group, by)].values, group, free)
+        base = base_of(rows, bases[_scope(group, by)].values, group, free)
         piece = _slice(rows, group, law, factor, columns, choice, base)
         if isinstance(piece, str):
             left_out.append(LeftOut(group, law.name, factor, piece))
@@ -188,14 +170,6 @@ def _tuned(frame: pl.DataFrame, loss: str, notes: list[str]) -> pl.DataFrame:
         )
         frame = frame.filter(tuned)
     return frame
-
-
-def _lost(outcome: Outcome, column: str) -> pl.Expr:
-    """What the law is fitted to; a perfect score keeps a trace of a distance, as logs need one."""
-    lost = outcome.lost(pl.col(column))
-    if outcome.kind == "score":
-        lost = lost.clip(lower_bound=_EDGE * (outcome.width if math.isfinite(outcome.width) else 1.0))
-    return lost.alias(column)
 
 
 def _with_variables(frame: pl.DataFrame, columns: Mapping[str, str], notes: list[str]) -> pl.DataFrame:
@@ -229,112 +203,12 @@ def _scope(group: Mapping[str, Any], by: Sequence[str]) -> tuple[Any, ...]:
     return tuple(group[name] for name in by if name != "method")
 
 
-def _bases(
-    frame: pl.DataFrame, law: Law, by: Sequence[str], choice: RunFilter
-) -> dict[tuple[Any, ...], Base]:
-    """The base settings; a law that is fitted to every curve leaves all values, but those asked for."""
-    scopes = [name for name in by if name != "method"]
-    parts = _parts(frame, scopes)
-    if law.per_curve:
-        return {key: Base(choice.base, {}) for key in parts}
-    needed = [name for name in (*GROUP, *FACTORS, "model") if name in frame.columns]
-    return {key: base_setting(fill_groups(part.select(needed)), choice.base) for key, part in parts.items()}
-
-
-def _parts(frame: pl.DataFrame, scopes: list[str]) -> dict[tuple[Any, ...], pl.DataFrame]:
-    """The rows of each scope; a table of one scope is not copied."""
-    keys = frame.select(scopes).unique(maintain_order=True) if scopes else None
-    if keys is None or keys.height <= 1:
-        return {(() if keys is None or not keys.height else keys.row(0)): frame}
-    return frame.partition_by(scopes, as_dict=True, maintain_order=True)
-
-
-def _at_bases(
-    frame: pl.DataFrame,
-    bases: Mapping[tuple[Any, ...], Base],
-    by: list[str],
-    free: set[str],
-    choice: RunFilter,
-) -> tuple[pl.DataFrame, list[tuple[dict[str, Any], str]], list[str]]:
-    """The runs at their scope's base setting, the groups without one, and notes on ties.
-
-    Raises:
-        UsageError: A group has no run at the base setting that was asked for.
-    """
-    kept: list[pl.DataFrame] = []
-    lost: list[tuple[dict[str, Any], str]] = []
-    ties: list[str] = []
-    for scope, part in _parts(frame, [name for name in by if name != "method"]).items():
-        base = bases[scope]
-        rows = at_base(part, base.values, free=free)
-        kept.append(rows)
-        for group in _without_runs(part, rows, by):
-            mine = part.filter([pl.col(name).eq_missing(value) for name, value in group.items()])
-            lost.append((group, _nothing_there(mine, group, base.values, free, choice)))
-        ties += [
-            words[0].upper() + words[1:]
-            for name, words in base.ties.items()
-            if name.partition(".")[0] not in free
-        ]
-    return kept[0] if len(kept) == 1 else pl.concat(kept).sort(_ROW), lost, ties
-
-
-def _without_runs(rows: pl.DataFrame, kept: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
-    """The groups of which nothing is kept."""
-    if kept.height == rows.height or not by:
-        return [{}] if rows.height and not kept.height else []
-    groups, left = (frame.select(by).unique(maintain_order=True) for frame in (rows, kept))
-    return groups.join(left, on=by, how="anti", nulls_equal=True, maintain_order="left").to_dicts()
-
-
-def _nothing_there(
-    rows: pl.DataFrame, group: Mapping[str, Any], base: Mapping[str, Any], free: set[str], choice: RunFilter
-) -> str:
-    """Why a group without a run at the base setting is left out.
-
-    Raises:
-        UsageError: The setting was asked for.
-    """
-    method = group.get("method", UNNAMED)
-    for name in (*FACTORS, "model", DATA_SIZE):
-        wanted = base_value(choice.base, name, method)
-        if name in free or wanted is None or name not in rows.columns:
-            continue
-        if not at_base(rows, {name: wanted}).height:
-            have = ", ".join(_plain(value) for value in rows[name].drop_nulls().unique().sort())
-            raise UsageError(
-                f"no run of {group_label(group)} has {name} = {_plain(wanted)}",
-                wanted=f"one of {have}",
-                remedy="see --base",
-            )
-    named = {name: value for name in FACTORS if (value := base_value(base, name, method)) is not None}
-    at = ", ".join(f"{name} {_plain(value)}" for name, value in named.items() if name not in free)
-    return f"no run at the base setting ({at}), so left out (--base to choose it)."
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
-
-
-def _base_of(
-    rows: pl.DataFrame, base: Mapping[str, Any], group: Mapping[str, Any], free: set[str]
-) -> dict[str, Any]:
-    """The values of a group's constant factors; a PET size for each method of a group of several."""
-    found: dict[str, Any] = {}
-    for name in FACTORS:
-        values = rows[name] if name in rows.columns else pl.Series([], dtype=pl.Float64)
-        both_counts = name == SIZES[1] and SIZE in rows.columns and name not in base
-        if name in free or both_counts or (name in SIZES and free & set(SIZES)) or not values.count():
-            continue
-        wanted = base_value(base, name, group.get("method", UNNAMED))
-        own = {key: value for key, value in base.items() if key.startswith(f"{name}.") and value != ANY}
-        if wanted is not None:
-            found[name] = wanted
-        elif values.min() == values.max():
-            found[name] = float(values.min())  # type: ignore[arg-type]
-        elif "method" not in group:
-            found |= own
-    return found
+def _lost(outcome: Outcome, column: str) -> pl.Expr:
+    """What the law is fitted to; a perfect score keeps a trace of a distance, as logs need one."""
+    lost = outcome.lost(pl.col(column))
+    if outcome.kind == "score":
+        lost = lost.clip(lower_bound=_EDGE * (outcome.width if math.isfinite(outcome.width) else 1.0))
+    return lost.alias(column)
 
 
 def _slice(  # noqa: PLR0917
@@ -380,11 +254,11 @@ def _points(
         raise UsageError(
             "a weight below 0, or none", wanted="0 or more in every row", where=f"column {choice.weights}"
         )
-    keys = identity if choice.average_seeds else [*identity, _ROW]
+    keys = identity if choice.average_seeds else [*identity, ROW]
     if rows.select(keys).hash_rows().n_unique() == rows.height:  # different hashes: different settings
         kept = [*dict.fromkeys([*columns.values(), *identity]), "loss", "runs", "weight", "held_out"]
-        rows = rows.with_columns(pl.lit(1).alias("runs")).select(*kept, "seed", _ROW)
-        rows = rows.sort(*columns.values(), _ROW)
+        rows = rows.with_columns(pl.lit(1).alias("runs")).select(*kept, "seed", ROW)
+        rows = rows.sort(*columns.values(), ROW)
         runs = (
             rows.select("loss", "seed").with_row_index("point").with_columns(pl.col("point").cast(pl.Int64))
         )
@@ -407,7 +281,7 @@ def _points(
         .with_row_index("point")
     )
     runs = rows.select(*keys, "loss", "seed").join(points.select(*keys, "point"), on=keys, nulls_equal=True)
-    return points.drop("point", _ROW, strict=False), runs.select("point", "loss", "seed")
+    return points.drop("point", ROW, strict=False), runs.select("point", "loss", "seed")
 
 
 def _repeated_seeds(runs: pl.DataFrame, label: str) -> tuple[str, ...]:
