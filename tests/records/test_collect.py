@@ -177,3 +177,14 @@ def test_it_is_shown_in_jupyter_and_without_sources_refused() -> None:
     assert "2 runs count" in console.export_text()
     with pytest.raises(UsageError, match="nothing to collect"):
         fs.collect()
+
+
+def test_settings_that_are_the_same_in_all_runs_are_counted_instead_of_shown() -> None:
+    rows = {"finetune_examples": [1, 2], "test_loss": [2.0, 1.0], "lr": [1e-3, 1e-4]}
+    found = fs.collect(pl.DataFrame(rows | {f"config.flag_{at}": [True, True] for at in range(40)}))
+    console = Console(record=True, width=120)
+    console.print(found)
+    shown = console.export_text()
+    assert "40 more columns are labels" in shown
+    assert "learning_rate" in shown
+    assert "flag_7" not in shown

@@ -91,7 +91,7 @@ class Collected:
         shown = Table("source", "kind", "rows", title="Sources", title_justify="left")
         for name, kind, rows in self.sources:
             shown.add_row(name, kind, str(rows))
-        parts: list[Any] = [shown, *([] if self.reading is None else [self.reading])]
+        parts: list[Any] = [shown, *([] if self.reading is None else self._brief(self.reading))]
         if self.reading is None and self.frame.width:
             names = ", ".join(self.frame.columns[:_SHOWN]) + (", ..." if self.frame.width > _SHOWN else "")
             parts.append(Text(f"columns: {names}"))
@@ -101,6 +101,21 @@ class Collected:
             parts.append(Text(f"{self.scores.height} scores."))
         parts += [Text(f"missing for {one.command}: {one.words}") for one in self.missing]
         return Group(*parts)
+
+    def _brief(self, reading: Reading) -> list[Any]:
+        """The reading without the columns that say nothing: trackers keep a hundred settings a run."""
+        from rich.text import Text  # noqa: PLC0415
+
+        def tells(name: str, role: str) -> bool:
+            one = name in self.frame.columns and _has_one_value(self.frame[name])
+            return not (role == "label" or (role == "hyperparameter" and one))
+
+        kept = {name: role for name, role in reading.roles.items() if tells(name, role)}
+        more = len(reading.roles) - len(kept)
+        if len(reading.roles) <= _SHOWN or not more:
+            return [reading]
+        words = f"{more} more columns are labels, or hyperparameters with one value in all runs."
+        return [replace(reading, roles=kept), Text(words)]
 
     def _repr_html_(self) -> str:
         """The same for Jupyter."""
@@ -196,6 +211,10 @@ def _own_names(parts: Sequence[Part], columns: Sequence[str]) -> dict[str, str]:
             if ours in columns and ours != theirs:
                 found.setdefault(ours, {})[theirs] = None
     return {ours: ", ".join(theirs) for ours, theirs in found.items()}
+
+
+def _has_one_value(values: pl.Series) -> bool:
+    return not values.dtype.is_nested() and values.drop_nulls().n_unique() <= 1
 
 
 def _told(one: Opened) -> tuple[str, str, int]:

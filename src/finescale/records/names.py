@@ -195,6 +195,8 @@ def missing(
         flags.append(shlex.join(other or ["--column", f"{ours}={theirs}"]))
         if other:
             continue
+        if theirs == "THEIRS" and not ours.endswith("loss"):
+            also = f", or one value for all rows: --set {ours}=VALUE"
         if names[0].endswith("loss"):
             also = f", or name the loss column: {shlex.join(['--loss', theirs])}"
             also += "".join(
