@@ -42,11 +42,11 @@ def test_a_study_that_is_stopped_goes_on_and_ends_in_laws_and_a_page(tmp_path):
     (tmp_path / "small.yaml").write_text(STUDY)
     driver = subprocess.Popen([*FINESCALE, "run", "small.yaml"], cwd=tmp_path, stdout=subprocess.DEVNULL)
     ledger = tmp_path / "results" / "small" / "ledger.sqlite"
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while time.monotonic() < deadline and finished(ledger) < 5:
         time.sleep(0.2)
     os.kill(driver.pid, signal.SIGINT)
-    assert driver.wait(60) == 130
+    assert driver.wait(600) == 130
     before = call(tmp_path, "status", "small.yaml", "--export", "before.parquet")
     assert before.returncode == 0, before.stderr
     kept = pl.read_parquet(tmp_path / "before.parquet").filter(pl.col("status") == "done")

@@ -189,9 +189,11 @@ def test_flags_are_the_documented_ones(command):
         "flops-per-second tokens-per-example method-cost law base bootstrap seed json",
         "plan": "target budget method values examples seeds noise bend check-share tokens-per-example "
         "method-cost task seed out json",
-        "report": "out scores law base hold-out bootstrap seed",
+        "report": "out scores law base hold-out bootstrap seed figures",
     }
-    reading = "column loss score better bounds unit where role map set sweep step decimal mapping"
+    reading = (
+        "source scores column loss score better bounds unit where role map set sweep step decimal mapping"
+    )
     from typer.main import get_command
 
     found = get_command(cli.app).commands[command].params  # type: ignore[attr-defined]

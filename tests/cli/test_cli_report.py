@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import re
 import subprocess
 import sys
@@ -83,6 +84,21 @@ def test_report_at_another_base_setting_is_that_of_the_other_commands(folder: Pa
     assert "a model of 119K parameters" in said.output
     assert "119K parameters" in re.sub(r"<[^>]+>", "", text).partition("What the records say")[0]
     assert "no such factor" in str(call("report", folder, "--base", "size=3").exception)
+
+
+def test_report_makes_the_pictures_that_are_asked_for(tmp_path: Path) -> None:
+    table, out = tmp_path / "runs.csv", tmp_path / "page"
+    sizes = [200.0, 400.0, 800.0, 1600.0]
+    pl.DataFrame({"finetune_examples": sizes, "test_loss": [3 * d**-0.2 + 1 for d in sizes]}).write_csv(table)
+    begins = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}
+    for asked in ("png,pdf,svg", "pdf", ""):
+        result = call("report", table, "--bootstrap", "0", "--out", out, "--figures", asked)
+        assert result.exit_code == 0, result.output
+        made = list((out / "figures").iterdir())
+        assert {path.suffix[1:] for path in made} == set(filter(None, asked.split(",")))
+        assert all(path.read_bytes().startswith(begins[path.suffix[1:]]) for path in made)
+        assert "--figures" in html.unescape((out / "index.html").read_text())
+    assert "some of svg, png, pdf" in str(call("report", table, "--figures", "gif").exception)
 
 
 def test_report_without_a_file_ends_in_words(

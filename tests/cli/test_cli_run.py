@@ -190,7 +190,7 @@ def test_watching_a_folder_waits_for_the_driver_that_makes_it(study: Path) -> No
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(commands.status, there, watch=True, console=Console(file=said, width=120))
         assert call("run", study, "--out", there).exit_code == 0
-        assert watching.result(timeout=300) == 0
+        assert watching.result(timeout=900) == 0
     assert f"small: {RUNS} runs: {RUNS} done" in said.getvalue()
     assert "no such study" in told("status", study.parent / "nowhere")
 

@@ -102,7 +102,7 @@ def drive(
 def driven(scratch: Path, folder: Path, text: str = TEXT) -> tuple[int, str]:
     """Drives the study; exit code and what was said, which is never a traceback."""
     process = drive(scratch, folder, text=text)
-    said = process.communicate(timeout=300)[0]
+    said = process.communicate(timeout=900)[0]
     assert "Traceback" not in said, said
     return process.returncode, " ".join(said.split())
 
@@ -185,7 +185,7 @@ def test_two_drivers_one_with_a_clock_that_jumps_by_an_hour_make_each_run_once(
 ) -> None:
     study = tmp_path / "study"
     drivers = [drive(tmp_path, study, "slow"), drive(tmp_path, study, "slow", prefix=("-c", AHEAD))]
-    said = [process.communicate(timeout=300)[0] for process in drivers]
+    said = [process.communicate(timeout=900)[0] for process in drivers]
     assert [process.returncode for process in drivers] == [0, 0], said
     executions = [len(list(run.glob("began-*"))) for run in (study / "runs").iterdir()]
     assert executions == [1] * RUNS

@@ -8,15 +8,15 @@ import pytest
 
 @pytest.mark.slow
 def test_malformed_files_are_taken_or_refused_in_words_that_say_where() -> None:
-    tally = fuzzing.fuzz(0, 2_000)
+    tally = fuzzing.fuzz(0, 1_000)
     assert tally.wrong == []
-    assert tally.ends.total() == 2_000
-    assert min(tally.ends["taken"], tally.ends["refused"]) > 100  # neither all harmless nor all rubbish
+    assert tally.ends.total() == 1_000
+    assert min(tally.ends["taken"], tally.ends["refused"]) > 50  # neither all harmless nor all rubbish
     assert tally.peak_bytes < 1.5e9
 
 
 @pytest.mark.slow
 def test_commands_end_malformed_files_with_words_and_an_exit_code() -> None:
-    tally = fuzzing.call(0, 6)
+    tally = fuzzing.call(0, 5)
     assert tally.wrong == []
-    assert tally.ends.total() == 6
+    assert tally.ends.total() == 5

@@ -21,7 +21,7 @@ def executor() -> Iterator[LocalExecutor]:
 
 def results(executor: LocalExecutor, count: int) -> list[Result]:
     found: list[Result] = []
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while len(found) < count and time.monotonic() < deadline:
         found += executor.wait(0.2)
     assert len(found) == count

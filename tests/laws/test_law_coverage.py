@@ -18,7 +18,7 @@ def test_intervals_of_the_exponents_hold_the_truth_on_noisy_table_4_grids():
     for number in range(TABLES):
         (task, method), law = rows[number % len(rows)]
         frame = simulate(law, task, method, noise=0.005, rng=rng)
-        fitted = fs.fit(frame, "multiplicative", "model_params", bootstrap=400, seed=number)[0]
+        fitted = fs.fit(frame, "multiplicative", "model_params", bootstrap=150, seed=number)[0]
         truth = {"alpha": law["alpha_model"], "beta": law["beta"]}
         for name, value in truth.items():
             found = fitted.parameters[name]

@@ -49,12 +49,6 @@ Open = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def page(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
-    return write_report(evidence, Source("nano", ("finescale report nano",)), folder)
-
-
-@pytest.fixture(scope="module")
 def crowd() -> Evidence:
     """Eight methods at one model size; every name is hostile or long."""
     one = base_only(study_frame(methods=("lora",), task=HOSTILE))
@@ -216,6 +210,12 @@ def test_explorer_dragged_to_a_place_shows_what_the_command_advises_there(
         assert row["money"]["value"] == pytest.approx(option["cost"]["money"], **NEAR)
 
 
+def of_the_models(frame: pl.DataFrame) -> pl.DataFrame:
+    """The runs that vary model and data size only: a page of few figures."""
+    last = pl.col("pretrain_tokens") == pl.col("pretrain_tokens").max()
+    return frame.filter(last & (pl.col("pet_size").is_null() | pl.col("pet_size").is_in([4, 16])))
+
+
 @fs.law(linear=("A", "E"), nonlinear={"alpha": (-1, 3), "beta": (-1, 3)})
 def from_the_outside(X, D, A, alpha, beta, E):
     return A * np.exp(-alpha * np.log(X)) / np.sqrt(1 + D) ** (2 * beta) + np.maximum(E, 0)
@@ -224,7 +224,7 @@ def from_the_outside(X, D, A, alpha, beta, E):
 def test_explorer_evaluates_a_law_that_the_page_never_heard_of(
     frame: pl.DataFrame, open_page: Open, tmp_path: Path
 ) -> None:
-    made = gather(read_records(frame), bootstrap=20, law=from_the_outside)
+    made = gather(read_records(of_the_models(frame)), bootstrap=20, law=from_the_outside)
     tab = open_page(write_report(made, Source("nano"), tmp_path))
     found = decide(made.records, made.tasks[0].task, law=made.law, bootstrap=20, seed=made.seed)
     assert isinstance(found, Decision)
@@ -240,7 +240,7 @@ def test_explorer_evaluates_a_law_that_the_page_never_heard_of(
 def test_explorer_leaves_a_method_that_was_run_on_one_model_out_for_the_others(
     frame: pl.DataFrame, open_page: Open, tmp_path: Path
 ) -> None:
-    few = frame.filter((pl.col("method") != "lora") | (pl.col("model") == "nano-0.3m"))
+    few = of_the_models(frame).filter((pl.col("method") != "lora") | (pl.col("model") == "nano-0.3m"))
     made = gather(read_records(few), bootstrap=20)
     tab = open_page(write_report(made, Source("nano"), tmp_path))
     read = "(found) => [...new Set(found.map((row) => row.dataset.candidate.split(' ')[0]))].sort()"

@@ -19,17 +19,11 @@ from finescale.report.write import write_report
 HOSTILE = "<script>alert('en-de')</script>"
 
 
-@pytest.fixture(scope="module")
-def page(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(
-        evidence, Source("nano", ("finescale report nano",)), tmp_path_factory.mktemp("report")
-    )
-
-
 def test_report_writes_page_figures_and_tables_and_leaves_nothing_aside(page: Path) -> None:
     made = {str(path.relative_to(page.parent)) for path in page.parent.rglob("*") if path.is_file()}
     for number in (1, 2, 3, 4, 5):
-        assert {f"figures/figure-{number}-nano-en-de.{kind}" for kind in ("svg", "png", "pdf")} <= made
+        assert f"figures/figure-{number}-nano-en-de.svg" in made
+    assert not [name for name in made if name.endswith((".png", ".pdf"))]  # on demand
     names = (
         "table-2-deviations",
         "table-4-parameters",
@@ -129,7 +123,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_words(evidence: Evidence, tm
 
 
 def test_the_page_says_what_was_cut_of_the_examples(frame: pl.DataFrame, tmp_path: Path) -> None:
-    records = base_only(frame)
+    records = base_only(frame).filter(pl.col("method") == "full")
     for share, words in (
         (0.12, "Targets were cut to the tokens allowed: 12.0% of test."),
         (0.0, "No source and no target was cut"),

@@ -32,10 +32,11 @@ def without_seeds() -> pl.DataFrame:
 def test_page_and_command_name_the_same_leader_loss_and_probability(seeds: bool, tmp_path: Path) -> None:
     table = tmp_path / "runs.csv"
     (base_only(study_frame()) if seeds else without_seeds()).write_csv(table)
-    told = CliRunner().invoke(app, ["advise", str(table), "--json", "-"])
+    draws = ["--bootstrap", "200"]
+    told = CliRunner().invoke(app, ["advise", str(table), *draws, "--json", "-"])
     assert told.exit_code == 0, told.output
     advice = json.loads(told.stdout)["advice"][0]
-    made = CliRunner().invoke(app, ["report", str(table), "--out", str(tmp_path / "page")])
+    made = CliRunner().invoke(app, ["report", str(table), *draws, "--out", str(tmp_path / "page")])
     assert made.exit_code == 0, made.output
     page = html.unescape((tmp_path / "page" / "index.html").read_text(encoding="utf-8"))
     assert f"<strong>By the forecast: </strong>{advice['sentence']}" in page

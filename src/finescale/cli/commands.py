@@ -395,6 +395,7 @@ def report(
     base: Base = None,
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
+    figures: Annotated[str, typer.Option(help="Files of each figure, of svg, png and pdf.")] = "svg",
     reading: ReadingOptions = AS_INFERRED,
 ) -> None:
     """Write the page: which method is best, the laws in pictures and tables, and what they rest on."""
@@ -410,6 +411,7 @@ def report(
         base=base or (),
         bootstrap=bootstrap,
         seed=seed,
+        figures=figures,
     )
 
 

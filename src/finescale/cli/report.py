@@ -43,6 +43,7 @@ def report(
     base: Sequence[str] = (),
     bootstrap: int = 1000,
     seed: int = 0,
+    figures: str = "svg",
     console: Console | None = None,
 ) -> Path:
     """Writes the page, the figures and the tables, and prints the paper's Tables 2 and 4.
@@ -57,6 +58,7 @@ def report(
         base: Values of the base setting, as ``--base`` has them.
         bootstrap: Number of resamples.
         seed: Seed of the bootstrap.
+        figures: The files of each figure, comma-separated.
         console: Where to print.
 
     Returns:
@@ -67,15 +69,18 @@ def report(
         DataError: Records without a single run (nothing is written), or without a finished one (the page is
             written, and lists what failed).
     """
-    from finescale.cli.laws import base_values  # noqa: PLC0415
+    from finescale.cli.laws import base_values, names  # noqa: PLC0415
     from finescale.laws.formulas import get_law  # noqa: PLC0415 - after the checks of the command line
     from finescale.laws.own import law_of  # noqa: PLC0415
     from finescale.report.evidence import gather  # noqa: PLC0415
     from finescale.report.section import Source  # noqa: PLC0415
     from finescale.report.tables import paper_tables  # noqa: PLC0415
-    from finescale.report.write import write_report  # noqa: PLC0415
+    from finescale.report.write import PICTURES, write_report  # noqa: PLC0415
 
     console = console or _console()
+    pictures = names(figures)
+    if unknown := [kind for kind in pictures if kind not in PICTURES]:
+        raise UsageError(f"--figures {figures}", wanted="some of " + ", ".join(PICTURES), got=unknown[0])
     place = _place(source, out)
     if place.out.exists() and not place.out.is_dir():
         raise UsageError(f"--out {place.out}", wanted="a folder", got="a file", remedy="name another one")
@@ -100,14 +105,15 @@ def report(
         base=base,
         bootstrap=bootstrap,
         seed=seed,
+        figures=figures,
     )
     lines = (f"finescale run {place.study_file.name}", again) if place.study_file else (again,)
-    names = records.every_row["study"].drop_nulls().unique() if "study" in records.every_row.columns else []
-    name = str(names[0]) if len(names) == 1 else place.name
+    studies = records.every_row["study"].drop_nulls().unique() if "study" in records.every_row.columns else []
+    name = str(studies[0]) if len(studies) == 1 else place.name
     files = [Path(file) for file in (place.records, found) if file and exists(file)]
     inputs = tuple(_stamp(file) for file in files if file.is_file())
     origin = Source(name, lines, text, hold_out or _hold_out(place.study_file), inputs=inputs)
-    page = write_report(evidence, origin, place.out)
+    page = write_report(evidence, origin, place.out, pictures=pictures)
     words = f"{page} ({page.stat().st_size / 1e6:.1f} MB); figures and tables are beside it."
     console.print(words, markup=False, highlight=False, soft_wrap=True)
     if not evidence.tasks:
@@ -191,6 +197,7 @@ def _command(
     base: Sequence[str],
     bootstrap: int,
     seed: int,
+    figures: str,
 ) -> str:
     """The command line that makes this report again."""
     words = ["finescale", "report", str(source)]
@@ -202,4 +209,5 @@ def _command(
     words += [word for value in base for word in ("--base", value)]
     words += ["--bootstrap", str(bootstrap)] if bootstrap != 1000 else []
     words += ["--seed", str(seed)] if seed else []
+    words += ["--figures", figures] if figures != "svg" else []
     return shlex.join(words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,10 +21,18 @@ MANIFEST = ".report-files"
 """Lists what a report wrote, so that the next one removes what it no longer has."""
 
 
+PICTURES: Mapping[str, Callable[[str], bytes]] = {"svg": str.encode, "png": charts.png, "pdf": charts.pdf}
+"""The files that a figure can have, and how they are made from its SVG."""
+
+
 def write_report(
-    evidence: Evidence, source: Source, out: Path, sections: Sequence[Section] | None = None
+    evidence: Evidence,
+    source: Source,
+    out: Path,
+    sections: Sequence[Section] | None = None,
+    pictures: Sequence[str] = ("svg",),
 ) -> Path:
-    """Makes the page, ``figures/*.svg|png|pdf`` and ``tables/*.csv|tex``, and writes them.
+    """Makes the page, ``figures/*`` and ``tables/*.csv|tex``, and writes them.
 
     Nothing is written before everything is made; files of an earlier report that this one does not have are
     removed.
@@ -35,6 +43,7 @@ def write_report(
         out: The folder; files that no report wrote are left alone.
         sections: The page's sections in its order; default: all of them, of a score those that are not the
             paper's.
+        pictures: The files of each figure, of `PICTURES`; PNG and PDF take longer than all else.
 
     Returns:
         The page.
@@ -57,7 +66,7 @@ def write_report(
     if sections is None:
         sections = SECTIONS if evidence.records.outcome.kind == "loss" else OF_SCORES
     filled = [(section, section.fill(content)) for section in sections]
-    files = _files([made for _, made in filled])
+    files = _files([made for _, made in filled], pictures)
     before = _earlier(out)
     files[MANIFEST] = "".join(f"{name}\n" for name in files).encode()
     files[PAGE] = html(content, filled).encode()
@@ -77,8 +86,8 @@ def _earlier(out: Path) -> set[str]:
     return {name for name in listed if re.fullmatch(r"(figures|tables)/[\w.-]+", name)}
 
 
-def _files(filled: Sequence[Made]) -> dict[str, bytes]:
-    """The figures and tables of all sections.
+def _files(filled: Sequence[Made], kinds: Sequence[str]) -> dict[str, bytes]:
+    """The figures, in files of these kinds, and the tables of all sections.
 
     Raises:
         ValueError: Two of them have one name.
@@ -86,9 +95,9 @@ def _files(filled: Sequence[Made]) -> dict[str, bytes]:
     pairs: list[tuple[str, bytes]] = []
     for picture in (picture for made in filled for picture in made.pictures):
         whole = charts.sheet_svg(picture.figure, picture.panels)
-        name = f"figures/{picture.figure.name}"
-        pairs += [(f"{name}.svg", whole.encode()), (f"{name}.png", charts.png(whole))]
-        pairs.append((f"{name}.pdf", charts.pdf(whole)))
+        pairs += [
+            (f"figures/{picture.figure.name}.{kind}", PICTURES[kind](whole)) for kind in dict.fromkeys(kinds)
+        ]
     for sheet in (sheet for made in filled for sheet in made.sheets if sheet.rows):
         pairs.append((f"tables/{sheet.name}.csv", csv_text(sheet.frame).encode()))
         pairs.append((f"tables/{sheet.name}.tex", sheet.latex().encode()))
