@@ -142,6 +142,10 @@ def test_the_seed_draws_the_adapter_and_leaves_other_draws_alone():
         ({"settings": {"use_dorra": True}}, ["mine.use_dorra", "argument of LoraConfig", "'use_dora'?"]),
         ({"settings": {"r": -1}}, ["methods.mine", "PEFT", "-1"]),
         ({"peft": "AdaLoraConfig"}, ["methods.mine.peft", "cannot be trained here", "every step"]),
+        (
+            {"settings": {"target_modules": ["nothing_like_it"]}},
+            ["cannot add 'mine' (LoraConfig)", "of dense, dense_4h_to_h, dense_h_to_4h, query_key_value; or"],
+        ),
         ({"peft": "LNTuningConfig"}, ["cannot add 'mine' (LNTuningConfig)", "target_modules"]),
     ],
 )

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import torch
 from peft import PeftConfig, PeftMixedModel, PeftModel, get_peft_model
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from finescale.errors import UsageError
 
@@ -35,11 +36,14 @@ def adapt(model: PreTrainedModel, settings: PeftConfig, seed: int, name: str) ->
         if incompatible is not None:
             kept_out = [part.strip(" '\"") for part in incompatible[1].split(",")]
             raise unusable(name, model, kept_out, "PEFT: their weights are read by fused kernels") from None
+        have = ", ".join(linear_modules(model))
         raise UsageError(
             f"PEFT cannot add {name!r} ({type(settings).__name__}) to this model",
             wanted="a method that fits its architecture",
             got=said,
-            remedy="state its `target_modules`, or take another method",
+            remedy=f"state `target_modules`, of {have}; or take another method"
+            if have
+            else "full tuning",
             where=f"methods.{name}",
         ) from None
     finally:
@@ -55,10 +59,8 @@ def unusable(name: str, model: PreTrainedModel, modules: Iterable[str], why: str
         modules: Last parts of the modules' names.
         why: Why they cannot.
     """
-    out, head = {*modules, *unadapted_modules(model)}, model.get_output_embeddings()
-    layers = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head]
-    plain = {layer.removesuffix(".base_layer").rpartition(".")[2] for layer in layers if "lora_" not in layer}
-    others = ", ".join(sorted(plain - out - {"lm_head"}))
+    out, plain = {*modules, *unadapted_modules(model)}, set(linear_modules(model))
+    others = ", ".join(sorted(plain - out))
     there = sorted(set(modules) & plain) or sorted(modules)
     return UsageError(
         f"{name!r} cannot adapt {', '.join(there)} of this architecture ({model.config.model_type})",
@@ -67,6 +69,15 @@ def unusable(name: str, model: PreTrainedModel, modules: Iterable[str], why: str
         remedy=f"methods: {{{name}: {{target_modules: [{others}]}}}}" if others else "full tuning",
         where=f"methods.{name}",
     )
+
+
+def linear_modules(model: PreTrainedModel) -> list[str]:
+    """Last parts of the names of the model's linear modules, its head left out."""
+    head = model.get_output_embeddings()
+    kinds = (torch.nn.Linear, Conv1D)
+    layers = [n for n, m in model.named_modules() if isinstance(m, kinds) and m is not head]
+    plain = {layer.removesuffix(".base_layer").rpartition(".")[2] for layer in layers if "lora_" not in layer}
+    return sorted(plain - {"lm_head"})
 
 
 def unadapted_modules(model: PreTrainedModel) -> tuple[str, ...]:
