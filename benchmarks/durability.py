@@ -198,7 +198,7 @@ PARTS: Parts = {
 
 
 def measure(benchmark: str, what: str | None, parts: Parts) -> None:
-    """Runs the parts that were asked for and publishes the figures of all that are finished.
+    """Runs the parts that were asked for and publishes their figures, beside those of earlier runs.
 
     Args:
         benchmark: Its name.
@@ -218,6 +218,8 @@ def measure(benchmark: str, what: str | None, parts: Parts) -> None:
             progress.of(name)["figures"] = part(progress, arguments.count or count)
             progress.save()
         figures = [kept.get("figures", {}) for kept in progress.parts.values()]
+    if keep and (published := RESULTS / f"{benchmark}.json").exists():  # parts that were run another day
+        figures.insert(0, json.loads(published.read_text(encoding="utf-8"))["figures"])
     publish(benchmark, {k: v for part in figures for k, v in part.items()}, packages=PACKAGES, keep=keep)
 
 
