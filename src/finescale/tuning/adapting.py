@@ -41,9 +41,7 @@ def adapt(model: PreTrainedModel, settings: PeftConfig, seed: int, name: str) ->
             f"PEFT cannot add {name!r} ({type(settings).__name__}) to this model",
             wanted="a method that fits its architecture",
             got=said,
-            remedy=f"state `target_modules`, of {have}; or take another method"
-            if have
-            else "full tuning",
+            remedy=f"state `target_modules`, of {have}; or take another method" if have else "full tuning",
             where=f"methods.{name}",
         ) from None
     finally:
