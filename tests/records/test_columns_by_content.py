@@ -62,3 +62,9 @@ def test_a_tracker_s_prefix_need_not_be_said() -> None:
         {"params.train_samples": [100, 200], "metrics.final": [2.0, 1.9], "final_step": [1, 2]}
     )
     assert fs.read_records(frame, loss="final").loss == "metrics.final"
+
+
+def test_a_setting_that_sounds_like_an_outcome_is_asked_about_where_runs_differ_in_it() -> None:
+    frame = pl.DataFrame({"finetune_examples": [100, 100, 200, 200], "test_loss": [2.0, 1.9, 1.8, 1.7]})
+    frame = frame.with_columns(pl.Series("config.reward_model", ["a", "b", "a", "b"]))
+    assert any("config.reward_model" in doubt for doubt in fs.read_records(frame).reading.doubts)

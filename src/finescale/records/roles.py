@@ -87,6 +87,8 @@ _OUTCOME = re.compile(
     r"per_second|throughput|latency|grad_norm|energy\w*|cost|price|usd|file_size)(_|$)|"
     r"(loss|accuracy|seconds|memory|_flos|tokens)$|^(train|eval|test|val|dev)_(loss|acc|f1)"
 )
+_SAID_BEFORE = re.compile(r"(configs?|params|hparams|hyperparameters|args)[./:]", re.IGNORECASE)
+"""What trackers write before settings."""
 _COSTS = _names(
     """
     steps best_step tokens_processed train_flops wall_seconds test_seconds generation_seconds few_shot_seconds
@@ -118,6 +120,8 @@ def role_by_name(column: str) -> Role | None:
         return None  # a checkpoint of pretraining is a setting of its own, unless pretrain_tokens says it
     if column in BY_NAME:
         return "outcome" if BY_NAME[column].kind in ("loss", "count", "number") else "label"
+    if _SAID_BEFORE.match(column.strip()):
+        return None  # a reward model or a memory limit is nothing that the run came to
     return "outcome" if _OUTCOME.search(name) else None
 
 

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import finescale as fs
+from finescale import cli
 from finescale.errors import UsageError
 from finescale.records.sources import open_source
 
@@ -83,3 +85,10 @@ def test_a_run_that_saved_no_weights_is_of_unknown_method_until_it_is_set(
     assert not records.reading.doubts
     assert sorted(records.frame["method"]) == ["full", "lora"]
     assert any("--set method=full filled 2 rows; 2 rows say something else" in note for note in records.notes)
+
+
+def test_the_page_takes_such_a_folder_too(folders: tuple[Path, int], tmp_path: Path):
+    words = ["report", str(folders[0]), "--out", str(tmp_path / "page"), "--bootstrap", "0"]
+    done = CliRunner().invoke(cli.app, [*words, "--set", "model_params=7B"], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "runs of the Hugging Face Trainer" in (tmp_path / "page" / "index.html").read_text()
