@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from finescale.records.settings import PAPER_FACTORS
 from finescale.report.drawing.markup import Html, bullets, join, paragraphs, tag
+from finescale.report.drawing.sheet import Sheet
+from finescale.report.evidence import TaskEvidence
 from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import missing, tables
 from finescale.report.shape import bend_words, curve_laws, misfit_words, steps_words
+from finescale.wording import slug
 
 _HOLDS = (
     "No sign in these records that the multiplicative law fails: it misses no more than the noise "
@@ -26,9 +31,16 @@ def _fill(content: Content) -> Made:
         elif task.laws:
             parts.append(tag("p", _HOLDS))
         parts.append(paragraphs(steps_words(task)))
-    sheets = [curve_laws(task) for task in content.evidence.tasks]
+    sheets = [_of_one_task(curve_laws(task), task, content) for task in content.evidence.tasks]
     parts += tables(sheets)
     return Made(join(*parts) if parts else missing("This needs fitted laws."), sheets)
+
+
+def _of_one_task(sheet: Sheet, task: TaskEvidence, content: Content) -> Sheet:
+    """A task's table; where there are several tasks its name and title say which."""
+    if len(content.evidence.tasks) == 1:
+        return sheet
+    return replace(sheet, name=f"{sheet.name}-{slug(task.task)}", title=f"{sheet.title} ({task.task})")
 
 
 SECTION = Section("holds", "Does the law hold?", _fill)
