@@ -106,7 +106,7 @@ def test_the_toy_law_is_found_by_everything_that_shows_laws_and_the_toy_section_
     assert "What the toy says." in page
     assert "<h3>The toy figure</h3>" in page
     assert written["toy-exponents.csv"]["beta"].to_list() == pytest.approx([0.4, 0.4], rel=0.05)
-    assert (tmp_path / "figures" / "toy-figure.png").stat().st_size > 1000
+    assert (tmp_path / "figures" / "toy-figure.svg").stat().st_size > 1000
     assert '"formula":["+",["*",["*","A",["**",["size"],["neg","alpha"]]]' in page
 
 
