@@ -181,9 +181,9 @@ def _backtest(  # noqa: PLR0917
             where=records.source,
         )
     cells = pl.concat(steps, how="diagonal_relaxed")
-    notes = dict.fromkeys((*records.notes, *notes))
+    said_once = tuple(dict.fromkeys((*records.notes, *notes)))
     scored = _score(cells)
-    return replace(scored, notes=tuple(notes), outcome=records.outcome, left_out=distinct(left_out))
+    return replace(scored, notes=said_once, outcome=records.outcome, left_out=distinct(left_out))
 
 
 def fit_auto(

@@ -130,8 +130,8 @@ def _rows_of_text(
         [np.array([*document, tokenizer.eos_token_id], dtype=np.int32) for document in ids]
     )
     held = spec.held_out_rows * (spec.context - 1)
-    modes = {name: tokenizer.convert_tokens_to_ids(token) for name, token in MODES.items()}
-    sentinels = tuple(tokenizer.convert_tokens_to_ids(sentinel(i)) for i in range(SENTINELS))
+    modes = {name: _id_of(tokenizer, token) for name, token in MODES.items()}
+    sentinels = tuple(_id_of(tokenizer, sentinel(i)) for i in range(SENTINELS))
     held_rows = np.full((spec.held_out_rows, spec.context), modes["causal"], dtype=np.int32)
     held_rows[:, 1:] = stream[:held].reshape(spec.held_out_rows, -1)
     held_out = [
@@ -142,6 +142,11 @@ def _rows_of_text(
         mixture_rows(stream[held:], spec.context, spec.objective, ReservedIds(modes, sentinels), spec.seed)
     )
     return held_out, rows
+
+
+def _id_of(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    [found] = tokenizer.convert_tokens_to_ids([token])
+    return found
 
 
 def _record(spec: PretrainRunSpec, state: TrainingProgress, loss: float, seconds: float) -> dict[str, object]:
