@@ -101,8 +101,8 @@ def test_fetch_keeps_wanted_files_notes_the_version_and_fetches_once(archive):
         "download",
         "update",
     ]
-    conf = (archive / "work/apt/apt.conf").read_text()
-    assert f'Dir::State::lists "{archive}/work/apt/lists";' in conf
+    apt = archive / "work" / "apt"
+    assert f'Dir::State::lists "{apt}/lists";' in (apt / "apt.conf").read_text()
     assert (archive / "work/apt/sources/debian.sources").read_text() == "Types: deb\n"
 
 

@@ -189,17 +189,13 @@ def across(
             if run and np.unique(piece.x[inside]).size > 1:
                 measured[number][node] = True
                 rows = piece.curves[inside]
-                parts.append(
-                    _merged(piece.x[inside], known.reached.centre[rows, node], known.reached.seen[rows, node])
-                )
+                parts.append(_points(known, piece.x[inside], rows, node))
                 units.append(node)
                 ceiling.append(float(known.axis.bundle.ceiling[rows].max()))
                 owners.append(number)
     if not parts:  # sizes that no two values of the factor share
         for number, piece in enumerate(slices):
-            parts.append(
-                _merged(piece.x, known.reached.centre[piece.curves, 0], known.reached.seen[piece.curves, 0])
-            )
+            parts.append(_points(known, piece.x, piece.curves, 0))
             units.append(0)
             ceiling.append(float(known.axis.bundle.ceiling[piece.curves].max()))
             owners.append(number)

@@ -43,13 +43,6 @@ SECTIONS: tuple[Section, ...] = (
 )
 """The page's sections in its order; each file of ``sections/`` has one."""
 
-OF_SCORES = tuple(
-    section
-    for section in SECTIONS
-    if section.name in ("answer", "explorer", "crossovers", "rates", "runs", "method")
-)
-"""The sections of a page about a score: the others are the paper's, about losses."""
-
 
 def html(content: Content, filled: Sequence[tuple[Section, Made]]) -> str:
     """The page's text.

@@ -64,7 +64,7 @@ class Made:
     Attributes:
         body: The section on the page.
         sheets: Its tables, ``tables/NAME.csv`` and ``.tex``; empty ones are not written.
-        pictures: Its figures, ``figures/NAME.svg``, ``.png`` and ``.pdf``.
+        pictures: Its figures, ``figures/NAME.svg`` (``--figures`` adds ``.png`` and ``.pdf``).
     """
 
     body: Html
@@ -80,8 +80,10 @@ class Section:
         name: Its anchor.
         title: Its heading.
         fill: Makes it: computes, draws and words.
+        of_losses: It is about losses, as the paper's figures are: a page about a score leaves it out.
     """
 
     name: str
     title: str
     fill: Callable[[Content], Made]
+    of_losses: bool = False

@@ -13,7 +13,7 @@ from finescale.records.defused import csv_text
 from finescale.report.decisions import decide
 from finescale.report.drawing import charts
 from finescale.report.evidence import Evidence
-from finescale.report.page import OF_SCORES, SECTIONS, html
+from finescale.report.page import SECTIONS, html
 from finescale.report.section import Content, Made, Section, Source
 
 PAGE = "index.html"
@@ -29,7 +29,7 @@ def write_report(
     evidence: Evidence,
     source: Source,
     out: Path,
-    sections: Sequence[Section] | None = None,
+    sections: Sequence[Section] = SECTIONS,
     pictures: Sequence[str] = ("svg",),
 ) -> Path:
     """Makes the page, ``figures/*`` and ``tables/*.csv|tex``, and writes them.
@@ -41,8 +41,7 @@ def write_report(
         evidence: What the report says.
         source: Where it comes from.
         out: The folder; files that no report wrote are left alone.
-        sections: The page's sections in its order; default: all of them, of a score those that are not the
-            paper's.
+        sections: The page's sections in its order; a page about a score leaves out those about losses.
         pictures: The files of each figure, of `PICTURES`; PNG and PDF take longer than all else.
 
     Returns:
@@ -63,9 +62,8 @@ def write_report(
         for task in evidence.tasks
     }
     content = Content(evidence, decisions, source)
-    if sections is None:
-        sections = SECTIONS if evidence.records.outcome.kind == "loss" else OF_SCORES
-    filled = [(section, section.fill(content)) for section in sections]
+    of_loss = evidence.records.outcome.kind == "loss"
+    filled = [(section, section.fill(content)) for section in sections if of_loss or not section.of_losses]
     files = _files([made for _, made in filled], pictures)
     before = _earlier(out)
     files[MANIFEST] = "".join(f"{name}\n" for name in files).encode()

@@ -37,4 +37,4 @@ def _fill(content: Content) -> Made:
     return Made(join(*parts), pictures=[*pictures, *base])
 
 
-SECTION = Section("figures", "The laws in pictures", _fill)
+SECTION = Section("figures", "The laws in pictures", _fill, of_losses=True)

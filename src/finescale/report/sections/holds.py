@@ -43,4 +43,4 @@ def _of_one_task(sheet: Sheet, task: TaskEvidence, content: Content) -> Sheet:
     return replace(sheet, name=f"{sheet.name}-{slug(task.task)}", title=f"{sheet.title} ({task.task})")
 
 
-SECTION = Section("holds", "Does the law hold?", _fill)
+SECTION = Section("holds", "Does the law hold?", _fill, of_losses=True)

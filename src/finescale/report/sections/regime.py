@@ -72,4 +72,4 @@ def _left_regime(task: str, method: str, over: list[Row], everywhere: bool) -> s
     )
 
 
-SECTION = Section("regime", "Data per trained parameter", _fill)
+SECTION = Section("regime", "Data per trained parameter", _fill, of_losses=True)

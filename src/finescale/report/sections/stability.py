@@ -129,4 +129,4 @@ def _diverged_words(row: Row) -> str:
     return f"{words} [{row['diverged_low']:.1%}, {row['diverged_high']:.1%}]"
 
 
-SECTION = Section("noise", "Stability", _fill)
+SECTION = Section("noise", "Stability", _fill, of_losses=True)
