@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from made_up import runs
 
-from finescale.advice.candidates import Candidates, candidates
+from finescale.advice.candidate import Candidates
+from finescale.advice.candidates import candidates
 from finescale.advice.cost import Costs, costs
 from finescale.records.records import read_records
 

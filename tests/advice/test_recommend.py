@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from made_up import DATA, LAWS, SIZES, crossover, loss, runs
 
-from finescale.advice.candidates import Candidates, candidates
+from finescale.advice.candidate import Candidates
+from finescale.advice.candidates import candidates
 from finescale.advice.cost import Costs, costs
 from finescale.advice.options import Question
 from finescale.advice.pairs import find_crossovers

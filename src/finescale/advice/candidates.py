@@ -11,138 +11,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
+from finescale.advice.by_law import candidates_by_law, follows_size
+from finescale.advice.candidate import SIZE, Candidate, Candidates, Misses, rates_tuned
 from finescale.advice.comparable import check_comparable
 from finescale.advice.crossovers import name_of
 from finescale.advice.pet_sizes import PET, candidate_pet_sizes
-from finescale.advice.scan import Belief, times_outside
 from finescale.errors import DataError, UsageError
-from finescale.forecasts.forecast import Forecast, Forecasts, forecast
-from finescale.laws.fit import fit
-from finescale.laws.fits import Fits
-from finescale.laws.fitted import FittedLaw
-from finescale.laws.formulas import BASELINE, contenders, get_law
+from finescale.forecasts.forecast import Forecasts, forecast
+from finescale.laws.formulas import contenders, get_law
 from finescale.laws.law import Law
-from finescale.laws.select import Backtest, backtest
-from finescale.records.outcome_words import amount, difference, noun
-from finescale.records.outcomes import TEST_LOSS, Outcome
+from finescale.records.outcome_words import noun
 from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
 from finescale.records.settings import ANY, at_base, base_setting, check_base, fill_groups
 from finescale.wording import capital, count, factor_name, listed, method_name, pet_word
 
-SIZE = "model_params"
 FORECAST = "forecast"
 """The name of what is not one law."""
-SAME_SIZE = 0.05
-"""Models whose parameter counts differ by less are the model that is asked for."""
-_MOST_UNEXPLAINED = 0.5
-"""A law over model size that leaves more of the models' spread unexplained than this is not used."""
-_HIDE = (1, 2)
-"""How many of the largest data sizes a backtest hides, step by step."""
-
-
-@dataclass(frozen=True)
-class Misses:
-    """How far a law has been off (mean absolute deviations); NaN where it could not be tested.
-
-    Attributes:
-        inside: On the settings that it was fitted to.
-        data: On hidden, larger data sizes (the backtest).
-        size: On the hidden largest model.
-    """
-
-    inside: float
-    data: float
-    size: float
-
-    def expected(self, outside: Mapping[str, float]) -> float:
-        """What to expect of a question so many times outside the data, by column; NaN: untested."""
-        parts = [self.inside]
-        parts += [self.data] if outside.get(DATA_SIZE, 1.0) > 1 + 1e-9 else []
-        parts += [self.size] if outside.get(SIZE, 1.0) > 1 + 1e-9 else []
-        return math.nan if any(map(math.isnan, parts)) else max(parts)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way to finetune.
-
-    Attributes:
-        name: The method; with the model (``lora on gpt2``) where every model has a law of its own.
-        method: The method.
-        law: Its forecast, or its law.
-        misses: How far the law has been off.
-        tuned: Whether its learning rate was chosen by a sweep; None where the records do not say.
-        size: Parameters of the model where the law is that of one model; None where it is not known.
-        model: Name of that model; None where it is not known.
-        pet_size: The PET size (rank, prompt length) of its runs; None where it has none.
-    """
-
-    name: str
-    method: str
-    law: Belief
-    misses: Misses
-    tuned: bool | None
-    size: float | None = None
-    model: str | None = None
-    pet_size: float | None = None
-
-    def knows(self, model_params: float | None) -> bool:
-        """Whether it says something of a model of this size; run on one model, it does of that one only."""
-        if self.law.factors or model_params is None or self.size is None:
-            return True
-        return abs(self.size / model_params - 1) < SAME_SIZE
-
-    def asked(self, model_params: float | None, examples: Any) -> dict[str, Any]:
-        """The law's question."""
-        return {SIZE: model_params, DATA_SIZE: examples} if self.law.factors else {DATA_SIZE: examples}
-
-    def outside(self, model_params: float | None, examples: float) -> dict[str, float]:
-        """How many times outside the law's data a question lies, by column; 1 inside."""
-        return times_outside(self.law, self.asked(model_params, examples))
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Everything that can be chosen for one task.
-
-    Attributes:
-        task: The task.
-        law: The law's name.
-        factor: ``model_params`` where one law holds over model sizes, else None.
-        members: The candidates.
-        sizes: Model sizes with runs, ascending.
-        base: The base setting, at which the other factors stay.
-        runs: The finished tuned runs at the base setting (any model size).
-        notes: What to know, in sentences.
-        doubts: What must be known of the table before there is advice, in clauses.
-        outcome: What is compared.
-    """
-
-    task: str
-    law: str
-    factor: str | None
-    members: tuple[Candidate, ...]
-    sizes: tuple[float, ...]
-    base: Mapping[str, Any]
-    runs: pl.DataFrame
-    notes: tuple[str, ...]
-    doubts: tuple[str, ...] = ()
-    outcome: Outcome = TEST_LOSS
-
-    @property
-    def forecast(self) -> bool:
-        """Whether the candidates are forecast, rather than predicted by fitted laws."""
-        return all(isinstance(member.law, Forecast) for member in self.members)
-
-    @property
-    def laws(self) -> list[Belief]:
-        """The candidates' laws."""
-        return [member.law for member in self.members]
 
 
 def tasks_of(records: Records) -> list[str]:
@@ -198,11 +87,10 @@ def candidates(
     mine = replace(records, frame=runs, notes=())
     sizes = sorted(runs[SIZE].drop_nulls().unique().to_list()) if SIZE in runs.columns else []
     free = {name: value for name, value in setting.items() if value == ANY}
-    options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "hold_out": False, "base": free}
     if forecasting:
         members = None if asked is None else (asked,)
         at_one = replace(mine, frame=at_base(runs, base_found.values, free=SIZE))
-        factor = SIZE if len(sizes) > 1 and _follows_size(at_one, notes) else None
+        factor = SIZE if len(sizes) > 1 and follows_size(at_one, notes) else None
         frame = pl.concat([runs, _untuned_of(records.frame, chosen)], how="diagonal_relaxed")
         groups = ["task", "method"]
         groups += [] if factor or not _several_models(runs) else [_model_column(runs)]
@@ -226,51 +114,26 @@ def candidates(
         return Candidates(
             chosen, name, factor, believed, tuple(sizes), setting, runs, tuple(notes), doubts, records.outcome
         )
-    outcome = records.outcome
     factor = SIZE if len(sizes) > 1 and (asked is None or not asked.per_curve) else None
-    if factor and asked is None and not _follows_size(mine, notes):
+    if factor and asked is None and not follows_size(mine, notes):
         factor = None
     kind = "surface" if factor else "curve"
-    among = [asked] if asked else [get_law(one) for one in contenders(kind, outcome)]
-    tried = _tested(mine, among, factor, free)
-    best = _best(tried, chosen, among)
-    name = best.name
-    fits = fit(mine, best, factor if best.takes_factor else None, **options)
-    notes += [*fits.notes, *map(str, fits.left_out), *_beaten(tried, chosen, name, records.outcome)]
-    by_size = _size_misses(mine, best, max(sizes), free) if factor else {}
-    members = _members(fits, tried, by_size, runs)
-    doubts = records.reading.doubts
-    return Candidates(
-        chosen, name, factor, members, tuple(sizes), setting, runs, tuple(notes), doubts, records.outcome
+    among = [asked] if asked else [get_law(one) for one in contenders(kind, records.outcome)]
+    name, members, said = candidates_by_law(
+        mine, among, factor, task=chosen, base=free, bootstrap=bootstrap, seed=seed
     )
-
-
-def _follows_size(runs: Records, notes: list[str]) -> bool:
-    """Whether the models' losses follow from their sizes; adds a note where they do not."""
-    try:
-        runs = replace(runs, outcome=_with_a_best(runs))
-        share = _unexplained(fit(runs, contenders("surface")[0], SIZE, hold_out=False, bootstrap=0))
-    except DataError:
-        return True
-    what = "losses" if runs.outcome.kind == "loss" else f"values of {runs.outcome.name}"
-    if share > _MOST_UNEXPLAINED:
-        notes.append(
-            f"A law over {factor_name(SIZE)} leaves {share:.0%} of the spread between these models "
-            f"unexplained: their {what} do not follow from their sizes. So every model has a curve of its "
-            "own, and nothing can be said about other models."
-        )
-    return share <= _MOST_UNEXPLAINED
-
-
-def _with_a_best(runs: Records) -> Outcome:
-    """The outcome; of a score without a best value, as if that lay the whole range beyond the best seen."""
-    outcome = runs.outcome
-    if math.isfinite(outcome.best):
-        return outcome
-    values = runs.frame[runs.loss].drop_nulls().to_numpy()
-    low, high = float(values.min()), float(values.max())
-    reach = max(high - low, 1e-9)
-    return replace(outcome, low=low - reach) if outcome.lower else replace(outcome, high=high + reach)
+    return Candidates(
+        chosen,
+        name,
+        factor,
+        members,
+        tuple(sizes),
+        setting,
+        runs,
+        (*notes, *said),
+        records.reading.doubts,
+        records.outcome,
+    )
 
 
 def _untuned_of(frame: pl.DataFrame, task: str) -> pl.DataFrame:
@@ -348,7 +211,7 @@ def _believed(found: Forecasts, runs: pl.DataFrame, apart: Sequence[str]) -> tup
         off = math.fsum(m.weight * m.error for m in group.members)
         misses = Misses(off, off, off)
         pet, model = _only_value(own, PET), None if group.factors else _only_value(own, "model")
-        tuned = _rates_tuned(own)
+        tuned = rates_tuned(own)
         members.append(Candidate(name_of(told), method, told, misses, tuned, size, model, pet))
     return tuple(members)
 
@@ -424,102 +287,3 @@ def _advisable(law: Law) -> Law:
             remedy="write it with X (the model size) and D (the data size)",
         )
     return law
-
-
-def _tested(
-    records: Records, laws: Sequence[Law], factor: str | None, base: Mapping[str, Any]
-) -> Backtest | None:
-    """The backtest on hidden data sizes; None where there are too few to hide any."""
-    try:
-        return backtest(records, laws, factor, hide=_HIDE, hold_out=False, base=base)
-    except DataError:
-        return None
-
-
-def _best(tried: Backtest | None, task: str, among: Sequence[Law]) -> Law:
-    """The law with the smallest error on hidden sizes, else the first; the line fits the last sizes only."""
-    by_name = {law.name: law for law in among}
-    if tried is None:
-        return among[0]
-    rows = tried.scores.filter((pl.col("task") == task) & pl.col("law").is_in(list(by_name)))
-    return by_name[rows["law"][0]] if rows.height else among[0]
-
-
-def _beaten(tried: Backtest | None, task: str, law: str, outcome: Outcome) -> list[str]:
-    """A sentence where a straight line predicts hidden sizes better than the law, or nothing was tested."""
-    if tried is None:
-        return ["Too few data sizes to hide any: the laws are untested beyond their data."]
-    errors = dict(tried.scores.filter(pl.col("task") == task).select("law", "error").iter_rows())
-    if law != BASELINE and law in errors and errors.get(BASELINE, math.inf) < errors[law]:
-        return [
-            f"A straight line through the last three data sizes predicts hidden sizes better than the {law} "
-            f"law ({amount(outcome, errors[BASELINE])} against {difference(outcome, errors[law])} off on "
-            "average)."
-        ]
-    return []
-
-
-def _size_misses(records: Records, law: Law, largest: float, base: Mapping[str, Any]) -> dict[str, float]:
-    """How far each method's law is off on the largest model when that is hidden, by method."""
-    try:
-        factor = SIZE if law.takes_factor else None
-        rule = f"{SIZE} >= {largest * (1 - 1e-9)!r}"
-        fits = fit(records, law, factor, hold_out=rule, bootstrap=0, base=base)
-    except DataError:
-        return {}
-    return {str(made.by.get("method")): made.delta_h for made in fits}
-
-
-def _unexplained(fits: Fits) -> float:
-    """Mean absolute deviation of the law over that of the median outcome at each data size."""
-    missed = spread = 0.0
-    for made in fits:
-        assert made.points is not None
-        error = (pl.col("loss") - pl.col("predicted")).abs().sum()
-        null = (pl.col("loss") - pl.col("loss").median().over(DATA_SIZE)).abs().sum()
-        a, b = made.points.select(error.alias("error"), null.alias("null")).row(0)
-        missed, spread = missed + a, spread + b
-    return missed / spread if spread > 0 else 0.0
-
-
-def _members(
-    fits: Fits, tried: Backtest | None, size_misses: Mapping[str, float], runs: pl.DataFrame
-) -> tuple[Candidate, ...]:
-    curves = not fits[0].factors
-    several = curves and len({law.by.get("model") or law.by.get(SIZE) for law in fits}) > 1
-    members = []
-    for made in fits:
-        method = str(made.by["method"])
-        own = runs.filter(pl.col("method") == method)
-        model = made.by.get("model") or made.by.get(SIZE)
-        if several and made.by.get("model") is None and model is not None:
-            made = replace(made, by={**made.by, "model": f"{model:g} parameters"})  # noqa: PLW2901
-        elif not several:
-            made = replace(made, by={k: v for k, v in made.by.items() if k in ("task", "method")})  # noqa: PLW2901
-        misses = Misses(made.delta_e, _hidden_miss(tried, made), size_misses.get(method, math.nan))
-        size = made.by.get(SIZE)
-        if curves and size is None and SIZE in own.columns and own[SIZE].n_unique() == 1:
-            size = own[SIZE][0]
-        members.append(Candidate(name_of(made), method, made, misses, _rates_tuned(own), size))
-    return tuple(members)
-
-
-def _hidden_miss(tried: Backtest | None, law: FittedLaw) -> float:
-    if tried is None:
-        return math.nan
-    rows = tried.cells.filter(pl.col("law") == law.law)
-    for name, value in law.by.items():
-        if name in rows.columns and name in ("method", "model") and value is not None:
-            rows = rows.filter(pl.col(name) == value)
-    error = (rows["predicted"] - rows["loss"]).abs().mean()
-    return math.nan if error is None else float(error)  # type: ignore[arg-type]
-
-
-def _rates_tuned(runs: pl.DataFrame) -> bool | None:
-    values = runs["lr_tuned"].drop_nulls() if "lr_tuned" in runs.columns else pl.Series([], dtype=pl.Boolean)
-    return bool(values.all()) if values.len() else None
-
-
-def untuned_methods(found: Candidates) -> str:
-    """The methods whose learning rate no sweep chose, in words; empty where there is none."""
-    return listed([member.method for member in found.members if member.tuned is False])

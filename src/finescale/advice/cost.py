@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finescale.advice.candidates import SIZE
+from finescale.advice.candidate import SIZE
 from finescale.errors import UsageError
 from finescale.ladder import flops_per_parameter
 from finescale.records.methods import costs_of, method_flops

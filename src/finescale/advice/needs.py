@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from finescale.advice.candidates import SIZE, Candidate
+from finescale.advice.candidate import SIZE, Candidate
 from finescale.advice.options import Needed
 from finescale.advice.scan import Scan, roots
 from finescale.forecasts.forecast import Forecast

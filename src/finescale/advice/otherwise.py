@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from finescale.advice.candidates import Candidates, candidates
+from finescale.advice.candidate import Candidates
+from finescale.advice.candidates import candidates
 from finescale.advice.comparable import find_outcomes, runs_of
 from finescale.advice.cost import Costs
 from finescale.advice.options import Advice, Option, Question

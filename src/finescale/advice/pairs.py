@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from finescale.advice.candidates import Candidates
+from finescale.advice.candidate import Candidates
 from finescale.advice.crossovers import Crossovers, crossovers
 from finescale.advice.options import Advice
 

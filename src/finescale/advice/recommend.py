@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finescale.advice.candidates import FORECAST, SIZE, Candidate, Candidates, candidates
+from finescale.advice.candidate import SIZE, Candidate, Candidates
+from finescale.advice.candidates import FORECAST, candidates
 from finescale.advice.comparable import split_comparable
 from finescale.advice.cost import Costs, costs
 from finescale.advice.needs import data_needed

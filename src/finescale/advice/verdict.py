@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from finescale.advice.candidates import SIZE, Candidates
+from finescale.advice.candidate import SIZE, Candidates
 from finescale.advice.cost import Costs
 from finescale.advice.options import Advice, Option, ProposedRun, Question
 from finescale.advice.scan import SURE

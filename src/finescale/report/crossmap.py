@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finescale.advice.candidates import SIZE
+from finescale.advice.candidate import SIZE
 from finescale.advice.crossovers import Crossovers, crossovers
 from finescale.advice.scan import SURE
 from finescale.laws.fitted import FAR

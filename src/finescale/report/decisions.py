@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from finescale.advice.candidates import FORECAST, Candidates
+from finescale.advice.candidate import Candidates
+from finescale.advice.candidates import FORECAST
 from finescale.advice.cost import Costs
 from finescale.advice.crossovers import Crossovers
 from finescale.advice.options import Advice, Question

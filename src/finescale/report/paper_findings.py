@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finescale.advice.candidates import SIZE
+from finescale.advice.candidate import SIZE
 from finescale.records.records import DATA_SIZE, untuned
 from finescale.records.scores import LOSS, metric_name
 from finescale.records.settings import GROUP, PAPER_FACTORS, at_base, setting_columns

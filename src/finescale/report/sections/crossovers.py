@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from finescale.advice.candidates import SIZE
+from finescale.advice.candidate import SIZE
 from finescale.report.crossmap import figure_5
 from finescale.report.decisions import Decision
 from finescale.report.drawing.crosschart import crossover_svgs

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from finescale.advice.candidates import SAME_SIZE, SIZE, Candidate
+from finescale.advice.candidate import SAME_SIZE, SIZE, Candidate
 from finescale.advice.scan import SURE, Belief
 from finescale.forecasts.forecast import Forecast
 from finescale.forecasts.grid import Surface

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from finescale.advice.candidates import Candidates
+from finescale.advice.candidate import Candidates
 from finescale.forecasts.forecast import Forecast
 from finescale.laws.estimate import DELTA
 from finescale.laws.fitted import FittedLaw
