@@ -1,6 +1,7 @@
 """Small models and a tokenizer made on the spot; nothing is downloaded."""
 
 import collections
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -15,6 +16,17 @@ def pytest_collection_modifyitems(items):
     """Files with slow tests come first: at the end no worker waits for the other's long file."""
     slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])  # stable: the order inside a file stays
+
+
+@pytest.fixture(autouse=True)
+def laws_as_they_were() -> Iterator[None]:
+    """Laws that a test makes known are gone after it: each would be a member of all later forecasts."""
+    from finescale.laws.law import LAWS
+
+    before = dict(LAWS)
+    yield
+    LAWS.clear()
+    LAWS.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ from finescale.advice.recommend import recommend as recommend
 from finescale.errors import DataError as DataError
 from finescale.errors import FinescaleError as FinescaleError
 from finescale.errors import UsageError as UsageError
-from finescale.forecasts.forecast import Forecast as Forecast
 from finescale.forecasts.forecast import Forecasts as Forecasts
 from finescale.forecasts.forecast import forecast as forecast
+from finescale.forecasts.group import Forecast as Forecast
 from finescale.forecasts.question import Predicted as Predicted
 from finescale.laws.compare import Comparison as Comparison
 from finescale.laws.compare import compare as compare

@@ -216,14 +216,13 @@ def of_the_models(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(last & (pl.col("pet_size").is_null() | pl.col("pet_size").is_in([4, 16])))
 
 
-@fs.law(linear=("A", "E"), nonlinear={"alpha": (-1, 3), "beta": (-1, 3)})
-def from_the_outside(X, D, A, alpha, beta, E):
-    return A * np.exp(-alpha * np.log(X)) / np.sqrt(1 + D) ** (2 * beta) + np.maximum(E, 0)
-
-
 def test_explorer_evaluates_a_law_that_the_page_never_heard_of(
     frame: pl.DataFrame, open_page: Open, tmp_path: Path
 ) -> None:
+    @fs.law(linear=("A", "E"), nonlinear={"alpha": (-1, 3), "beta": (-1, 3)})
+    def from_the_outside(X, D, A, alpha, beta, E):
+        return A * np.exp(-alpha * np.log(X)) / np.sqrt(1 + D) ** (2 * beta) + np.maximum(E, 0)
+
     made = gather(read_records(of_the_models(frame)), bootstrap=20, law=from_the_outside)
     tab = open_page(write_report(made, Source("nano"), tmp_path))
     found = decide(made.records, made.tasks[0].task, law=made.law, bootstrap=20, seed=made.seed)

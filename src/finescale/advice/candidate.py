@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from finescale.advice.scan import Belief, times_outside
-from finescale.forecasts.forecast import Forecast
+from finescale.forecasts.group import Forecast
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from finescale.advice.scan import SURE, Belief, Scan, interval, roots
 from finescale.errors import DataError, UsageError
-from finescale.forecasts.forecast import Forecast
+from finescale.forecasts.group import Forecast
 from finescale.laws.fitted import FAR, FittedLaw
 from finescale.laws.published import equal_reducible_loss
 from finescale.records.records import DATA_SIZE, FACTORS

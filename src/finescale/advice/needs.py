@@ -10,7 +10,7 @@ import numpy as np
 from finescale.advice.candidate import SIZE, Candidate
 from finescale.advice.options import Needed
 from finescale.advice.scan import Scan, roots
-from finescale.forecasts.forecast import Forecast
+from finescale.forecasts.group import Forecast
 from finescale.records.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]

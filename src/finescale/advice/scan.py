@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from finescale.forecasts.forecast import Forecast
+from finescale.forecasts.group import Forecast
 from finescale.laws.fitted import FittedLaw
 from finescale.records.records import DATA_SIZE
 

@@ -10,7 +10,8 @@ from finescale.cells import Cells
 from finescale.cli.laws import numbers_of, say, terminal, write_json
 from finescale.cli.reading import Table
 from finescale.errors import DataError, UsageError
-from finescale.forecasts.forecast import Forecast, Forecasts, Member, forecast
+from finescale.forecasts.forecast import Forecasts, forecast
+from finescale.forecasts.group import Forecast, Member
 from finescale.forecasts.question import Predicted
 from finescale.wording import factor_name, number
 

@@ -28,7 +28,8 @@ pooled local trend), ``members`` (increments beyond the data), ``backtest`` (rol
 ``grid``, ``surfaces`` (along the data, across a factor), ``question`` (answers), ``forecast``.
 """
 
-from finescale.forecasts.forecast import Forecast, Forecasts, Member, forecast
+from finescale.forecasts.forecast import Forecasts, forecast
+from finescale.forecasts.group import Forecast, Member
 from finescale.forecasts.question import Predicted
 
 __all__ = ["Forecast", "Forecasts", "Member", "Predicted", "forecast"]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from finescale.forecasts.forecast import Forecast, Forecasts, Member
+    from finescale.forecasts.forecast import Forecasts
     from finescale.forecasts.grid import Surface
+    from finescale.forecasts.group import Forecast, Member
 
 _DIGITS = 8
 _PAGE_DRAWS = 400

@@ -14,8 +14,8 @@ from finescale.laws.fitted import FAR
 from finescale.records.records import DATA_SIZE, FACTORS
 
 if TYPE_CHECKING:
-    from finescale.forecasts.forecast import Forecast, Member
     from finescale.forecasts.grid import Surface
+    from finescale.forecasts.group import Forecast, Member
 
 Array = np.ndarray[Any, Any]
 _SAME = 1e-6

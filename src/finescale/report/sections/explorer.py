@@ -18,8 +18,8 @@ import numpy as np
 
 from finescale.advice.candidate import SAME_SIZE, SIZE, Candidate
 from finescale.advice.scan import SURE, Belief
-from finescale.forecasts.forecast import Forecast
 from finescale.forecasts.grid import Surface
+from finescale.forecasts.group import Forecast
 from finescale.laws.fitted import FAR, FittedLaw
 from finescale.laws.trace import Expression
 from finescale.records.outcome_words import heading, noun

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from finescale.advice.candidate import Candidates
-from finescale.forecasts.forecast import Forecast
+from finescale.forecasts.group import Forecast
 from finescale.laws.estimate import DELTA
 from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import EXPONENT
