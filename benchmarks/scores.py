@@ -108,10 +108,8 @@ def agreed(tables: int) -> None:
     same = 0
     for seed in range(tables):
         runs, _ = table(seed, seeds=2)
-        told = [
-            fs.recommend(fs.read_records(runs, **by), examples=16384, bootstrap=200)
-            for by in ({"score": "accuracy"}, {"loss": "error_rate"})
-        ]
+        read = (fs.read_records(runs, score="accuracy"), fs.read_records(runs, loss="error_rate"))
+        told = [fs.recommend(records, examples=16384, bootstrap=200) for records in read]
         names = [[option.name for option in advice.options] for advice in told]
         values = [[option.loss for option in advice.options] for advice in told]
         same += names[0] == names[1] and bool(np.allclose(values[0], 1 - np.array(values[1]), atol=1e-6))

@@ -145,7 +145,8 @@ def _rows_of_text(
 
 
 def _id_of(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
-    [found] = tokenizer.convert_tokens_to_ids([token])
+    found = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(found, int)
     return found
 
 
