@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from finescale.forecasts.backtest import Origins, origins
+from finescale.forecasts.context import Beside, Context, Places
 from finescale.forecasts.discrepancy import Discrepancy, Prior, fitted
-from finescale.forecasts.law_members import Context, Places
 from finescale.forecasts.members import Increment
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.trend import Paths, Smoother, thinned, wander

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from finescale.forecasts.context import Context
 from finescale.forecasts.scale import OutcomeScale
-from finescale.forecasts.trend import Paths, Wander
+from finescale.forecasts.trend import Paths
 from finescale.laws.law import Law, Range
 from finescale.records.records import DATA_SIZE
 
@@ -31,46 +31,6 @@ _NO_PART = 20.0
 _NEAR = 8.0
 """Exponents of surfaces are looked for mostly below one over this."""
 _EXPONENTS = 21
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where paths across a factor lie.
-
-    Attributes:
-        factor: The factor.
-        slice: Which slice each is of: a group at its base setting, [P].
-        size: log2 of the data size of each, [P].
-        measured: Whether that size was run; laws are fitted to those, [P].
-    """
-
-    factor: str
-    slice: Array
-    size: Array
-    measured: Array
-
-    def take(self, rows: Array) -> Places:
-        """Those of some of the paths."""
-        return Places(self.factor, self.slice[rows], self.size[rows], self.measured[rows])
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the members know of the whole table.
-
-    Attributes:
-        scale: The outcome's scale.
-        pooled: The trend's pooled variances.
-        noise: A typical variance of a setting's z around a law.
-        sizes: Smallest and largest size.
-        places: Where the paths lie that go across a factor; None for those over the data size.
-    """
-
-    scale: OutcomeScale
-    pooled: Wander
-    noise: float
-    sizes: tuple[float, float]
-    places: Places | None = None
 
 
 class LawMember:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from finescale.errors import UsageError, nearest
-from finescale.forecasts.law_members import Context, LawMember, SurfaceMember, is_curve, is_surface
+from finescale.forecasts.context import Context
+from finescale.forecasts.law_members import LawMember, SurfaceMember, is_curve, is_surface
 from finescale.forecasts.trend import Paths, Smoother
 from finescale.laws.formulas import LAWS, contenders
 from finescale.laws.law import Law

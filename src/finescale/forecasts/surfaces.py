@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from finescale.forecasts.context import Places
 from finescale.forecasts.curves import Curve, Curves
 from finescale.forecasts.discrepancy import Discrepancy, Prior, interpolated
 from finescale.forecasts.extrapolate import Axis, Bundle, Reached
 from finescale.forecasts.grid import BELOW, Surface, data_nodes, factor_nodes
-from finescale.forecasts.law_members import Places
 from finescale.forecasts.members import Increment
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.student import quantile
