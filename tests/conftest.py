@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def laws_as_they_were() -> Iterator[None]:
     """Laws that a test makes known are gone after it: each would be a member of all later forecasts."""
-    from finescale.laws.law import LAWS
+    from finescale.laws.formulas import LAWS  # with the zoo in it
 
     before = dict(LAWS)
     yield

@@ -184,12 +184,12 @@ def test_flags_are_the_documented_ones(command):
     documented = {
         "fit": "law factor by residual hold-out shared joint base bootstrap seed solver json",
         "compare": "laws backtest factor by residual hold-out base json",
-        "predict": "at law factor by residual hold-out base bootstrap seed json",
+        "predict": "at law factor by residual hold-out base via bootstrap seed json",
         "advise": "examples model-params budget target-loss target-score task crossovers price-per-hour "
-        "flops-per-second tokens-per-example method-cost law base bootstrap seed json",
+        "flops-per-second tokens-per-example method-cost law base via bootstrap seed json",
         "plan": "target budget method values examples seeds noise bend check-share tokens-per-example "
-        "method-cost task seed out json",
-        "report": "out scores law base hold-out bootstrap seed figures",
+        "method-cost task via seed out json",
+        "report": "out scores law base via hold-out bootstrap seed figures",
     }
     reading = (
         "source scores column loss score better bounds unit where role map set sweep step decimal mapping"

@@ -46,6 +46,7 @@ def candidates(
     law: str | Law = FORECAST,
     fitted: bool = False,
     base: Mapping[str, Any] | None = None,
+    via: str = "auto",
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> Candidates:
@@ -59,6 +60,8 @@ def candidates(
             over model size and data, of the zoo or one's own: that law.
         fitted: A law over the data size is fitted to each curve instead of being a forecast's member.
         base: Values at which other factors stay; default: the most frequent.
+        via: How a score is forecast: ``direct``, through the ``loss`` beside it, or ``auto``, whichever
+            predicts hidden runs better.
         bootstrap: Number of joint draws, or of resamples.
         seed: Seed of the draws.
 
@@ -78,6 +81,8 @@ def candidates(
     methods = frame["method"].unique(maintain_order=True).to_list()
     asked = None if law in ("auto", FORECAST) else _advisable(get_law(law))
     forecasting = law == FORECAST or (asked is not None and asked.per_curve and not fitted)
+    if via != "auto" and not forecasting:
+        raise UsageError(f"--via {via} belongs to a forecast", got=f"--law {law}", remedy="leave out --law")
     open_ = candidate_pet_sizes(frame, setting, base or {}, records.loss, SIZE) if forecasting else []
     setting = {**setting, **{f"{PET}.{method}": ANY for method in open_}}
     parts = {method: at_base(frame, setting, method, free=SIZE) for method in methods}
@@ -99,6 +104,7 @@ def candidates(
             [*groups, PET] if open_ else groups,
             members,
             hold_out=False,
+            via=via,
             draws=bootstrap,
             seed=seed,
         )

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from finescale.errors import DataError
-from finescale.records.measured import outcomes_in
+from finescale.records.beside import find_outcomes
 from finescale.records.outcome_words import heading
-from finescale.records.outcomes import Outcome, known_outcome
+from finescale.records.outcomes import Outcome
 from finescale.records.records import Records
 from finescale.records.settings import fill_groups, tuned_runs
 from finescale.records.tokenizers import Tokenizers, find_tokenizers, with_tokenizers
@@ -98,13 +98,6 @@ def runs_of(records: Records, task: str | None) -> pl.DataFrame:
     if task is not None:
         frame = fill_groups(frame).filter(pl.col("task") == task)
     return frame
-
-
-def find_outcomes(rows: pl.DataFrame) -> list[Outcome]:
-    """The losses and scores, known by their names, that every one of the runs has; losses first."""
-    full = [name for name in rows.columns if rows[name].dtype.is_numeric() and not rows[name].null_count()]
-    found = [known_outcome(name, rows[name].to_list()) for name in outcomes_in(full)]
-    return [one for one in found if one is not None]
 
 
 def _other_outcome(records: Records, rows: pl.DataFrame) -> Outcome | None:

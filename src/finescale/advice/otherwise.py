@@ -10,10 +10,11 @@ import polars as pl
 
 from finescale.advice.candidate import Candidates
 from finescale.advice.candidates import candidates
-from finescale.advice.comparable import find_outcomes, runs_of
+from finescale.advice.comparable import runs_of
 from finescale.advice.cost import Costs
 from finescale.advice.options import Advice, Option, Question
 from finescale.errors import FinescaleError
+from finescale.records.beside import other_outcomes
 from finescale.records.outcome_words import measured
 from finescale.records.outcomes import Outcome
 from finescale.records.records import Records
@@ -21,16 +22,6 @@ from finescale.wording import chance, method_name
 
 Advise = Callable[[Candidates, Question, Costs], Advice]
 """What answers a question: ``recommend.advise``."""
-_LOSSES = ("test_loss", "loss", "eval_loss")
-
-
-def other_outcome(records: Records, task: str | None) -> Outcome | None:
-    """The loss of a table that is read by a score, the first known score of one that is read by a loss."""
-    known = find_outcomes(runs_of(records, task))
-    wanted = "loss" if records.outcome.kind == "score" else "score"
-    found = [one for one in known if one.kind == wanted and one.column != records.loss]
-    found.sort(key=lambda one: one.column not in _LOSSES)
-    return found[0] if found else None
 
 
 def disagreement(  # noqa: PLR0917
@@ -51,9 +42,10 @@ def disagreement(  # noqa: PLR0917
         options: Options of ``candidates``.
         advise: What answers a question (``recommend.advise``).
     """
-    other = other_outcome(records, task)
-    if other is None or len(advice.options) < 2:
+    others = other_outcomes(runs_of(records, task), records.outcome)
+    if not others or len(advice.options) < 2:
         return ""
+    other = others[0]
     first = advice.options[0]
     asked = replace(advice.question, target_loss=None, target_score=None)
     if asked.examples is None and asked.budget is None:
@@ -61,7 +53,7 @@ def disagreement(  # noqa: PLR0917
     rows = records.frame.filter(pl.col(other.column).is_not_null())
     try:
         by_other = replace(records, frame=rows, loss=other.column, outcome=other)
-        told = advise(candidates(by_other, task, **options), asked, prices)
+        told = advise(candidates(by_other, task, **{**options, "via": "auto"}), asked, prices)
     except FinescaleError:
         return ""
     leader = told.options[0]

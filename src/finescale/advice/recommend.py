@@ -55,6 +55,7 @@ def recommend(
     method_cost: Mapping[str, str | float] | None = None,
     law: str | Law = FORECAST,
     base: Mapping[str, Any] | None = None,
+    via: str = "auto",
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> Advice:
@@ -79,6 +80,8 @@ def recommend(
         law: ``forecast``: all members; a law of the zoo or one's own: that one only; ``auto``: the one law
             that predicts hidden data sizes best.
         base: Values at which other factors stay; default: the most frequent.
+        via: How a score is forecast: ``direct``, or through the ``loss`` beside it; ``auto``: whichever
+            predicts hidden runs better.
         bootstrap: Number of joint draws.
         seed: Their seed.
 
@@ -104,7 +107,7 @@ def recommend(
             wanted=f"those of the score, e.g. read_records(source, score={score!r})",
             got=f"score={score!r}",
         )
-    options = {"law": law, "base": base, "bootstrap": bootstrap, "seed": seed}
+    options = {"law": law, "base": base, "via": via, "bootstrap": bootstrap, "seed": seed}
     prices = {
         "price_per_hour": price_per_hour,
         "flops_per_second": flops_per_second,

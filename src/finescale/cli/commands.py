@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from finescale.cli.reading import NUMBER, Table, amount, pairs, reads_tables
+from finescale.errors import UsageError
 from finescale.records.options import AS_INFERRED, ReadingOptions
 
 app = typer.Typer(
@@ -53,6 +54,9 @@ Base = Annotated[list[str] | None, typer.Option(help="FACTOR=VALUE of the other 
 MethodCost = Annotated[
     list[str] | None,
     typer.Option(help="NAME=full|pet|FLOPS a parameter and token, for a method that is not known; repeat."),
+]
+Via = Annotated[
+    str, typer.Option(help="A score: direct, through the loss beside it, or auto (what backtests better).")
 ]
 Bootstrap = Annotated[int, typer.Option(help="Resamples for the intervals; 0: none.")]
 Seed = Annotated[int, typer.Option(help="Seed of the bootstrap.")]
@@ -217,6 +221,7 @@ def predict(
     ] = None,
     hold_out: HoldOut = None,
     base: Base = None,
+    via: Via = "auto",
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
     json: Json = None,
@@ -236,11 +241,14 @@ def predict(
             by=commands.names(by),
             hold_out=hold_out,
             base=bases,
+            via=via,
             draws=bootstrap,
             seed=seed,
             to=json,
         )
         return
+    if via != "auto":
+        raise UsageError(f"--via {via} belongs to a forecast", got="a law", remedy="leave out --law")
     options = {"by": commands.names(by), "residual": residual or "raw", "hold_out": hold_out}
     options |= {"bootstrap": bootstrap, "seed": seed, "base": bases, "factors": factor}
     commands.predict_command(table, at=at, to=json, law=law or "multiplicative", **options)
@@ -285,6 +293,7 @@ def advise(
         typer.Option(help="One law only (as in fit); auto: the best on hidden sizes; forecast: all members."),
     ] = "forecast",
     base: Base = None,
+    via: Via = "auto",
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
     json: Json = None,
@@ -315,6 +324,7 @@ def advise(
         to=json,
         law=law_of(law),
         base=base_values(base or []),
+        via=via,
         bootstrap=bootstrap,
         seed=seed,
     )
@@ -348,6 +358,7 @@ def plan(
     ] = None,
     method_cost: MethodCost = None,
     task: Annotated[str | None, typer.Option(help="Task. (default: the only one)")] = None,
+    via: Via = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write a study file that finescale run takes.")] = None,
     json: Json = None,
@@ -364,7 +375,7 @@ def plan(
         "bend": bend,
         "check_share": check_share,
     }
-    options |= {"seed": seed, "task": task, "methods": tuple(method or ())}
+    options |= {"via": via, "seed": seed, "task": task, "methods": tuple(method or ())}
     options |= {"method_cost": pairs(method_cost or [], "--method-cost", "NAME=full|pet|FLOPS", last=True)}
     options |= {"tokens_per_example": amount(tokens_per_example, "--tokens-per-example", whole=True)}
     plan_command(
@@ -393,6 +404,7 @@ def report(
     hold_out: HoldOut = None,
     law: Law = "auto",
     base: Base = None,
+    via: Via = "auto",
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
     figures: Annotated[str, typer.Option(help="Files of each figure, of svg, png and pdf.")] = "svg",
@@ -409,6 +421,7 @@ def report(
         hold_out=hold_out,
         law=law,
         base=base or (),
+        via=via,
         bootstrap=bootstrap,
         seed=seed,
         figures=figures,

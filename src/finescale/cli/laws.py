@@ -55,6 +55,7 @@ def fit_command(table: Table, *, law: str, joint: bool, to: str | None, **option
 
 def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | None, **options: Any) -> None:
     """``finescale compare``: held-out deviations of several laws, or a backtest."""
+    from finescale.forecasts.forecast import forecast  # noqa: PLC0415
     from finescale.laws.compare import compare  # noqa: PLC0415
     from finescale.laws.own import law_of  # noqa: PLC0415
     from finescale.laws.select import backtest  # noqa: PLC0415
@@ -65,6 +66,8 @@ def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | 
         tested = backtest(records, chosen or None, **options)
         rows = {"scores": tested.scores.to_dicts(), "best": dict(tested.best)}
         notes = [*tested.notes, *map(tested.verdict, tested.best)]
+        if records.outcome.kind == "score":  # the two ways of a forecast, which no law has
+            notes += forecast(records, options["by"], hold_out=options["hold_out"], draws=1).ways
         shown, lost = backtest_cells(tested.scores, tested.outcome), tested.left_out
     else:
         compared = compare(records, chosen or None, **options)

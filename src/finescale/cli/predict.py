@@ -27,6 +27,7 @@ def forecast_command(
     by: Sequence[str],
     hold_out: str | None,
     base: Mapping[str, Any],
+    via: str,
     draws: int,
     seed: int,
     to: str | None,
@@ -39,6 +40,7 @@ def forecast_command(
         by: Columns that make a group.
         hold_out: Runs to hide.
         base: Values at which other factors stay.
+        via: How a score is forecast.
         draws: Number of joint draws.
         seed: Their seed.
         to: Where JSON goes.
@@ -48,7 +50,7 @@ def forecast_command(
         DataError: No group answers it.
     """
     questions = [numbers_of(question) for question in at]
-    found = forecast(table.read(), by, base=base, hold_out=hold_out, draws=draws, seed=seed)
+    found = forecast(table.read(), by, base=base, hold_out=hold_out, via=via, draws=draws, seed=seed)
     told, refused = _answers(found, questions)
     if not told:
         raise DataError(

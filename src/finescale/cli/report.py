@@ -41,6 +41,7 @@ def report(
     hold_out: str | None = None,
     law: str = "auto",
     base: Sequence[str] = (),
+    via: str = "auto",
     bootstrap: int = 1000,
     seed: int = 0,
     figures: str = "svg",
@@ -56,6 +57,7 @@ def report(
         hold_out: An expression, or ``largest``; default: the column ``held_out``.
         law: The law of the advice, as ``--law`` has it.
         base: Values of the base setting, as ``--base`` has them.
+        via: How a score is forecast, as ``--via`` has it.
         bootstrap: Number of resamples.
         seed: Seed of the bootstrap.
         figures: The files of each figure, comma-separated.
@@ -88,7 +90,7 @@ def report(
     found = scores or place.scores
     chosen = law_of(law)
     options = {"hold_out": hold_out, "bootstrap": bootstrap, "seed": seed, "scores": found}
-    options |= {"base": base_values(base)}
+    options |= {"base": base_values(base), "via": via}
     evidence = gather(records, law=chosen if chosen == "auto" else get_law(chosen), **options)
     for sheet in paper_tables(evidence) if records.outcome.kind == "loss" else ():
         console.print(sheet.terminal(console.width))
@@ -103,6 +105,7 @@ def report(
         hold_out=hold_out,
         law=law,
         base=base,
+        via=via,
         bootstrap=bootstrap,
         seed=seed,
         figures=figures,
@@ -195,6 +198,7 @@ def _command(
     hold_out: str | None,
     law: str,
     base: Sequence[str],
+    via: str,
     bootstrap: int,
     seed: int,
     figures: str,
@@ -207,6 +211,7 @@ def _command(
     words += ["--hold-out", hold_out] if hold_out else []
     words += ["--law", law] if law != "auto" else []
     words += [word for value in base for word in ("--base", value)]
+    words += ["--via", via] if via != "auto" else []
     words += ["--bootstrap", str(bootstrap)] if bootstrap != 1000 else []
     words += ["--seed", str(seed)] if seed else []
     words += ["--figures", figures] if figures != "svg" else []

@@ -13,6 +13,7 @@ How others use it:
     group.mean_draws(finetune_examples=sizes)          # [draws, sizes]; draw i is one with other groups' i
     group.factors, group.base, group.ranges            # what it moves along; the rest; the data's ends
     found.members["en-de"]                             # Member(name, weight, error), by task
+    found.ways                                         # of a score: directly or through the loss, and why
     found.to_dict()                                    # the grid for the page; forecasts/json.py has the rule
 
 ``Forecast`` answers like a ``FittedLaw``: ``predict``, ``centre``, ``mean_draws``, ``drawn``, ``by``,
@@ -25,7 +26,8 @@ PET size. Probabilities that one is best: compare ``draws`` (lower is better whe
 How it works, in the order of the imports: ``scale`` (logs of losses, log odds of scores), ``trend`` (the
 pooled local trend), ``members`` (increments beyond the data), ``backtest`` (rolling origin), ``weights``,
 ``discrepancy`` (how wrong it may be), ``priors``, ``extrapolate`` (one axis), ``curves`` (from records),
-``grid``, ``surfaces`` (along the data, across a factor), ``question`` (answers), ``forecast``.
+``grid``, ``surfaces`` (along the data, across a factor), ``through`` (a score through its loss), ``ways``
+(which of the two backtests better), ``question`` (answers), ``forecast``.
 """
 
 from finescale.forecasts.forecast import Forecasts, forecast

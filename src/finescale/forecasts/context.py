@@ -40,24 +40,24 @@ class Beside:
     """The loss beside the paths of a score: what was measured, and how it is expected to go on.
 
     Attributes:
-        name: The loss.
         score: All paths of the score that the curve from loss to score is fitted to.
         every: The loss at the same points.
         own: The loss of the paths that are asked about, at the points of those, [P, N].
         rows: Which paths of the loss those are, [P].
         onwards: Known paths of the loss, their rows and targets [P, H] to the loss's expected increments.
+        cut: Whether the paths that are asked about are cut, in the backtest.
     """
 
-    name: str
     score: Paths
     every: Paths
     own: Paths
     rows: Array
     onwards: Callable[[Paths, Array, Array], Array]
+    cut: bool = False
 
     def take(self, rows: Array) -> Beside:
-        """For some of the paths."""
-        return replace(self, own=self.own.take(rows), rows=self.rows[rows])
+        """For paths that are cut somewhere: the curve is fitted to what came up to the cut."""
+        return replace(self, own=self.own.take(rows), rows=self.rows[rows], cut=True)
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,6 @@ class Context:
     beside: Beside | None = None
 
     def take(self, rows: Array) -> Context:
-        """For some of the paths."""
+        """For paths that are cut somewhere."""
         places = None if self.places is None else self.places.take(rows)
         return replace(self, places=places, beside=None if self.beside is None else self.beside.take(rows))

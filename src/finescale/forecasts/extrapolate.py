@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class Bundle:
         told: The share of the paths' noise that repeated runs tell: only that is known not to be the
             forecast's own error.
         places: Where the paths lie, for those that go across a factor.
+        beside: The loss beside the paths of a score that is forecast through it.
     """
 
     paths: Paths
@@ -45,6 +47,7 @@ class Bundle:
     ceiling: Array
     told: float = 1.0
     places: Places | None = None
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Axis:
         weights: The members' weights.
         discrepancy: How wrong the forecast may be.
         misses: Each member's mean absolute error in the backtest, in the outcome's unit, [members].
+        miss: That of their average; NaN where nothing could be tested.
     """
 
     def __init__(
@@ -98,7 +102,7 @@ class Axis:
         cuts = origins(thin)
         each = np.zeros((len(members), 0, 0)) if cuts is None else self._tested(cuts)
         self.weights: Weights = pooled(each, bundle.units, cuts, alike)
-        self.misses = np.full(len(members), np.nan)
+        self.misses, self.miss = np.full(len(members), np.nan), float("nan")
         if cuts is None:
             self.discrepancy: Discrepancy = fitted(None, bundle.units, None, prior)
             return
@@ -110,13 +114,12 @@ class Axis:
         self.discrepancy = fitted(last + centre - cuts.z, bundle.units, told, prior, alike)
         off = np.abs(scale.from_z(last + each) - scale.from_z(cuts.z))
         self.misses = np.nanmean(off, axis=(1, 2))
+        self.miss = float(np.nanmean(np.abs(scale.from_z(last + centre) - scale.from_z(cuts.z))))
 
     def _tested(self, cuts: Origins) -> Array:
         """Each member's increments at the backtest's targets, [members, B, T]."""
         most = self.bundle.ceiling[cuts.path][:, None] - _last(cuts.known)[:, None]
-        context = self._context
-        if self.bundle.places is not None:
-            context = replace(context, places=self.bundle.places.take(cuts.path))
+        context = self._of(self.bundle).take(cuts.path)
         moved = [move(cuts.known, cuts.u, context) for move in self._members.values()]
         return np.stack([np.minimum(each, most) for each in moved])
 
@@ -137,13 +140,47 @@ class Axis:
         moved = self._forward(bundle, np.maximum(wide, last[:, None])) + _backward(bundle.paths, wide)
         return np.minimum(level + moved, bundle.ceiling[:, None]), np.sqrt(variance)
 
+    def _of(self, bundle: Bundle) -> Context:
+        return replace(self._context, places=bundle.places, beside=bundle.beside)
+
+    def onwards(self, bundle: Bundle, known: Paths, rows: Array, u: Array) -> Array:
+        """The expected increments of paths from their last point to targets.
+
+        Args:
+            bundle: Paths of the axis's kind.
+            known: Some of them, as far as they are known, [P, N].
+            rows: Which of the bundle those are, [P].
+            u: Targets, [P, H].
+        """
+        places = None if bundle.places is None else bundle.places.take(rows)
+        return self._forward(Bundle(known, bundle.units[rows], bundle.ceiling[rows], places=places), u)
+
     def _forward(self, bundle: Bundle, u: Array) -> Array:
         paths = thinned(bundle.paths)
         most = bundle.ceiling[:, None] - _last(paths)[:, None]
-        context = replace(self._context, places=bundle.places)
+        context = self._of(bundle)
         each = [np.minimum(move(paths, u, context), most) for move in self._members.values()]
         centre = np.tensordot(self.weights.share, np.stack(each), axes=1)
         return together(centre, bundle.units, self.weights.own, np.round(paths.ends[1], 6))
+
+
+def with_loss(own: Bundle, score: Paths, axis: Axis, theirs: Bundle) -> Bundle:
+    """Paths of a score with the losses of the same points beside them.
+
+    Args:
+        own: The paths that are asked about.
+        score: All paths of the score, to which the curve from loss to score is fitted.
+        axis: What the losses teach: its paths are those of the score.
+        theirs: The losses of the paths that are asked about.
+    """
+    beside = Beside(
+        thinned(score),
+        thinned(axis.bundle.paths),
+        thinned(theirs.paths),
+        np.arange(len(theirs.units)),
+        partial(axis.onwards, theirs),
+    )
+    return replace(own, beside=beside)
 
 
 def _last(paths: Paths) -> Array:

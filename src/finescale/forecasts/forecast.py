@@ -10,23 +10,24 @@ import numpy as np
 import polars as pl
 
 from finescale.errors import DataError, UsageError
-from finescale.forecasts.curves import Curves, curves_of
+from finescale.forecasts.curves import curves_of
 from finescale.forecasts.discrepancy import Prior
 from finescale.forecasts.extrapolate import Axis
 from finescale.forecasts.grid import Surface
 from finescale.forecasts.group import Forecast, Member
-from finescale.forecasts.members import Increment, across_members, members_of
+from finescale.forecasts.members import across_members, members_of
 from finescale.forecasts.noise import noise_note
-from finescale.forecasts.priors import ACROSS, ALONG, BETWEEN, prior_of
 from finescale.forecasts.question import Predicted
 from finescale.forecasts.scale import OutcomeScale
-from finescale.forecasts.surfaces import FactorSlice, Learned, across, alone, learned, slices_of
+from finescale.forecasts.surfaces import FactorSlice, Learned, alone, slices_of
+from finescale.forecasts.ways import Members, Ways, check_via
 from finescale.laws.law import Law
 from finescale.laws.slices import check_groups
+from finescale.records.beside import loss_beside
 from finescale.records.held_out import held_out
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import Records, read_records
-from finescale.records.settings import SIZES, check_base
+from finescale.records.settings import SIZES, check_base, tuned_runs
 from finescale.records.tokenizers import mixed_words
 
 Array = np.ndarray[Any, Any]
@@ -41,6 +42,7 @@ class Forecasts:
         groups: One forecast a group.
         notes: What to know, in sentences.
         source: Where the records came from.
+        ways: Of a score that could be forecast directly and through a loss: which way was taken, and why.
 
     Example:
         >>> [group.by["method"] for group in forecasts]
@@ -50,6 +52,7 @@ class Forecasts:
     groups: tuple[Forecast, ...]
     notes: tuple[str, ...] = ()
     source: str = "records"
+    ways: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of groups."""
@@ -140,6 +143,7 @@ def forecast(
     hold_out: str | bool | None = None,
     outcome: Outcome | None = None,
     prior: Mapping[str, Prior] | None = None,
+    via: str = "auto",
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Forecasts:
@@ -155,6 +159,8 @@ def forecast(
         outcome: What is forecast; default: the records' own.
         prior: Priors of the discrepancy, by axis (``along``, ``across``, ``between``); default: see
             ``finescale.forecasts.priors``.
+        via: How a score is forecast: ``direct``, or through the ``loss`` beside it (loss from data and model,
+            score from loss by a monotone curve); ``auto``: whichever misses hidden runs by less.
         draws: Number of joint draws.
         seed: Their seed.
 
@@ -162,7 +168,7 @@ def forecast(
         The forecasts.
 
     Raises:
-        UsageError: An unknown column or member.
+        UsageError: An unknown column or member; ``via="loss"`` without a loss beside the score.
         DataError: No run of a tuned model.
 
     Example:
@@ -181,12 +187,40 @@ def forecast(
     groups = [name for name in by if name in records.frame.columns]
     rng = np.random.default_rng(seed)
     found: list[Forecast] = []
-    tasks = curves_of(frame, groups, scale, records.source)
-    for curves in tasks:
-        found += _of_task(curves, chosen, scale, base or {}, prior or {}, draws, rng)
+    said: list[str] = []
+    tasks = _ways(frame, groups, scale, chosen, prior or {}, via, records.source)
+    for ways in tasks:
+        made, words = _of_task(ways, base or {}, draws, rng)
+        found += made
+        said += words
     found = [_with_tokenizers(group, frame) for group in found]
-    unknown = noise_note({curves.task: curves.noise for curves in tasks}, scale)
-    return Forecasts(tuple(found), (*records.notes, *([unknown] if unknown else [])), records.source)
+    unknown = noise_note({ways.curves.task: ways.curves.noise for ways in tasks}, scale)
+    notes = (*records.notes, *said, *([unknown] if unknown else []))
+    return Forecasts(tuple(found), notes, records.source, tuple(said))
+
+
+def _ways(  # noqa: PLR0917
+    frame: pl.DataFrame,
+    groups: Sequence[str],
+    scale: OutcomeScale,
+    members: Members,
+    priors: Mapping[str, Prior],
+    via: str,
+    source: str,
+) -> list[Ways]:
+    """How each task may be forecast: of a score also through the loss, where there is one."""
+    tasks = curves_of(frame, groups, scale, source)
+    rows = frame.filter(pl.col(scale.outcome.column).is_finite().fill_null(value=False))
+    loss = None if via == "direct" else loss_beside(rows.filter(tuned_runs(rows)), scale.outcome)
+    way = check_via(via, scale.outcome, loss, source)
+    if loss is None:
+        return [Ways(curves, scale, members, priors, way) for curves in tasks]
+    beside = OutcomeScale(loss)
+    losses = curves_of(rows, groups, beside, source)
+    return [
+        Ways(curves, scale, members, priors, way, (own, beside))
+        for curves, own in zip(tasks, losses, strict=True)
+    ]
 
 
 def _with_tokenizers(group: Forecast, frame: pl.DataFrame) -> Forecast:
@@ -214,17 +248,13 @@ def _shown(records: Records, hold_out: str | bool | None) -> Any:
     return kept
 
 
-def _of_task(  # noqa: PLR0917
-    curves: Curves,
-    members: tuple[Mapping[str, Increment], Mapping[str, Increment]],
-    scale: OutcomeScale,
-    base: Mapping[str, Any],
-    priors: Mapping[str, Prior],
-    draws: int,
-    rng: np.random.Generator,
-) -> list[Forecast]:
-    along, over = members
-    known = learned(curves, along, scale, priors.get("along") or prior_of(ALONG, scale, curves.paths))
+def _of_task(
+    ways: Ways, base: Mapping[str, Any], draws: int, rng: np.random.Generator
+) -> tuple[list[Forecast], list[str]]:
+    """The forecasts of one task, and which way they go where a score could be forecast in two."""
+    curves, scale = ways.curves, ways.scale
+    along = ways.learn()
+    known, said = along.known, [along.said]
     groups: list[Mapping[str, Any]] = []
     for curve in curves.curves:
         if dict(curve.by) not in groups:
@@ -234,14 +264,13 @@ def _of_task(  # noqa: PLR0917
     over_factors: dict[str, tuple[Member, ...]] = {}
     for factor in dict.fromkeys(s.factor for s in slices if s.factor is not None):
         mine = [s for s in slices if s.factor == factor]
-        beyond = priors.get("across") or prior_of(ACROSS, scale, curves.paths)
-        between = priors.get("between") or prior_of(BETWEEN, scale, curves.paths)
-        made, axis = across(known, mine, over, scale, (beyond, between))
-        over_factors[factor] = _shown_members(over, axis)
-        surfaces += list(zip(mine, made, strict=True))
+        made, over, words = ways.learn_across(along, mine)
+        over_factors[factor] = _shown_members(over, made.axis)
+        surfaces += list(zip(mine, made.surfaces, strict=True))
+        said.append(words)
     variates = _variates(len(groups), curves.noise.freedom, known.axis, draws, rng)
-    shown = _shown_members(along, known.axis)
-    return [
+    shown = _shown_members(along.members, known.axis)
+    found = [
         Forecast(
             group,
             {s.factor or "": surface for s, surface in surfaces if s.group == index},
@@ -258,6 +287,7 @@ def _of_task(  # noqa: PLR0917
         )
         for index, group in enumerate(groups)
     ]
+    return found, [words for words in said if words]
 
 
 def _shown_members(names: Iterable[str], axis: Axis) -> tuple[Member, ...]:

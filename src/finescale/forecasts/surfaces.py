@@ -16,7 +16,7 @@ import numpy as np
 from finescale.forecasts.context import Places
 from finescale.forecasts.curves import Curve, Curves
 from finescale.forecasts.discrepancy import Discrepancy, Prior, interpolated
-from finescale.forecasts.extrapolate import Axis, Bundle, Reached
+from finescale.forecasts.extrapolate import Axis, Bundle, Reached, with_loss
 from finescale.forecasts.grid import BELOW, Surface, data_nodes, factor_nodes
 from finescale.forecasts.members import Increment
 from finescale.forecasts.scale import OutcomeScale
@@ -66,9 +66,40 @@ class Learned:
     reached: Reached
 
 
-def learned(curves: Curves, members: Mapping[str, Increment], scale: OutcomeScale, prior: Prior) -> Learned:
-    """Learns the data size's axis and carries every curve along it."""
+@dataclass(frozen=True)
+class Across:
+    """What a task's curves say across one factor.
+
+    Attributes:
+        surfaces: One a slice.
+        axis: What was learned across the factor.
+        carried: Each slice's points at every node of the data size.
+    """
+
+    surfaces: list[Surface]
+    axis: Axis
+    carried: list[Bundle]
+
+
+def learned(
+    curves: Curves,
+    members: Mapping[str, Increment],
+    scale: OutcomeScale,
+    prior: Prior,
+    loss: Learned | None = None,
+) -> Learned:
+    """Learns the data size's axis and carries every curve along it.
+
+    Args:
+        curves: The curves.
+        members: The members.
+        scale: The outcome's scale.
+        prior: Of the discrepancy.
+        loss: The losses of the same runs, for members that go through them.
+    """
     bundle = Bundle(curves.paths, curves.units, curves.ceiling(scale), curves.noise.told)
+    if loss is not None:
+        bundle = with_loss(bundle, bundle.paths, loss.axis, loss.axis.bundle)
     axis = Axis(bundle, members, scale, prior)
     d = data_nodes(bundle.paths.u[bundle.paths.there])
     reached = axis.at(d)
@@ -159,13 +190,14 @@ def _slice(
     return FactorSlice(group, factor, base, np.array(kept)[order], x[order])
 
 
-def across(
+def across(  # noqa: PLR0917
     known: Learned,
     slices: Sequence[FactorSlice],
     members: Mapping[str, Increment],
     scale: OutcomeScale,
     priors: tuple[Prior, Prior],
-) -> tuple[list[Surface], Axis]:
+    loss: Across | None = None,
+) -> Across:
     """Surfaces over one factor, for all groups of a task that vary in it.
 
     Args:
@@ -174,9 +206,7 @@ def across(
         members: The members.
         scale: The outcome's scale.
         priors: Of the discrepancy beyond the factor's values, and between two of them.
-
-    Returns:
-        A surface a slice, and what was learned across the factor.
+        loss: The losses of the same runs across the factor, for members that go through them.
     """
     parts, units, ceiling, owners = [], [], [], []
     measured: list[Array] = []
@@ -204,10 +234,17 @@ def across(
         str(slices[0].factor), np.array(owners), known.d[np.array(units)], np.ones(len(owners), dtype=bool)
     )
     bundle = Bundle(stacked(parts), np.array(units), np.array(ceiling), places=places)
+    if loss is not None:
+        bundle = with_loss(bundle, bundle.paths, loss.axis, loss.axis.bundle)
     axis = Axis(bundle, members, scale, priors[0], alike)
     inside = interpolated(axis.bundle.paths, bundle.units, priors[1])
-    made = [_surface(known, piece, axis, inside, run) for piece, run in zip(slices, measured, strict=True)]
-    return made, axis
+    carried = [_carried(known, piece, run) for piece, run in zip(slices, measured, strict=True)]
+    asked = carried
+    if loss is not None:
+        others = zip(carried, loss.carried, strict=True)
+        asked = [with_loss(own, bundle.paths, loss.axis, theirs) for own, theirs in others]
+    made = [_surface(known, piece, axis, inside, own) for piece, own in zip(slices, asked, strict=True)]
+    return Across(made, axis, carried)
 
 
 def _points(known: Learned, x: Array, curves: Array, node: int) -> tuple[Array, Array, Array]:
@@ -223,24 +260,29 @@ def _merged(x: Array, z: Array, seen: Array) -> tuple[Array, Array, Array]:
     return values, mean, np.bincount(at, seen**2) / count**2 + between
 
 
-def _surface(known: Learned, piece: FactorSlice, axis: Axis, inside: Discrepancy, measured: Array) -> Surface:
-    """One group's surface: the curves at their own values, the axis between and beyond them.
+def _carried(known: Learned, piece: FactorSlice, measured: Array) -> Bundle:
+    """One group's points over the factor at every node of the data size: what an axis carries on.
 
-    Laws over factor and data size are fitted at the nodes of the data size that were measured, [D].
+    Laws over factor and data size are fitted at the nodes that were measured, [D].
     """
-    x = factor_nodes(piece.x)
-    reached = known.reached
     columns = [_points(known, piece.x, piece.curves, node) for node in range(known.d.size)]
     count = len(columns)
     ceiling = np.full(count, known.axis.bundle.ceiling[piece.curves].max())
     places = Places(str(piece.factor), np.zeros(count, int), known.d, measured)
-    centre, seen = axis.carried(Bundle(stacked(columns), np.arange(count), ceiling, places=places), x)
-    values = columns[0][0]
+    return Bundle(stacked(columns), np.arange(count), ceiling, places=places)
+
+
+def _surface(known: Learned, piece: FactorSlice, axis: Axis, inside: Discrepancy, own: Bundle) -> Surface:
+    """One group's surface: the curves at their own values, the axis between and beyond them."""
+    x = factor_nodes(piece.x)
+    reached, paths, count = known.reached, own.paths, known.d.size
+    centre, seen = axis.carried(own, x)
+    values = paths.u[0]
     beyond = np.stack([np.interp(x, piece.x, reached.beyond[piece.curves, node]) for node in range(count)])
     for place, value in enumerate(values):
         node = int(np.argmin(np.abs(x - value)))
-        centre[:, node] = [column[1][place] for column in columns]
-        seen[:, node] = np.sqrt([column[2][place] for column in columns])
+        centre[:, node] = paths.z[:, place]
+        seen[:, node] = np.sqrt(paths.noise[:, place])
     away = np.maximum(x - values[-1], 0.0) + np.maximum(values[0] - x, 0.0)
     run = np.abs(x[:, None] - values[None]).min(axis=1) < _SAME
     within = np.where(run, 0.0, _in_tails_of(known.axis, inside) * inside.scale)

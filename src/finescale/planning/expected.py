@@ -45,6 +45,7 @@ def expected_losses(
     target: Mapping[str, float],
     base: Mapping[str, Any],
     *,
+    via: str = "auto",
     draws: int,
     seed: int,
 ) -> dict[str, ExpectedLoss]:
@@ -55,6 +56,7 @@ def expected_losses(
         runs: The task's tuned runs, with ``task`` and ``method``.
         target: ``finetune_examples`` and one factor.
         base: The base setting; the other factors stay there.
+        via: How a score is forecast: ``auto``, ``direct``, or through the ``loss``.
         draws: Number of draws.
         seed: Their seed.
 
@@ -68,7 +70,7 @@ def expected_losses(
         return {}
     free = {name: value for name, value in base.items() if value == ANY}
     found = forecast(
-        replace(records, frame=kept, notes=()), base=free, hold_out=False, draws=draws, seed=seed
+        replace(records, frame=kept, notes=()), base=free, hold_out=False, via=via, draws=draws, seed=seed
     )
     told: dict[str, ExpectedLoss] = {}
     for group in found:

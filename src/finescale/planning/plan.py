@@ -54,6 +54,7 @@ def plan(
     bend: float = BEND,
     check_share: float = CHECK_SHARE,
     seeds: int = 3,
+    via: str = "auto",
     seed: int = 0,
 ) -> Plan:
     """Finds the next runs that tell most about a prediction, or about which method is best, for their cost.
@@ -74,6 +75,8 @@ def plan(
             between a setting and the target.
         check_share: The part of the budget that goes to the settings nearest to the target.
         seeds: Most runs of one setting, earlier ones counted.
+        via: How a score is forecast at the target: ``direct``, or through the ``loss`` beside it; ``auto``:
+            whichever predicts hidden runs better.
         seed: Seed of the draws.
 
     Returns:
@@ -97,7 +100,7 @@ def plan(
         name, runs, base = most_seen(source.records, task)
         priced = priced_runs(runs, base, factor)
         choices = of_runs(runs, factor, base, **limits)
-        told = expected_losses(source.records, runs, target, base, draws=SHOWN_DRAWS, seed=seed)
+        told = expected_losses(source.records, runs, target, base, via=via, draws=SHOWN_DRAWS, seed=seed)
     else:
         assert source.study is not None
         scale = LOSSES

@@ -11,7 +11,7 @@ import polars as pl
 from finescale.errors import UsageError
 from finescale.records.columns import BY_NAME, DATA_SIZE
 from finescale.records.matching import Matched
-from finescale.records.names import bare
+from finescale.records.names import bare, untracked
 from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import (
     INF,
@@ -234,6 +234,7 @@ def _rises(frame: pl.DataFrame, column: str) -> bool:
 
 
 def outcomes_in(columns: Sequence[str]) -> list[str]:
-    """The columns whose names say that they are a loss or a known score, losses first."""
-    losses = [name for name in columns if is_loss_name(name) and not bare(name).startswith("train")]
-    return losses + [name for name in columns if name not in losses and named_score(name) is not None]
+    """The columns whose names say that they are a loss or a known score, losses first; not of training."""
+    tested = [name for name in columns if not untracked(name).strip().casefold().startswith("train")]
+    losses = [name for name in tested if is_loss_name(name)]
+    return losses + [name for name in tested if name not in losses and named_score(name) is not None]

@@ -43,6 +43,7 @@ def decide(
     *,
     law: str | Law = "auto",
     base: Mapping[str, Any] | None = None,
+    via: str = "auto",
     bootstrap: int,
     seed: int,
 ) -> Decision | str:
@@ -53,12 +54,13 @@ def decide(
         task: The task.
         law: A law, which is fitted and answers alone; ``auto``: the forecast, as in the command.
         base: Values of the base setting; default: the most frequent.
+        via: How a score is forecast: ``auto``, ``direct``, or through the ``loss``.
         bootstrap: Number of joint draws, or of resamples.
         seed: Their seed.
     """
     try:
         asked = FORECAST if law == "auto" else law
-        options: dict[str, Any] = {"base": base, "bootstrap": bootstrap, "seed": seed}
+        options: dict[str, Any] = {"base": base, "via": via, "bootstrap": bootstrap, "seed": seed}
         options |= {"law": asked, "fitted": True}
         answers, why = answer_each(records, task, Question(), {}, options)
         if len(answers) > 1:

@@ -90,6 +90,7 @@ class Evidence:
         scores: Scores of the runs, where there are any.
         law: The law that the advice is made with; ``auto``: for each task the one that predicts best.
         given: The values of the base setting that were asked for; the others are the most frequent.
+        via: How a score is forecast: ``auto``, ``direct``, or through the ``loss``.
     """
 
     records: Records
@@ -99,6 +100,7 @@ class Evidence:
     scores: Scores | None = None
     law: str | Law = "auto"
     given: Mapping[str, Any] = field(default_factory=dict)
+    via: str = "auto"
 
     @property
     def joint_laws(self) -> tuple[Law, ...]:
@@ -131,6 +133,7 @@ def gather(
     seed: int = 0,
     scores: str | Path | Any | None = None,
     law: str | Law = "auto",
+    via: str = "auto",
 ) -> Evidence:
     """Fits what the report shows. What cannot be fitted becomes a sentence, never an end.
 
@@ -142,6 +145,7 @@ def gather(
         seed: Seed of the bootstrap.
         scores: The table of scores, as ``read_scores`` takes it.
         law: The law of the advice, by name or itself; it is shown beside the contenders too.
+        via: How a score is forecast: ``auto``, ``direct``, or through the ``loss``.
 
     Returns:
         The evidence, task by task.
@@ -152,7 +156,8 @@ def gather(
     """
     seen = describe(records, hold_out=hold_out, base=base)
     scored = None if scores is None else read_scores(scores, seen.records)
-    evidence = replace(seen, bootstrap=bootstrap, seed=seed, scores=scored, law=law, given=base or {})
+    asked = {"bootstrap": bootstrap, "seed": seed, "law": law, "given": base or {}, "via": via}
+    evidence = replace(seen, scores=scored, **asked)
     tasks = [_with_laws(task, _of_task(seen.records, task.task), evidence) for task in seen.tasks]
     return replace(evidence, tasks=tuple(tasks))
 

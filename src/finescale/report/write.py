@@ -56,6 +56,7 @@ def write_report(
             task.task,
             law=evidence.law,
             base=evidence.given,
+            via=evidence.via,
             bootstrap=evidence.bootstrap,
             seed=evidence.seed,
         )
