@@ -27,7 +27,8 @@ from typing import Any
 
 from report import publish
 
-from finescale.executors.local import Job, LocalExecutor, Result, usable_cores
+from finescale.executors.local import Job, LocalExecutor, Result
+from finescale.executors.machine import usable_cores
 from finescale.ladder import LADDER, Shape, train_flops
 
 METHODS = ("full", "lora")

@@ -162,7 +162,7 @@ def test_a_plan_that_fails_writes_no_study_file(
         "--tokens-per-example",
         "246",
     ]
-    monkeypatch.setattr("finescale.planning.plan.RESULTS", tmp_path / "none")
+    monkeypatch.setenv("FINESCALE_RESULTS", str(tmp_path / "none"))
     command = ["finescale", "plan", str(study), *flags, "--out", str(tmp_path / "next.yaml")]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as ended:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from finescale.executors.local import Job, LocalExecutor, Result, usable_cores
+from finescale.executors.local import Job, LocalExecutor, Result
+from finescale.executors.machine import usable_cores
 
 
 @pytest.fixture

@@ -239,7 +239,7 @@ def test_the_command_writes_a_study_that_run_takes(tmp_path, monkeypatch):
     words = ["plan", "studies/nano.yaml", "--target", "model_params=3e6,finetune_examples=8192"]
     words += ["--budget", "1e13", "--tokens-per-example", "246", "--out", str(out)]
     words += ["--json", str(tmp_path / "plan.json")]
-    monkeypatch.setattr("finescale.planning.plan.RESULTS", tmp_path / "none")
+    monkeypatch.setenv("FINESCALE_RESULTS", str(tmp_path / "none"))
     shown = CliRunner().invoke(app, words, catch_exceptions=False)
     assert shown.exit_code == 0, shown.output
     written = json.loads((tmp_path / "plan.json").read_text())

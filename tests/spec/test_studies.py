@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 from finescale.cli import app
-from finescale.cli import run as commands
 from finescale.spec.expand import expand
 from finescale.spec.file import load_study
 from finescale.spec.study import PretrainStudy, Study
@@ -146,7 +145,7 @@ def test_the_ladder_files_are_the_ones_that_the_studies_read() -> None:
             tokens = sorted(study.models["1b"].checkpoints)
             shares = [share * ladder.expected_tokens for share in ladder.checkpoints["1b"]]
             assert [*shares, ladder.expected_tokens] == pytest.approx(tokens, rel=1e-3)
-            root = commands.RESULTS / ladder.name / "models"
+            root = Path("results") / ladder.name / "models"
             assert all(str(root) in model.source for model in study.models.values())
 
 

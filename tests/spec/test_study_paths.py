@@ -117,10 +117,10 @@ def test_a_link_out_of_the_study_s_folder_is_refused_before_anything_is_written(
 
 
 def test_the_study_s_folder_itself_may_be_a_link(tmp_path: Path) -> None:
-    from finescale.cli.run import _make_folder
+    from finescale.study.opening import make_folder
 
     (tmp_path / "s.yaml").write_text(study())
     (tmp_path / "large-disk").mkdir()
     (tmp_path / "folder").symlink_to(tmp_path / "large-disk")
-    _make_folder(tmp_path / "folder", "s", tmp_path / "s.yaml")
+    make_folder(tmp_path / "folder", "s", study().encode())
     assert (tmp_path / "large-disk" / "study.yaml").read_text() == study()

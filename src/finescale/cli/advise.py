@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,6 +18,7 @@ from finescale.advice.targets import check
 from finescale.advice.views import crossover_cells
 from finescale.cli.laws import write_json
 from finescale.cli.reading import Table
+from finescale.cli.terminal import console
 from finescale.errors import DataError
 from finescale.records.outcome_words import difference
 from finescale.records.records import DATA_SIZE, Records
@@ -136,9 +136,3 @@ def show(advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...]
             say(f"Methods that differ by less than {who} missed by ({off}) are not told apart.")
     for note in advice.notes:
         say(f"note: {note}")
-
-
-def console() -> Console:
-    """A console that is as wide as its terminal, or as COLUMNS says, or 160 characters."""
-    made = Console()
-    return made if made.is_terminal else Console(width=int(os.environ.get("COLUMNS", "160")))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from finescale.cli.advise import console
+from finescale.cli.terminal import console
 from finescale.records.collect import Collected, collect
 from finescale.records.options import ReadingOptions
 

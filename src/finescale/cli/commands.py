@@ -19,7 +19,6 @@ app = typer.Typer(
     name="finescale",
     help="Finetuning scaling studies: run them, fit laws, learn which method, model size and data to use.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -426,6 +425,28 @@ def report(
         seed=seed,
         figures=figures,
     )
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option(help="Write it to a file. (default: standard output)")] = None,
+) -> None:
+    """Write the JSON Schema of study files, with which editors complete and check them."""
+    from finescale.files import write_text
+    from finescale.spec.schema import schema_text
+
+    if out is None:
+        typer.echo(schema_text(), nl=False)
+    else:
+        write_text(schema_text(), out)
+
+
+@app.command()
+def doctor() -> None:
+    """Look at Python, libraries, cores, GPU, memory and folders; what is missing comes with a remedy."""
+    from finescale.cli.doctor import doctor as look
+
+    raise typer.Exit(look())
 
 
 def main() -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from finescale.cli import terminal
 from finescale.cli.reading import Table, pairs
 from finescale.errors import DataError, UsageError, printable
+from finescale.files import write_text
 from finescale.laws.fits import Fits
 from finescale.laws.fitted import FittedLaw, Prediction
 from finescale.laws.law import Law
@@ -46,7 +46,7 @@ def fit_command(table: Table, *, law: str, joint: bool, to: str | None, **option
     if to:
         write_json(fits.to_dict(), to)
     if to != "-":
-        console = terminal()
+        console = terminal.console()
         console.print(law_cells(fits.laws).within(console.width))
         _show_left_out(console, fits.left_out)
         say(console, fits.notes)
@@ -61,7 +61,7 @@ def compare_command(table: Table, *, laws: Sequence[str], back: bool, to: str | 
     from finescale.laws.select import backtest  # noqa: PLC0415
 
     chosen, records = [law_of(law) for law in laws], table.read()
-    console = terminal()
+    console = terminal.console()
     if back:
         tested = backtest(records, chosen or None, **options)
         rows = {"scores": tested.scores.to_dicts(), "best": dict(tested.best)}
@@ -114,7 +114,7 @@ def predict_command(
         left_out = [one.to_dict() for one in fits.left_out]
         write_json({"schema": 1, "predictions": rows, "notes": list(fits.notes), "left_out": left_out}, to)
     if to != "-":
-        console = terminal()
+        console = terminal.console()
         laws, predictions = [fitted for fitted, _ in asked], [prediction for _, prediction in asked]
         console.print(prediction_cells(laws, predictions).within(console.width))
         _show_left_out(console, fits.left_out)
@@ -132,14 +132,7 @@ def write_json(data: Mapping[str, Any], to: str) -> None:
     if to == "-":
         sys.stdout.write(text + "\n")
         return
-    aside = Path(f"{to}.{os.getpid()}.part")
-    try:
-        aside.write_text(text + "\n", encoding="utf-8")
-        aside.replace(to)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise UsageError("cannot write", got=str(error.strerror), remedy="check the path", where=to) from None
+    write_text(text + "\n", Path(to))
 
 
 def base_values(options: Sequence[str]) -> dict[str, Any]:
@@ -227,12 +220,6 @@ def _prediction_row(law: FittedLaw, prediction: Prediction) -> dict[str, Any]:
         "run_high": plain(prediction.run_high),
         "status": [*prediction.status, *law.status],
     }
-
-
-def terminal() -> Console:
-    """A console that is as wide as its terminal, or as COLUMNS says, or 160 characters."""
-    console = Console()
-    return console if console.is_terminal else Console(width=int(os.environ.get("COLUMNS", "160")))
 
 
 def say(console: Console, notes: Sequence[str], mark: str = "note: ") -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
-from finescale.cli.advise import console
 from finescale.cli.laws import write_json
 from finescale.cli.reading import Table, pairs
+from finescale.cli.terminal import console
 from finescale.errors import UsageError
-from finescale.planning.continued import extend_study, write_study
+from finescale.files import write_text
+from finescale.planning.continued import extend_study
 from finescale.planning.outlook import Plan
 from finescale.planning.plan import open_plan_source, plan
 from finescale.planning.views import headline, outlook_table, question, runs_table
@@ -64,7 +65,7 @@ def plan_command(
         )
     made = plan(source, at, budget, **offered, **options)
     if out is not None and source.study is not None:
-        write_study(extend_study(source.study, made, command), out)
+        write_text(extend_study(source.study, made, command), out)
     if to:
         write_json(made.to_dict(), to)
     if to != "-":

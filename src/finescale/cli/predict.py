@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finescale.cells import Cells
-from finescale.cli.laws import numbers_of, say, terminal, write_json
+from finescale.cli import terminal
+from finescale.cli.laws import numbers_of, say, write_json
 from finescale.cli.reading import Table
 from finescale.errors import DataError, UsageError
 from finescale.forecasts.forecast import Forecasts, forecast
@@ -64,7 +65,7 @@ def forecast_command(
         rows = [_row(group, one) for group, one in told]
         write_json({"schema": 1, "predictions": rows, "notes": notes}, to)
     if to != "-":
-        out = terminal()
+        out = terminal.console()
         out.print(_cells(told).within(out.width))
         for task, members in found.members.items():
             say(out, [f"members{' of ' + task if task else ''}: {_weights(members)}"], mark="")

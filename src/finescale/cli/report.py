@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +10,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from finescale.cli import terminal
 from finescale.errors import DataError, UsageError
 from finescale.records.options import AS_INFERRED, ReadingOptions
 from finescale.records.records import DATA_SIZE, read_records, table_in
 from finescale.records.sources import is_study
 from finescale.spec.paths import exists
-
-STUDY_FILES = (".yaml", ".yml")
-RESULTS = Path("results")
+from finescale.spec.places import COPY, STUDY_FILES, study_folder
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def report(
     from finescale.report.tables import paper_tables  # noqa: PLC0415
     from finescale.report.write import PICTURES, write_report  # noqa: PLC0415
 
-    console = console or _console()
+    console = console or terminal.console()
     pictures = names(figures)
     if unknown := [kind for kind in pictures if kind not in PICTURES]:
         raise UsageError(f"--figures {figures}", wanted="some of " + ", ".join(PICTURES), got=unknown[0])
@@ -135,7 +133,7 @@ def _place(stated: str | Path, out: Path | None) -> _ReportPaths:
     if source.suffix.lower() in STUDY_FILES:
         from finescale.spec.file import load_study  # noqa: PLC0415
 
-        folder = RESULTS / load_study(source).name
+        folder = study_folder(load_study(source).name, source)
         if not folder.is_dir():
             raise UsageError(
                 "this study has not run yet",
@@ -155,7 +153,7 @@ def _place(stated: str | Path, out: Path | None) -> _ReportPaths:
 
 def _study_folder(folder: Path, out: Path | None) -> _ReportPaths:
     records = table_in(folder)
-    study_file = folder / "study.yaml"
+    study_file = folder / COPY
     scores = folder / "scores.parquet"
     return _ReportPaths(
         records,
@@ -170,11 +168,6 @@ def _stamp(file: Path) -> str:
     """A file's name and check sum, so that a reader knows whether theirs is the same."""
     with file.open("rb") as data:
         return f"{file.name} (SHA-256 {hashlib.file_digest(data, 'sha256').hexdigest()})"
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=int(os.environ.get("COLUMNS", "160")))
 
 
 def _hold_out(study_file: Path | None) -> str:

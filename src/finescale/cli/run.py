@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from finescale.errors import UsageError, printable
+from finescale.cli import terminal
+from finescale.cli.terminal import say
+from finescale.errors import UsageError
 from finescale.executors.attempt_log import LEVELS
 from finescale.executors.backends import check, open_executor
-from finescale.executors.local import LocalExecutor, usable_cores
+from finescale.executors.local import LocalExecutor
+from finescale.executors.machine import usable_cores
 from finescale.spec.file import load_study, with_location
+from finescale.spec.places import COPY, STUDY_FILES, study_folder
 from finescale.spec.study import PretrainStudy, Study
 from finescale.study.dry_run import GPU_FLOPS, dry_run_view
-from finescale.study.example_check import check_examples, needs_check, truncation_warnings
+from finescale.study.example_check import truncation_warnings
 from finescale.study.export import records_frame
 from finescale.study.failures import failure_lines
-from finescale.study.filesystem import REMEDIES
 from finescale.study.ledger import Ledger
-from finescale.study.model_check import check_models
-from finescale.study.plan import EXECUTE, FinetunePlan, PretrainPlan, StudyPlan
+from finescale.study.opening import check_contents, data_notes, make_folder, open_plan
+from finescale.study.plan import EXECUTE, FinetunePlan, StudyPlan
 from finescale.study.progress import Progress, TerminalProgress
-from finescale.study.tracking import Tracking, check_trackers
+from finescale.study.tracking import Tracking
 
 if TYPE_CHECKING:
     from finescale.study.runner import Summary
 
-RESULTS = Path("results")
-COPY = "study.yaml"
-"""The copy of the study file in the study's folder."""
-TRAINING_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
-WRITTEN = ("runs", "tokens", "tracking", "report")
-"""Folders inside the study's that are written to."""
 INTERRUPTED = 130
 
 
@@ -86,7 +81,7 @@ def run(
     Returns:
         The exit code: 0; 3 where some runs failed or diverged, 4 where none is done; 130 after Ctrl-C.
     """
-    console = console or _console()
+    console = console or terminal.console()
     meanwhile = Console(quiet=True) if quiet else console
     study_file, out = _file_of(study_file, out)
     spec = load_study(study_file)
@@ -98,36 +93,38 @@ def run(
     if log_level not in LEVELS:
         wanted = ", ".join(LEVELS)
         raise UsageError("unknown level", wanted=f"one of {wanted}", got=log_level, where="--log-level")
-    folder = out or RESULTS / spec.name
+    folder = out or study_folder(spec.name, study_file)
+    if out is None and folder.is_absolute():  # found, not told
+        say(meanwhile, f"{spec.name}: its results are in {folder}")
+    shown = dry_run and not probe
     try:
-        if probe or not dry_run:
-            _check_training_libraries()
-            check_trackers(spec.tracking)
-        plan = _plan(spec, folder.absolute(), text, execute, contents=probe or not dry_run)
+        plan = open_plan(spec, folder, text=text, execute=execute, shown=shown)
     except UsageError as error:
         raise with_location(error, study_file) from None
-    for note in _notes(spec, contents=probe or not dry_run):
-        _say(meanwhile, note)
+    for note in data_notes(spec, shown=shown):
+        say(meanwhile, note)
     if look:
-        return _look_only(spec, plan, folder, study_file, console)
+        _look(spec, plan, folder, study_file, console)
+        say(console, f"{spec.name}: models, methods and examples are what they say. Nothing was run.")
+        return 0
     if dry_run or probe:
         _show_plan(spec, plan, folder, gpu_flops, console)
         return _probe(console, plan, workers or usable_cores()) if probe else 0
     from finescale.study.runner import run_study  # noqa: PLC0415 - after the checks
 
-    _make_folder(folder, spec.name, study_file)
-    if isinstance(plan, FinetunePlan) and isinstance(spec, Study) and execute == EXECUTE:
-        _look(spec, plan, folder, study_file, meanwhile)
+    make_folder(folder, spec.name, study_file.read_bytes())
+    if execute == EXECUTE:
+        _look(spec, plan, folder, study_file, meanwhile, left=True)
     _retry(folder, retry_failed, retry_diverged, meanwhile)
     try:
         with _sigterm_like_ctrl_c():
             where, size, notes = open_executor(executor, plan, folder, address=address, workers=workers)
             for note in notes:
-                _say(meanwhile, note)
+                say(meanwhile, note)
             progress = _progress(spec, folder, meanwhile, size)
             summary = run_study(plan, folder, where, progress=progress, log_level=log_level)
     except KeyboardInterrupt:
-        _say(console, "\nStopped. Everything finished is kept; the same command continues.", style="yellow")
+        say(console, "\nStopped. Everything finished is kept; the same command continues.", style="yellow")
         return INTERRUPTED
     _show_end(console, spec, folder, summary, quiet=quiet)
     return summary.exit_code
@@ -137,9 +134,9 @@ def _retry(folder: Path, failed: bool, diverged: bool, console: Console) -> None
     """Makes failed or diverged runs pending again."""
     with Ledger(folder / "ledger.sqlite") as ledger:
         if failed:
-            _say(console, f"{ledger.retry('failed')} failed runs will be tried again")
+            say(console, f"{ledger.retry('failed')} failed runs will be tried again")
         if diverged:
-            _say(console, f"{ledger.retry('diverged')} diverged runs will be tried again")
+            say(console, f"{ledger.retry('diverged')} diverged runs will be tried again")
 
 
 def _show_end(
@@ -149,32 +146,17 @@ def _show_end(
     if quiet and not summary.exit_code:
         return
     words = ", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items()))
-    _say(console, f"{spec.name}: {words} ({summary.made} made now). Records: {folder / 'records.parquet'}")
+    say(console, f"{spec.name}: {words} ({summary.made} made now). Records: {folder / 'records.parquet'}")
     if isinstance(spec, Study):
         with Ledger(folder / "ledger.sqlite") as ledger:
             for sentence in truncation_warnings(records_frame(ledger), spec.version):
-                _say(console, sentence)
+                say(console, sentence)
     if summary.orphans:
-        _say(
-            console, f"{summary.orphans} finished runs are no longer in the study: finescale status {folder}"
-        )
+        say(console, f"{summary.orphans} finished runs are no longer in the study: finescale status {folder}")
     for problem in summary.problems:
-        _say(console, str(problem), style="red")
+        say(console, str(problem), style="red")
     for line in failure_lines(summary.failures, folder):
-        _say(console, line, style=None if line.startswith(" ") else "red")
-
-
-def _look(spec: Study, plan: FinetunePlan, folder: Path, study_file: Path, console: Console) -> None:
-    """Tells what the examples of a study's own data and models are like, where runs are still to be made."""
-    with Ledger(folder / "ledger.sqlite") as ledger:
-        finished = ledger.statuses().keys()
-    left = [item for item in plan.runs() if item.run.fingerprint() not in finished]
-    if left and needs_check(spec):
-        try:
-            check_models(left, folder, partial(_say, console))
-            check_examples(left, partial(_say, console))
-        except UsageError as error:
-            raise with_location(error, study_file) from None
+        say(console, line, style=None if line.startswith(" ") else "red")
 
 
 def _progress(spec: Study | PretrainStudy, folder: Path, console: Console, workers: int) -> Progress:
@@ -182,7 +164,7 @@ def _progress(spec: Study | PretrainStudy, folder: Path, console: Console, worke
     shown = TerminalProgress(console, workers)
     if not spec.tracking:
         return shown
-    return Tracking(shown, spec.tracking, spec.name, folder, partial(_say, console))
+    return Tracking(shown, spec.tracking, spec.name, folder, partial(say, console))
 
 
 def _show_plan(
@@ -190,21 +172,24 @@ def _show_plan(
 ) -> None:
     """Shows what would run, and its cost."""
     for part in dry_run_view(spec, plan, folder, gpu_flops):
-        console.print(part) if isinstance(part, Table) else _say(console, part)
+        console.print(part) if isinstance(part, Table) else say(console, part)
 
 
-def _look_only(
-    spec: Study | PretrainStudy, plan: StudyPlan, folder: Path, study_file: Path, console: Console
-) -> int:
-    """Looks at the models, methods and examples of all runs, and runs none."""
-    if isinstance(spec, Study) and isinstance(plan, FinetunePlan) and needs_check(spec):
+def _look(
+    spec: Study | PretrainStudy,
+    plan: StudyPlan,
+    folder: Path,
+    study_file: Path,
+    console: Console,
+    *,
+    left: bool = False,
+) -> None:
+    """Looks at the models, methods and examples; an error is told with its line of the study file."""
+    if isinstance(plan, FinetunePlan) and isinstance(spec, Study):
         try:
-            check_models(plan.runs(), folder if folder.is_dir() else None, partial(_say, console))
-            check_examples(plan.runs(), partial(_say, console))
+            check_contents(spec, plan, folder, partial(say, console), left=left)
         except UsageError as error:
             raise with_location(error, study_file) from None
-    _say(console, f"{spec.name}: models, methods and examples are what they say. Nothing was run.")
-    return 0
 
 
 def _probe(console: Console, plan: StudyPlan, workers: int) -> int:
@@ -218,7 +203,7 @@ def _probe(console: Console, plan: StudyPlan, workers: int) -> int:
         with _sigterm_like_ctrl_c():
             costs, failed = measure(runs, LocalExecutor(workers), console)
     except KeyboardInterrupt:
-        _say(console, "\nStopped. Nothing was written.", style="yellow")
+        say(console, "\nStopped. Nothing was written.", style="yellow")
         return INTERRUPTED
     show(console, runs, costs, failed, workers)
     return 0
@@ -248,7 +233,7 @@ def status(
     """
     from finescale.study.status import show_logs, show_status  # noqa: PLC0415 - not needed to run
 
-    folder, console = _folder_of(target, to_come=watch), console or _console()
+    folder, console = _folder_of(target, to_come=watch), console or terminal.console()
     if logs is not None:
         show_logs(folder, console, logs)
     else:
@@ -275,7 +260,7 @@ def _folder_of(target: Path, *, to_come: bool = False) -> Path:
     """The study's folder; one that a driver has yet to make is taken at its word where it is `to_come`."""
     if target.is_dir():
         return target
-    if not target.exists() and target.suffix not in (".yaml", ".yml"):
+    if not target.exists() and target.suffix not in STUDY_FILES:
         if to_come:
             return target
         raise UsageError(
@@ -284,96 +269,7 @@ def _folder_of(target: Path, *, to_come: bool = False) -> Path:
             remedy="folders of studies are under results/ by default",
             where=str(target),
         )
-    return RESULTS / load_study(target).name
-
-
-def _notes(spec: Study | PretrainStudy, *, contents: bool) -> tuple[str, ...]:
-    """What to know about a study's data; what is on the hub is not opened to be shown."""
-    if isinstance(spec, PretrainStudy):
-        return ()
-    from finescale.tasks.catalog import open_task  # noqa: PLC0415
-    from finescale.tasks.published import on_hub  # noqa: PLC0415
-
-    from_hub = on_hub(spec.task)
-    if (from_hub and not contents) or (isinstance(spec.task, str) and not from_hub):
-        return ()
-    return open_task(spec.task, spec.version).notes  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
-
-
-def _plan(
-    spec: Study | PretrainStudy, folder: Path, text: Path | None, execute: str, *, contents: bool = True
-) -> StudyPlan:
-    if isinstance(spec, Study):
-        if text is not None:
-            raise UsageError(
-                "--text is for pretraining studies", wanted="kind: pretrain", got="kind: finetune"
-            )
-        from finescale.study.resolve import resolver  # noqa: PLC0415
-
-        return FinetunePlan(spec, resolver(spec, contents), folder, execute)
-    if text is None and contents:
-        raise UsageError(
-            "a pretraining study needs its text",
-            wanted="--text FOLDER",
-            got="no --text",
-            remedy="give the folder with " + ", ".join(f"{language}.parquet" for language in spec.languages),
-        )
-    from finescale.study.resolve import pretrain_runs  # noqa: PLC0415
-
-    return PretrainPlan(spec.name, pretrain_runs(spec, text), folder, text or Path(), retries=spec.retries)
-
-
-def _check_training_libraries() -> None:
-    """Refuses to run where only the analysis is installed."""
-    missing = [name for name in TRAINING_LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            "the libraries that train are not installed",
-            wanted=", ".join(TRAINING_LIBRARIES),
-            got=f"no {', '.join(missing)}",
-            remedy='pip install "finescale[train]" (from a checkout: pip install ".[train]")',
-        )
-
-
-def _make_folder(folder: Path, name: str, study_file: Path) -> None:
-    """The study's folder with a copy of its file, unless the folder is another study's."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        ledger_file = folder / "ledger.sqlite"
-        if ledger_file.exists():
-            with Ledger(ledger_file) as ledger:
-                ledger.belongs_to(name)
-        _refuse_links(folder)
-        copy = folder / COPY
-        if not (copy.exists() and copy.samefile(study_file)):
-            aside = folder / f".study.yaml.{os.getpid()}"
-            aside.write_bytes(study_file.read_bytes())
-            aside.replace(copy)
-    except OSError as error:
-        raise UsageError(
-            "the study's folder cannot be used",
-            wanted="a folder that can be written",
-            got=str(error),
-            remedy=" or ".join(filter(None, (REMEDIES.get(error.errno or 0), "give another one with --out"))),
-            where=str(folder),
-        ) from None
-
-
-def _refuse_links(folder: Path) -> None:
-    """Refuses links inside the study's folder that would take what runs write out of it."""
-    inside = [folder / name for name in WRITTEN]
-    runs = folder / "runs"
-    if runs.is_dir():
-        inside += [Path(entry.path) for entry in os.scandir(runs) if entry.is_symlink()]
-    for path in inside:
-        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-            raise UsageError(
-                "a link out of the study's folder",
-                wanted="a folder of its own, or none",
-                got=f"a link to {path.resolve()}",
-                remedy="remove the link; to write elsewhere move the whole folder, and name it with --out",
-                where=str(path),
-            )
+    return study_folder(load_study(target).name, target)
 
 
 @contextmanager
@@ -391,14 +287,3 @@ def _sigterm_like_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _console() -> Console:
-    """The terminal; where output is piped, lines are wide enough for the tables."""
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, 120))
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    """Prints prose as it is: no markup or control characters in names, no line breaks where it is piped."""
-    console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finescale.errors import UsageError, nearest
-from finescale.executors.local import Executor, LocalExecutor, usable_cores
+from finescale.executors.local import Executor, LocalExecutor
+from finescale.executors.machine import usable_cores
 
 if TYPE_CHECKING:
     from finescale.study.plan import StudyPlan

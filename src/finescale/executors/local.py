@@ -120,18 +120,6 @@ def pinned_environment(threads: int) -> dict[str, str]:
     return {**dict.fromkeys(THREADS, str(threads)), "TOKENIZERS_PARALLELISM": "false"}
 
 
-def usable_cores() -> int:
-    """The cores that this process may use, a container's quota respected."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:
-        cores = os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        cores = min(cores, max(1, round(int(quota) / int(period))))
-    return cores
-
-
 class LocalExecutor:
     """Persistent worker processes of this machine."""
 

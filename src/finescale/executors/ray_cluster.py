@@ -31,7 +31,8 @@ from ray.exceptions import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from finescale.executors.local import pinned_environment, usable_cores
+from finescale.executors.local import pinned_environment
+from finescale.executors.machine import usable_cores
 from finescale.executors.worker import Call, call
 from finescale.runs.memory import SAVE_MEMORY, forget_peak
 from finescale.spec.resources import Resources

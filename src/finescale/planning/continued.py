@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -79,19 +76,3 @@ def _value(run: Planned) -> tuple[str, str | int]:
             remedy="leave --out away and read the table, or --json",
         )
     return "model", run.model
-
-
-def write_study(text: str, to: Path) -> None:
-    """Writes the study file aside and renames it.
-
-    Raises:
-        UsageError: The file cannot be written.
-    """
-    aside = to.with_name(f"{to.name}.{os.getpid()}.part")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(to)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise UsageError("cannot write", got=str(error.strerror), where=str(to)) from None

@@ -22,13 +22,11 @@ from finescale.planning.scale import LOSSES, PlanScale
 from finescale.records.options import AS_INFERRED, ReadingOptions
 from finescale.records.records import DATA_SIZE, RECORDS, Records, read_records
 from finescale.spec.file import load_study
+from finescale.spec.places import COPY, STUDY_FILES, study_folder
 from finescale.spec.study import Study
 
 if TYPE_CHECKING:
     from finescale.records.tables import TableLike
-
-RESULTS = Path("results")
-STUDY_FILES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -149,9 +147,9 @@ def open_plan_source(source: Any, options: ReadingOptions = AS_INFERRED) -> Plan
     path = Path(source)
     if path.suffix.lower() in STUDY_FILES:
         study = _finetuning(path)
-        records = RESULTS / study.name / RECORDS
+        records = study_folder(study.name, path) / RECORDS
     elif path.is_dir():
-        study = _finetuning(path / "study.yaml") if (path / "study.yaml").exists() else None
+        study = _finetuning(path / COPY) if (path / COPY).exists() else None
         records = path / RECORDS
         if study is None and not records.exists():  # a trainer's or a tracker's, or an error that says so
             return PlanSource(None, read(path))

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator,
 
 from finescale.spec.fields import Count, Rate, Strict
 from finescale.spec.resources import Resources
-from finescale.spec.run import OptimizerSpec, TaskSpec, TrainSpec
+from finescale.spec.run import OptimizerName, OptimizerSpec, TaskSpec, TrainSpec
 
 Value = TypeVar("Value")
 Model = Annotated[str, Field(min_length=1, max_length=200)]
@@ -73,7 +73,9 @@ def _rates_or_candidates(value: Any) -> str:
     return "(candidates)" if isinstance(some, Mapping | RateCandidates) else "(rates)"
 
 
-Optimizer = Annotated[OptimizerSpec, BeforeValidator(_named)]
+Optimizer = Annotated[
+    OptimizerSpec, BeforeValidator(_named, json_schema_input_type=OptimizerSpec | OptimizerName)
+]
 """An optimiser, or its name alone: `adamw` is short for `{name: adamw}`."""
 
 OptimizerOrEach = Annotated[
@@ -94,7 +96,9 @@ ResourcesOrEach = Annotated[
 ]
 """What a cluster reserves for every run, or for the runs of each method."""
 
-Tokens = Annotated[int | Literal["last"], BeforeValidator(_tokens)]
+Tokens = Annotated[
+    int | Literal["last"], BeforeValidator(_tokens, json_schema_input_type=Count | Literal["last"])
+]
 """Pretraining tokens of a checkpoint, or `last`."""
 
 
@@ -202,16 +206,21 @@ class TrainSettings(Strict):
         return TrainSpec(**{name: value for name, value in values.items() if value is not None})
 
 
+RateList = Annotated[
+    tuple[Rate, ...], BeforeValidator(_listed, json_schema_input_type=Rate | tuple[Rate, ...])
+]
+"""Learning rates; one alone is a list of it."""
+
+
 class RateCandidates(Strict):
     """Learning rates of one optimiser that the sweep tries."""
 
     optimizer: Optimizer
-    rates: Annotated[tuple[Rate, ...], BeforeValidator(_listed), Field(min_length=1)]
+    rates: Annotated[RateList, Field(min_length=1)]
 
 
 Rates = Annotated[
-    Annotated[tuple[Rate, ...], BeforeValidator(_listed), Tag("(rates)")]
-    | Annotated[tuple[RateCandidates, ...], Tag("(candidates)")],
+    Annotated[RateList, Tag("(rates)")] | Annotated[tuple[RateCandidates, ...], Tag("(candidates)")],
     Discriminator(_rates_or_candidates),
 ]
 """Rates for the study's optimiser, or optimisers with rates of their own."""

@@ -63,18 +63,24 @@ class Retries(Strict):
     """Its loss was no number: on one machine a second attempt ends alike."""
 
 
-def broken(value: Any) -> Any:
-    """A number alone as `Retries` has it."""
+def _broken(value: Any) -> Any:
     return {"broken": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+RetriesOrBroken = Annotated[
+    Retries, BeforeValidator(_broken, json_schema_input_type=Retries | Annotated[int, Field(ge=0, le=1000)])
+]
+"""Retries; a number alone is `broken`."""
 
 
 def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
+Tracker = Literal["tensorboard", "mlflow", "wandb", "trackio"]
 Trackers = Annotated[
-    tuple[Literal["tensorboard", "mlflow", "wandb", "trackio"], ...],
-    BeforeValidator(_listed),
+    tuple[Tracker, ...],
+    BeforeValidator(_listed, json_schema_input_type=Tracker | tuple[Tracker, ...]),
     AfterValidator(distinct),
 ]
 """Where finished runs are shown besides (`study.tracking`); one name alone is a list of it."""

@@ -49,10 +49,13 @@ def _switched(value: Any) -> Any:
     return {} if value is True else None if value is False else value
 
 
+OptimizerName = Literal["adafactor", "adamw"]
+
+
 class OptimizerSpec(Strict):
     """An optimiser and its constants (T5X's where it is Adafactor)."""
 
-    name: Literal["adafactor", "adamw"] = "adafactor"
+    name: OptimizerName = "adafactor"
     parameter_scaling: bool = False
     """Adafactor: the learning rate is relative to each tensor's RMS (on for full tuning and pretraining)."""
     weight_decay: float = Field(default=0.0, ge=0, le=1)
@@ -235,7 +238,9 @@ class EvaluationSpec(Hashed):
     """Numbers of demonstrations before each test example."""
     zero_shot: bool = False
     """Also the task's zero-shot sets: language pairs that finetuning never saw."""
-    forgetting: Annotated[ForgettingSpec | None, BeforeValidator(_switched)] = None
+    forgetting: Annotated[
+        ForgettingSpec | None, BeforeValidator(_switched, json_schema_input_type=ForgettingSpec | bool | None)
+    ] = None
     """`true`, or its settings."""
     checkpoints: dict[Literal["bleurt", "comet"], File] = Field(default_factory=dict)
     """Folder (or hub name) of a learned metric, where it is not the usual one; its content is hashed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from finescale.spec.fields import Count, Name, Rate, Strict
 from finescale.spec.own import FieldError, ModelSource, PeftMethod, UnknownKey
@@ -30,7 +30,7 @@ from finescale.spec.parts import (
     TrainSettings,
     for_method,
 )
-from finescale.spec.resources import Resources, Retries, Trackers, broken
+from finescale.spec.resources import Resources, Retries, RetriesOrBroken, Trackers
 from finescale.spec.run import (
     FINGERPRINT_VERSION,
     METHODS,
@@ -88,7 +88,7 @@ class Study(Strict):
     """What a run's folder keeps of what was trained: PET adapters, or full tuning's weights too."""
     resume: ResumeSpec = ResumeSpec()
     resources: ResourcesOrEach = Resources()
-    retries: Annotated[Retries, BeforeValidator(broken)] = Retries()
+    retries: RetriesOrBroken = Retries()
     tracking: Trackers = ()
     """Where finished runs are shown besides; it changes no run."""
 
@@ -286,5 +286,5 @@ class PretrainStudy(Strict):
     held_out_rows: Count = 64
     seed: Seed = 0
     resume: ResumeSpec = ResumeSpec()
-    retries: Annotated[Retries, BeforeValidator(broken)] = Retries()
+    retries: RetriesOrBroken = Retries()
     tracking: Trackers = ()

@@ -1,0 +1,91 @@
+"""What people expect of a command line: widths, colours, completion, and a doctor."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from finescale.cli import app, doctor, terminal
+from finescale.executors import machine
+
+TABLE = Path(__file__).parents[2] / "examples" / "nano_full.parquet"
+
+
+@pytest.mark.parametrize(("stated", "width"), [("80", 80), ("", 160), ("wide", 160), ("0", 160)])
+def test_columns_says_how_wide_lines_are(stated: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", stated)
+    assert terminal.console().width == width
+
+
+def test_no_color_is_heeded_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    pty = pytest.importorskip("pty")
+    code = "from finescale.cli.terminal import console, say; say(console(), 'stopped', 'red')"
+
+    def shown() -> bytes:
+        above, below = pty.openpty()
+        terminal_env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"}
+        subprocess.run([sys.executable, "-c", code], stdout=below, env=terminal_env, check=True)
+        os.close(below)
+        return os.read(above, 1000)
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert b"\x1b[" in shown()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert b"\x1b[3" not in shown()
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    def offered(line: str) -> list[str]:
+        words = {
+            "_FINESCALE_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(line.count(" ")),
+        }
+        return CliRunner().invoke(app, [], env=words, prog_name="finescale").output.split()
+
+    assert offered("finescale re") == ["report"]
+    assert "--dry-run" in offered("finescale run --d")
+
+
+def test_the_doctor_names_everything_on_one_line_each_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FINESCALE_RESULTS", str(tmp_path / "there"))
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert all(re.match(r"(ok|--|!!) [\w ]+: ", line) for line in lines)
+    for what in ("finescale", "training", "GPU", "extra ray", "cores", "memory", "results"):
+        assert any(line[3:].startswith(f"{what}: ") for line in lines), what
+    assert any(str(tmp_path / "there") in line for line in lines)
+    for line in lines:
+        assert line.startswith("ok") or " - " in line or "not known" in line
+
+
+def test_the_doctor_tells_a_folder_that_cannot_be_written_and_libraries_that_break(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so.12: no such file')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("FINESCALE_RESULTS", "/proc/nowhere")
+    machine.gpus.cache_clear()
+    found = {one.what: one for one in doctor.findings()}
+    machine.gpus.cache_clear()
+    assert found["training"].state == "problem"
+    assert "libcudart.so.12" in found["training"].found
+    assert found["results"].state == "problem"
+    assert "FINESCALE_RESULTS" in found["results"].remedy
+
+
+def test_free_memory_is_what_the_kernel_says() -> None:
+    free = machine.free_memory()
+    if free is not None:
+        total = int(re.findall(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[0]) * 1024
+        assert 0 <= free <= total
