@@ -19,6 +19,9 @@ from finescale.forecasts.forecast import Forecasts as Forecasts
 from finescale.forecasts.forecast import forecast as forecast
 from finescale.forecasts.group import Forecast as Forecast
 from finescale.forecasts.question import Predicted as Predicted
+from finescale.front.study import Study as Study
+from finescale.front.study import load_study as load_study
+from finescale.front.view import StudyView as StudyView
 from finescale.laws.compare import Comparison as Comparison
 from finescale.laws.compare import compare as compare
 from finescale.laws.fit import fit as fit
@@ -45,10 +48,8 @@ from finescale.records.records import Records as Records
 from finescale.records.records import read_records as read_records
 from finescale.spec.expand import PlannedRun as PlannedRun
 from finescale.spec.expand import expand as expand
-from finescale.spec.file import load_study as load_study
 from finescale.spec.run import ModelSpec as ModelSpec
 from finescale.spec.run import RunSpec as RunSpec
 from finescale.spec.study import PretrainStudy as PretrainStudy
-from finescale.spec.study import Study as Study
 
 __version__: str

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from finescale.errors import UsageError
 from finescale.planning.outlook import Plan, Planned
 from finescale.records.records import DATA_SIZE
 from finescale.spec.file import parse_study
 from finescale.spec.study import Study
+from finescale.spec.yaml import write_yaml
 
 _VARY = {
     "model_params": "model",
@@ -42,7 +41,7 @@ def extend_study(study: Study, plan: Plan, command: str) -> str:
         "# The planned runs are the last stars of `grids`. In the study's own folder (the default) only they",
         "# are new: what is finished stays. `hold_out` is left out, so that every run enters the fits.",
     ]
-    text = "\n".join(head) + "\n" + yaml.safe_dump(data, sort_keys=False, width=110, default_flow_style=None)
+    text = "\n".join(head) + "\n" + write_yaml(data)
     parse_study(text, "the planned study")
     return text
 

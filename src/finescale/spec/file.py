@@ -107,7 +107,7 @@ def parse_study(text: str, name: str = "study.yaml") -> Study | PretrainStudy:
     try:
         return model.model_validate(root.plain())  # pyright: ignore[reportReturnType]
     except ValidationError as error:
-        raise _usage_error(error, root, model, name) from None
+        raise in_our_words(error, root, model, name) from None
 
 
 def with_location(error: UsageError, path: str | Path) -> UsageError:
@@ -170,14 +170,21 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _usage_error(error: ValidationError, root: Node, model: type[Strict], name: str) -> UsageError:
-    """Every problem of a study file in our words, in the order of its lines."""
+def in_our_words(error: ValidationError, root: Node, model: type[Strict], name: str) -> UsageError:
+    """Every problem of a study in our words, in the order of its lines.
+
+    Args:
+        error: What pydantic found.
+        root: The study's values; those that come from no file have the line 0.
+        model: The kind of study.
+        name: The file's name.
+    """
     found: dict[str, tuple[int, UsageError]] = {}
     for problem in error.errors(include_url=False):
         node, line, field = _place(root, _location(problem))
         if problem["type"] == "too_short" and node.items:
             continue  # pydantic counts the valid items only; the invalid one has an error of its own
-        where = f"{name}, line {line}" + (f", {field}" if field else "")
+        where = ", ".join(filter(None, (name, f"line {line}" if line else "", field)))
         found.setdefault(where, (line, _translate_error(problem, node, where, model)))
     told = [item for _, item in sorted(found.values(), key=lambda pair: pair[0])]
     if len(told) == 1:

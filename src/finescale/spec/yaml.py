@@ -7,7 +7,7 @@ name Python objects) ends in a `UsageError`. Plain scalars follow YAML 1.2: `1e-
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,21 @@ class Node:
         if self.kind == "list":
             return tuple(item.plain() for item in self.items.values())
         return self.value
+
+
+def node_of(value: Any) -> Node:
+    """Plain data of Python's as a file would have it; there are no lines, so each has the line 0."""
+    if isinstance(value, Mapping):
+        return Node(0, "mapping", items={key: node_of(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return Node(0, "list", items={place: node_of(item) for place, item in enumerate(value)})
+    return Node(0, value=value)
+
+
+def write_yaml(data: Mapping[str, Any]) -> str:
+    """YAML that `read_yaml` reads as the same data: text that would be read as a number is quoted."""
+    layout: dict[str, Any] = {"sort_keys": False, "width": 110, "default_flow_style": None}
+    return yaml.dump(data, Dumper=_Dumper, allow_unicode=True, **layout)
 
 
 def read_yaml(text: str, name: str) -> Node | None:
@@ -200,3 +215,15 @@ def _scalar(text: str) -> Any:
     number = float(digits)
     whole = "e" in digits.lower() and number.is_integer() and abs(number) < 2**53
     return int(number) if whole else number
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text in quotes wherever it would not be read as this text; YAML's own rules see it otherwise."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if _scalar(text) is text else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _quoted)

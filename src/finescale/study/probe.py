@@ -161,8 +161,19 @@ def show(
     costs: Mapping[Kind, ProbedCost],
     failed: Mapping[Kind, str],
     workers: int,
-) -> None:
-    """Prints what each kind of run takes, and the whole study."""
+) -> float:
+    """Prints what each kind of run takes, and the whole study.
+
+    Args:
+        console: Where to print.
+        runs: The study's runs.
+        costs: Of each kind, as `measure` found them.
+        failed: Why there is no cost of the other kinds.
+        workers: How many runs are made at a time.
+
+    Returns:
+        Seconds of one core for the whole study.
+    """
     table = Table(box=None, pad_edge=False)
     for name in (
         "model",
@@ -205,3 +216,4 @@ def show(
         highlight=False,
         soft_wrap=True,
     )
+    return total

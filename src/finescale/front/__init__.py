@@ -1,0 +1,1 @@
+"""What Python's users open first: a study as an object, over both wings."""
