@@ -131,12 +131,6 @@ def test_a_study_brings_its_own_methods() -> None:
         ("{lora_alpha: 8}", "{lora_alpha: 0}", "line 34, methods.lora.lora_alpha", "a number above 0"),
         ("  lora: {lora_alpha: 8}", "  full: {peft: IA3Config}", "line 34, methods.full", "built in"),
         ("  ia3: 1e-2\n", "", "learning_rates.ia3", "at least one rate for ia3"),
-        (
-            "pretrain_tokens: 1e9, revisions: {step10: 1e8}",
-            "params: 9",
-            "models.tiny",
-            "it was pretrained on",
-        ),
         ("pretrain_tokens: 1e9", "pretrain_tokens: 1e8", "line 29, models.tiny.revisions", "its own"),
         ("1e9, rev", "1e9, params: 9, rev", "models.tiny.nonembedding_params", "or neither"),
         ("from: ./tiny", "form: ./tiny", "models.tiny", "did you mean 'from'?"),
@@ -378,3 +372,9 @@ def test_training_options_are_one_value_or_one_a_method() -> None:
     lora, full = (spec.train.resolve(name, spec.candidates(name)[0]) for name in ("lora", "full"))
     assert (lora.patience, full.patience, full.micro_batch_size, full.precision) == (2, None, 4, "bf16")
     assert "did you mean 'bf16'" in refused("train: {", "train: {precision: bf61, ")
+
+
+def test_a_model_need_not_say_what_it_was_pretrained_on() -> None:
+    study = parse_study(OWN.replace(", pretrain_tokens: 1e9, revisions: {step10: 1e8}", "", 1))
+    assert isinstance(study, Study)
+    assert study.models["tiny"].checkpoints == {0: "main"}

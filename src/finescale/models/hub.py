@@ -74,7 +74,7 @@ def find_own(
         hashes = {"weights": names, "tokenizer": names}
     spec = ModelSpec(
         name=name,
-        pretrain_tokens=pretrain_tokens,
+        pretrain_tokens=pretrain_tokens or None,
         revision=_revision(model, revision),
         folder=None if folder is None else str(folder),
         params=params,

@@ -119,7 +119,7 @@ def pretraining_rows(spec: RunSpec, base: LoadedBase) -> list[Encoded]:
     """Rows of the sample of pretraining text (`causal_rows`): the run's own, or the ladder's."""
     settings = spec.evaluation.forgetting
     assert settings is not None
-    sample = settings.text or find_checkpoint(spec.model.name, spec.model.pretrain_tokens).sample
+    sample = settings.text or find_checkpoint(spec.model.name, spec.model.pretrain_tokens or "last").sample
     width = ROW_TOKENS if base.context is None else min(ROW_TOKENS, base.context)
     return causal_rows(base.tokenizer, read_sample(sample), width - virtual_tokens(spec), settings.rows)
 

@@ -106,7 +106,7 @@ def _folders(model: ModelSpec) -> tuple[Path, Path]:
     """Where weights and tokenizer are."""
     if model.folder is not None:
         return Path(model.folder), Path(model.folder)
-    checkpoint = find_checkpoint(model.name, model.pretrain_tokens)
+    checkpoint = find_checkpoint(model.name, model.pretrain_tokens or "last")
     return checkpoint.folder, checkpoint.tokenizer_folder
 
 

@@ -19,6 +19,10 @@ REACHED = ("target_modules", "target_parameters")
 """Arguments of PEFT's LoRA that say what gets an adapter: modules, and tensors that are none (experts)."""
 
 
+UNKNOWN = 0
+"""Stands for a number of pretraining tokens that nobody states."""
+
+
 class FieldError(ValueError):
     """What a field should have been, found out from other fields."""
 
@@ -57,7 +61,7 @@ class ModelSource(Strict):
     revision: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Revision of the hub (a branch, tag or commit; default: main) that `pretrain_tokens` is about."""
     pretrain_tokens: Count | None = None
-    """Tokens that it was pretrained on."""
+    """Tokens that it was pretrained on, where that is known."""
     revisions: dict[str, Count] = Field(default_factory=dict)
     """Intermediate checkpoints: revision of the hub, or folder inside `from`, to its pretraining tokens."""
     params: Count | None = None
@@ -68,10 +72,10 @@ class ModelSource(Strict):
 
     @property
     def checkpoints(self) -> dict[int, str | None]:
-        """Pretraining tokens to revision (None: as `from` says), the least pretrained first."""
+        """Pretraining tokens (`UNKNOWN`: nobody says) to revision (None: as `from` says), in their order."""
         stated: dict[int, str | None] = {tokens: name for name, tokens in self.revisions.items()}
-        if self.pretrain_tokens is not None:
-            stated[self.pretrain_tokens] = self.revision
+        if self.pretrain_tokens is not None or not stated:
+            stated[self.pretrain_tokens or UNKNOWN] = self.revision
         return dict(sorted(stated.items()))
 
     @property
@@ -97,10 +101,7 @@ class ModelSource(Strict):
     @model_validator(mode="after")
     def _is_complete(self) -> ModelSource:
         stated = [*self.revisions.values()]
-        if self.pretrain_tokens is None and not stated:
-            wanted = "the tokens it was pretrained on, e.g. 3.0e11 (or `revisions` with the tokens of each)"
-            raise FieldError(wanted, "pretrain_tokens")
-        if self.pretrain_tokens is None and self.revision is not None:
+        if self.pretrain_tokens is None and self.revision is not None and stated:
             raise FieldError("with `revision` also `pretrain_tokens`", "revision")
         if len({*stated, self.pretrain_tokens}) < len(stated) + 1:
             raise FieldError("a number of tokens of its own for each checkpoint", "revisions")

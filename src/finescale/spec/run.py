@@ -114,7 +114,8 @@ class ModelSpec(Strict):
     """
 
     name: str
-    pretrain_tokens: Count
+    pretrain_tokens: Count | None
+    """None: nobody says."""
     revision: str
     folder: str | None = None
     """Where a model of one's own lies (configuration, weights, tokenizer); None: it is bundled."""

@@ -209,7 +209,7 @@ def _tokens(name: str, model: ModelSource, pretrain_tokens: int | str, where: st
         return int(pretrain_tokens)
     raise UsageError(
         f"{name!r} has no checkpoint at {pretrain_tokens:,} tokens",
-        wanted="one of " + ", ".join(f"{tokens}" for tokens in known) + ' or "last"',
+        wanted="one of " + ", ".join([*(f"{tokens}" for tokens in known if tokens), "last"]),
         got=str(pretrain_tokens),
         remedy=f"state it in models.{name}.revisions",
         where=where,
