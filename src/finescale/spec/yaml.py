@@ -60,10 +60,23 @@ def node_of(value: Any) -> Node:
     return Node(0, value=value)
 
 
-def write_yaml(data: Mapping[str, Any]) -> str:
-    """YAML that `read_yaml` reads as the same data: text that would be read as a number is quoted."""
-    layout: dict[str, Any] = {"sort_keys": False, "width": 110, "default_flow_style": None}
-    return yaml.dump(data, Dumper=_Dumper, allow_unicode=True, **layout)
+def write_yaml(data: Mapping[str, Any], *, wide: bool = False) -> str:
+    """YAML that `read_yaml` reads as the same data: text that would be read as a number is quoted.
+
+    Args:
+        data: Plain data.
+        wide: Each value on one line, however long.
+    """
+    if wide:
+        return "".join(f"{_flow(name)}: {_flow(value)}\n" for name, value in data.items())
+    layout: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 110}
+    return yaml.dump(data, Dumper=_Dumper, default_flow_style=None, **layout)
+
+
+def _flow(value: Any) -> str:
+    layout: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 100_000}
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, **layout)
+    return text.removesuffix("\n").removesuffix("\n...").removesuffix("...").rstrip("\n")
 
 
 def read_yaml(text: str, name: str) -> Node | None:
