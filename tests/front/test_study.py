@@ -145,14 +145,14 @@ def test_two_studies_in_a_function_run_and_answer(here: Path, capsys: pytest.Cap
 
     one, two = both()
     assert (one.folder, two.folder) == (Path("results/one"), Path("results/two"))
-    assert f"{RUNS}/{RUNS} runs" in capsys.readouterr().out
+    assert f"0/{RUNS} runs, about" in capsys.readouterr().out
     assert one.run(workers=1, execute=INSTANT, progress=False).made == 0
     assert capsys.readouterr().out == ""
     assert one.status()["counts"]["done"] == RUNS
     assert "full: adafactor at 0.003 chosen by the sweep" in str(one.status())
     assert one.records().frame.height == two.records().frame.height > 0
-    assert one.advise(examples=200).task == "mini-en-de"
-    page = two.report()
+    assert one.advise(examples=200, bootstrap=10).task == "mini-en-de"
+    page = two.report(bootstrap=10)
     assert page == Path("results/two/report/index.html")
     assert "two" in page.read_text()
     assert fs.load_study("results/one/study.yaml").model_dump() == one.model_dump()

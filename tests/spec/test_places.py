@@ -64,7 +64,7 @@ def test_of_two_studies_of_one_name_the_one_that_ran_this_file_is_meant(tmp_path
 
 def test_the_current_folder_counts_once(tmp_path: Path) -> None:
     begun(tmp_path / "here" / "results" / "a")
-    assert study_folder("a", study_file(tmp_path / "here")) == tmp_path / "here" / "results" / "a"
+    assert study_folder("a", study_file(tmp_path / "here")) == Path("results/a")
     assert study_folder("a", Path("a.yaml")).resolve() == tmp_path / "here" / "results" / "a"
 
 

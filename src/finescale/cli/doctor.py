@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -150,7 +151,10 @@ def _folders() -> Iterator[Finding]:
     results = Path(stated or RESULTS).expanduser().absolute()
     there = next(folder for folder in (results, *results.parents) if folder.is_dir())
     said = f"{results} ({VARIABLE})" if stated else f"{results} ({VARIABLE} is not set)"
-    if not os.access(there, os.W_OK):
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError:
         remedy = f"{there} cannot be written: set {VARIABLE} to a folder of yours"
         yield Finding("results", said, "problem", remedy)
         return

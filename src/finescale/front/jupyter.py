@@ -34,7 +34,8 @@ class NotebookProgress(TerminalProgress):
 
     def __enter__(self) -> Self:
         """Shows the bar."""
-        from IPython.display import HTML, display  # noqa: PLC0415 - there in a notebook
+        from IPython.core.display import HTML  # noqa: PLC0415 - there in a notebook
+        from IPython.display import display  # noqa: PLC0415
 
         self._html = HTML
         self._handle = display(HTML(self._page()), display_id=True)

@@ -78,7 +78,7 @@ class Study(StudySpec):
             raise in_our_words(error, node_of(plain), StudySpec, "fs.Study") from None
         placed = self.resolve_paths(Path.cwd())
         for name in ("task", "models", "evaluation"):
-            self.__dict__[name] = getattr(placed, name)
+            object.__setattr__(self, name, getattr(placed, name))
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Self:
@@ -268,11 +268,12 @@ class Study(StudySpec):
         score = question.pop("score", None)
         return recommend(self.records(**({"score": score} if score else {})), **question)
 
-    def report(self, out: str | Path | None = None, **options: Any) -> Path:
+    def report(self, out: str | Path | None = None, *, bootstrap: int = 1000, **options: Any) -> Path:
         """Writes the page of its runs, with figures and tables.
 
         Args:
             out: The folder to write to; default: `report` in the study's folder.
+            bootstrap: Number of resamples.
             **options: As `records` takes them.
 
         Returns:
@@ -283,7 +284,8 @@ class Study(StudySpec):
         from finescale.report.write import write_report  # noqa: PLC0415
 
         scores = self.folder / "scores.parquet"
-        evidence = gather(self.records(**options), scores=scores if scores.exists() else None)
+        found = scores if scores.exists() else None
+        evidence = gather(self.records(**options), scores=found, bootstrap=bootstrap)
         commands = (f"finescale report {self.folder}",)
         source = Source(self.name, commands, self._copy().decode(), self.hold_out or "")
         return write_report(evidence, source, Path(out) if out else self.folder / "report")
