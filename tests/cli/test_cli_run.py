@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from finescale.cli import app
 from finescale.cli import run as commands
 from finescale.errors import UsageError
-from finescale.study import resolve
+from finescale.study import opening, resolve
 
 
 @pytest.fixture
@@ -295,7 +295,7 @@ def test_what_does_not_exist_is_told_with_file_line_and_field(
 def test_an_installation_without_the_training_libraries_is_told_what_to_install(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.setattr(opening, "find_spec", lambda name: None if name == "torch" else object())
     message = told("run", study)
     assert "got: no torch" in message
     assert 'pip install "finescale[train]"' in message
