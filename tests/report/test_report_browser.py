@@ -23,8 +23,8 @@ from finescale.cli import app
 from finescale.records.records import read_records
 from finescale.report.decisions import Decision, decide
 from finescale.report.evidence import Evidence, gather
+from finescale.report.explorer_data import SHOWN
 from finescale.report.section import Source
-from finescale.report.sections.explorer import SHOWN
 from finescale.report.write import write_report
 from finescale.wording import capital, method_name
 
