@@ -31,7 +31,7 @@ learning_rates: {{{method}: 0.001}}
 """
 """The runs of the table, at another data size."""
 
-SLIDERS = "(all) => Object.fromEntries(all.map((o) => [o.htmlFor[0].split('-').pop(), +o.dataset.value]))"
+ASKED = "(all) => Object.fromEntries(all.map((o) => [o.id.split('-')[2], +o.dataset.value]))"
 ROWS = """(rows) => {
   const cells = (row) => [...row.querySelectorAll("td")].map((td) => [td.dataset.name, +td.dataset.value]);
   return Object.fromEntries(rows.map((row) => [row.dataset.candidate, Object.fromEntries(cells(row))]));
@@ -46,7 +46,7 @@ def call(*arguments: object) -> str:
 
 @pytest.fixture(scope="module")
 def explored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A question beyond the runs, as the explorer answers it: its sliders, and a row a method."""
+    """A question beyond the runs, as the explorer answers it: its question, and a row a method."""
     api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
@@ -59,7 +59,7 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         tab.goto(page.as_uri())
         slider = tab.locator("#explorer-0-data")
         slider.fill(str(round(0.75 * int(slider.get_attribute("max")))))
-        asked = tab.eval_on_selector_all("#explorer-0 output", SLIDERS)
+        asked = tab.eval_on_selector_all("#explorer-0 .typed", ASKED)
         rows = tab.eval_on_selector_all("#explorer-0 tbody tr", ROWS)
         browser.close()
     return {"asked": asked, "rows": rows}

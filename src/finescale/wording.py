@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from zlib import crc32
 
 METHODS = {"full": "full tuning", "lora": "LoRA", "prompt": "prompt tuning", "none": "untuned"}
@@ -15,6 +16,8 @@ FACTOR_NAMES = {
     "pet_size": "PET size",
 }
 NAN = float("nan")
+_ALIKE = 1e-6
+"""Numbers that differ by less, relatively, are told with the same digits."""
 
 
 def method_name(method: str) -> str:
@@ -49,6 +52,23 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if size >= 1 or value == 0 else f"{value:.2g}"
 
 
+def count_each(values: Iterable[float]) -> dict[float, str]:
+    """Counts in words by value: ``13B``; with all their digits where two would read the same.
+
+    Example:
+        >>> count_each([1.301e9, 1.302e9, 7e9])
+        {1301000000.0: '1,301,000,000', 1302000000.0: '1,302,000,000', 7000000000.0: '7,000,000,000'}
+    """
+    words = {value: count(value) for value in values}
+    apart = len({*words.values()}) == len(words)
+    return words if apart else {value: f"{value:,.10g}" for value in words}
+
+
+def exact_count(value: float) -> str:
+    """A count for someone who will type it again: ``13B``, ``441,344``."""
+    return count(value) if value == float(f"{value:.3g}") else f"{value:,.10g}"
+
+
 def examples_of(value: float) -> str:
     """A number of examples: ``1 example``, ``4,096 examples``."""
     return f"{count(value)} example{'' if count(value) == '1' else 's'}"
@@ -66,6 +86,31 @@ def nats(value: float | None, digits: int = 3) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """Any other number with significant digits; a dash where there is none."""
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
+
+
+def interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
+    """A number with its interval, e.g. ``0.52 [0.48, 0.57]``, in as many digits as tell the three apart.
+
+    Args:
+        value: The number.
+        low: Lower end; None or NaN: no interval.
+        high: Upper end.
+        digits: At least so many significant digits.
+
+    Example:
+        >>> interval(1.23451, 1.23412, 1.23507)
+        '1.2345 [1.2341, 1.2351]'
+    """
+    ends = [end for end in (value, low, high) if end is not None and math.isfinite(end)]
+    if value is None or low is None or math.isnan(low):
+        return number(value, digits)
+    largest = max(map(abs, ends), default=0.0)
+    gaps = [abs(a - b) for a, b in pairwise(sorted(ends))]
+    least = min((gap for gap in gaps if gap > _ALIKE * largest), default=largest)
+    if largest > 0:
+        last = math.floor(math.log10(least / 2))
+        digits = max(digits, math.floor(math.log10(largest)) + 1 - last)
+    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
 
 
 def ratio(value: float | None) -> str:

@@ -40,7 +40,7 @@ def test_the_sentence_comes_first_and_the_table_below(table: Path) -> None:
     result = call(table, "--examples", "32000", "--model-params", "8e8", "--bootstrap", "50")
     assert result.exit_code == 0, result.output
     first = result.output.splitlines()[0]
-    assert first.startswith("t: Full tuning for 32,000 examples on a model of 800M parameters")
+    assert first.startswith("Full tuning for 32,000 examples on a model of 800M parameters")
     assert "2x model buys" in result.output
 
 

@@ -44,7 +44,7 @@ def test_fit_names_every_short_curve_with_its_reason() -> None:
 
 def test_one_row_counts_the_curves_of_one_reason() -> None:
     shown = fs.fit(table(), "power", bootstrap=0)._repr_html_()
-    assert "<td>lora</td><td>model_params 4e+08 and 1 more</td><td>2</td>" in shown
+    assert "<td>lora</td><td>model_params 400M and 1 more</td><td>2</td>" in shown
 
 
 def test_a_group_without_a_run_at_the_base_is_left_out_by_name() -> None:
@@ -88,6 +88,6 @@ def test_the_commands_print_a_table(tmp_path: Path, command: list[str]) -> None:
     name, *options = command
     result = CliRunner().invoke(app, [name, str(path), *options], env={"COLUMNS": "160"})
     assert result.exit_code == 0, result.output
-    row = next(line for line in result.output.splitlines() if "model_params 4e+08 and 1 more" in line)
+    row = next(line for line in result.output.splitlines() if "model_params 400M and 1 more" in line)
     assert row.rstrip(" │").endswith("2")
     assert "too few" in result.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,9 @@ def open_page() -> Iterator[Open]:
     with api.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
 
-        def opened(path: Path, width: int = 1200, scheme: str = "light", **options: Any) -> Any:
+        def opened(
+            path: Path, width: int = 1200, scheme: str = "light", hash: str = "", **options: Any
+        ) -> Any:
             tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme, **options)
             tab.set_default_timeout(120_000)
             tab.said, tab.asked = [], []
@@ -83,7 +86,7 @@ def open_page() -> Iterator[Open]:
             tab.on("pageerror", lambda error: tab.said.append(str(error)))
             tab.on("dialog", lambda dialog: (tab.said.append(dialog.message), dialog.dismiss()))
             tab.on("request", lambda request: tab.asked.append(request.url))
-            tab.goto(path.as_uri())
+            tab.goto(path.as_uri() + hash)
             return tab
 
         yield opened
@@ -210,6 +213,90 @@ def test_explorer_dragged_to_a_place_shows_what_the_command_advises_there(
         assert row["money"]["value"] == pytest.approx(option["cost"]["money"], **NEAR)
 
 
+def _typed(tab: Any, what: str, text: str) -> None:
+    tab.fill(f"#explorer-0-{what}-typed", text)
+    tab.keyboard.press("Enter")
+
+
+def _question(tab: Any) -> dict[str, str]:
+    """What the page's address asks, once it follows."""
+    tab.wait_for_function("location.hash.includes('=')")
+    return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(tab.url).fragment))
+
+
+def test_numbers_are_typed_into_the_explorer_as_on_the_command_line(page: Path, open_page: Open) -> None:
+    tab = open_page(page)
+    for what, text, value in (("data", "1,500", 1500), ("data", "2k", 2000), ("size", "0.25M", 250_000)):
+        _typed(tab, what, text)
+        assert _asked(tab)[what] == value
+        assert tab.inner_text(f"#explorer-0-{what}-typed-wrong") == ""
+    assert tab.input_value("#explorer-0-size-typed") == "250K"
+    before = tab.inner_text("#explorer-0 tbody")
+    for text, words in (
+        ("many", "Not a number: write it like 7e9, 7B or 50k; got: many."),
+        ("1.500", "A number that can be read in two ways: write 1500 or 1.5000; got: 1.500."),
+        ("70B", "got: 70B."),
+        ("-5", "(ten times beyond the runs); got: -5."),
+    ):
+        _typed(tab, "data", text)
+        said = tab.inner_text("#explorer-0-data-typed-wrong")
+        assert words in said
+        assert "The answer is still for 2,000." in said
+        assert tab.get_attribute("#explorer-0-data-typed", "aria-invalid") == "true"
+        assert tab.inner_text("#explorer-0 tbody") == before
+    _typed(tab, "data", "2000")
+    assert tab.get_attribute("#explorer-0-data-typed", "aria-invalid") is None
+    assert tab.said == []
+
+
+def test_the_address_carries_the_question_and_whoever_opens_it_sees_the_same_answer(
+    page: Path, open_page: Open
+) -> None:
+    tab = open_page(page)
+    assert "#" not in tab.url
+    _typed(tab, "data", "1,500")
+    tab.focus("#explorer-0-size")
+    tab.keyboard.press("ArrowLeft")
+    tab.keyboard.press("ArrowLeft")
+    tab.wait_for_function("location.hash.includes('model_params')")
+    tab.wait_for_timeout(300)
+    asked = _question(tab)
+    assert list(asked) == ["model_params", "finetune_examples", "price_per_hour"]
+    assert {name: float(value) for name, value in asked.items()} == {
+        "model_params": _asked(tab)["size"],
+        "finetune_examples": 1500,
+        "price_per_hour": 2,
+    }
+    answer = tab.inner_text("#explorer-0 .verdict") + tab.inner_text("#explorer-0 tbody")
+    other = open_page(page, hash="#" + tab.url.partition("#")[2])
+    assert other.inner_text("#explorer-0 .verdict") + other.inner_text("#explorer-0 tbody") == answer
+    assert _asked(other) == _asked(tab)
+    other.evaluate("location.hash = '#finetune_examples=2k'")  # written by a person; the rest is the start
+    other.wait_for_function("document.querySelector('#explorer-0-data-typed').value === '2,000'")
+    assert _asked(other)["size"] == _asked(open_page(page))["size"]
+    assert other.said == []
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        (
+            "finetune_example=9",
+            "wanted: model_params, finetune_examples, price_per_hour; got: finetune_example",
+        ),
+        ("task=other&finetune_examples=9", "wanted: a task of this page, nano-en-de; got: other"),
+        ("finetune_examples=%3Cb%3E", "Not a number: write it like 7e9, 7B or 50k; got: <b>."),
+    ],
+)
+def test_a_link_that_asks_for_what_is_not_there_is_told(
+    page: Path, open_page: Open, link: str, words: str
+) -> None:
+    tab = open_page(page, hash=f"#{link}")
+    assert words in tab.inner_text("#explorer-0 .sliders") + tab.inner_text("#explorer-0 .link")
+    assert _asked(tab) == _asked(open_page(page))
+    assert tab.said == []
+
+
 def of_the_models(frame: pl.DataFrame) -> pl.DataFrame:
     """The runs that vary model and data size only: a page of few figures."""
     last = pl.col("pretrain_tokens") == pl.col("pretrain_tokens").max()
@@ -293,11 +380,9 @@ def test_a_probability_counts_candidates_that_are_not_shown(
 
 
 def _asked(tab: Any) -> dict[str, float]:
-    """Where the explorer's sliders stand."""
-    read = (
-        "(found) => Object.fromEntries(found.map((o) => [o.htmlFor[0].split('-').pop(), +o.dataset.value]))"
-    )
-    return tab.eval_on_selector_all("#explorer-0 output", read)
+    """What the explorer is asked."""
+    read = "(found) => Object.fromEntries(found.map((o) => [o.id.split('-')[2], +o.dataset.value]))"
+    return tab.eval_on_selector_all("#explorer-0 .typed", read)
 
 
 def _row(tab: Any, name: str) -> dict[str, dict[str, float]]:
@@ -332,7 +417,8 @@ def test_the_tab_key_reaches_sliders_tables_and_folded_parts_and_shows_where_it_
     reached.pop()
     assert {"A", "INPUT", "DIV", "SUMMARY"} <= {name for name, _, _ in reached}
     inputs = [name for kind, name, _ in reached if kind == "INPUT"]
-    assert inputs == [f"explorer-0-{what}" for what in ("size", "data", "price")]
+    sliders = [f"explorer-0-{what}" for what in ("size", "data", "price")]
+    assert inputs == [name for slider in sliders for name in (f"{slider}-typed", slider)]
     assert "none" not in {outline for _, _, outline in reached}
     tab.focus("#explorer-0-data")
     before = tab.get_attribute("#explorer-0-data", "aria-valuetext")

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from finescale.errors import UsageError
 from finescale.laws.formulas import LAWS
 from finescale.laws.law import Law, Range
 from finescale.laws.trace import OPERATIONS, Expression
+from finescale.records.values import number, rules
 from finescale.report.sections.explorer import script
 
 NODE = shutil.which("node")
@@ -55,3 +57,67 @@ def test_the_script_computes_every_law_as_python_does(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = np.array(done.stdout.split(), dtype=float)
     assert np.allclose(found, [case[4] for case in cases], rtol=1e-12)
+
+
+WRITTEN = ("13B", "7e9", "50k", "50,000", "50000", "1.5 M", "1_000", "1'000", "1.000", "1,000", "1.000.000,5")
+WRITTEN += (
+    "1,000.5",
+    "0.25M",
+    "36.8%",
+    "1,00",
+    "1.2.3",
+    "-5",
+    "+5",
+    ".5",
+    "5.",
+    "1e",
+    "many",
+    "",
+    "1.000k",
+    "12,5k",
+)
+WRITTEN += (
+    "2 examples",
+    "7B params",
+    "1e400",
+    "0x10",
+    "1,000k",
+    "3bn",
+    "3qq",
+    "1.000 examples",
+    "1 000",
+    "--1",
+)
+
+
+@pytest.mark.skipif(NODE is None, reason="no Node")
+def test_the_script_reads_a_number_as_the_command_line_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    letters = list("0123456789012345678900..,,' _kMBe+-%")
+    texts = [*WRITTEN, *("".join(rng.choice(letters, rng.integers(1, 9))) for _ in range(3000))]
+    cases = [(text, counts) for text in texts for counts in (True, False)]
+    code = script()
+    reader = code[: code.index("// The explorer")]
+    run = (
+        "const [rules, cases] = JSON.parse(require('fs').readFileSync(0)); const read = numberReader(rules);"
+    )
+    run += "console.log(JSON.stringify(cases.map(([text, counts]) => read(text, counts))));"
+    (tmp_path / "numbers.js").write_text(reader + run)
+    told = json.dumps([rules(), cases])
+    done = subprocess.run(
+        [str(NODE), str(tmp_path / "numbers.js")], input=told, capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    for (text, counts), made in zip(cases, found, strict=True):
+        value, problem = _read(text, counts)
+        if value is None or np.isfinite(value):  # what is not finite is refused by either
+            assert (made.get("value"), made.get("problem", "")) == (value, problem), (text, counts)
+    assert sum("value" in made for made in found) > 500
+
+
+def _read(text: str, counts: bool) -> tuple[float | None, str]:
+    """The command line's number, or its problem."""
+    try:
+        return number(text, "--examples", whole=counts), ""
+    except UsageError as error:
+        return None, error.problem

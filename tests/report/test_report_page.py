@@ -114,6 +114,18 @@ def test_small_foreign_table_gets_a_page(tmp_path: Path) -> None:
     text = write_report(gather(read_records(frame), bootstrap=0), Source("mine"), tmp_path).read_text()
     assert "Only one method" in text
     assert "Figure 2 needs runs at two values of model size or more." in text
+    cards = dict(re.findall(r'<section id="(\w+)"[^>]*><h2>[^<]*</h2>(.*?)</section>', text, flags=re.DOTALL))
+    assert all(cards.values())
+    assert not {"crossovers", "rates", "regime"} & set(cards)  # there is nothing to show in them
+    assert set(re.findall(r'<li><a href="#(\w+)">', text)) == set(cards)
+    assert list(cards)[-1] == "lacking"
+    assert "<strong>Learning rates: </strong>They need a column learning_rate." in cards["lacking"]
+
+
+def test_a_rate_at_the_edge_of_its_sweep_is_told_before_all_else(page: Path) -> None:
+    text = page.read_text()
+    words = "Prompt tuning: the chosen learning rate 0.3 is the highest that was tried"
+    assert text.index('class="headline"') < text.index(words) < text.index("By the forecast: ")
 
 
 def test_a_folder_that_cannot_be_written_is_said_in_words(evidence: Evidence, tmp_path: Path) -> None:

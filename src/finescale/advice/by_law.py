@@ -21,7 +21,7 @@ from finescale.laws.select import Backtest, backtest
 from finescale.records.outcome_words import amount, difference
 from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE, Records
-from finescale.wording import factor_name
+from finescale.wording import count_each, factor_name
 
 _MOST_UNEXPLAINED = 0.5
 """A law over model size that leaves more of the models' spread unexplained than this is not used."""
@@ -163,12 +163,13 @@ def _members(
     curves = not fits[0].factors
     several = curves and len({law.by.get("model") or law.by.get(SIZE) for law in fits}) > 1
     members = []
+    sizes = count_each(law.by[SIZE] for law in fits if law.by.get(SIZE) is not None)
     for made in fits:
         method = str(made.by["method"])
         own = runs.filter(pl.col("method") == method)
         model = made.by.get("model") or made.by.get(SIZE)
         if several and made.by.get("model") is None and model is not None:
-            made = replace(made, by={**made.by, "model": f"{model:g} parameters"})  # noqa: PLW2901
+            made = replace(made, by={**made.by, "model": f"{sizes[model]} parameters"})  # noqa: PLW2901
         elif not several:
             made = replace(made, by={k: v for k, v in made.by.items() if k in ("task", "method")})  # noqa: PLW2901
         misses = Misses(made.delta_e, _hidden_miss(tried, made), size_misses.get(method, math.nan))

@@ -28,7 +28,7 @@ from finescale.laws.law import Law
 from finescale.records.outcome_words import noun
 from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
 from finescale.records.settings import ANY, at_base, base_setting, check_base, fill_groups
-from finescale.wording import capital, count, factor_name, listed, method_name, pet_word
+from finescale.wording import capital, count, count_each, factor_name, listed, method_name, pet_word
 
 FORECAST = "forecast"
 """The name of what is not one law."""
@@ -202,6 +202,7 @@ def _apart_words(method: str, runs: pl.DataFrame) -> str:
 def _believed(found: Forecasts, runs: pl.DataFrame, apart: Sequence[str]) -> tuple[Candidate, ...]:
     """A candidate a group of the forecasts; PET sizes are named where they are candidates of their own."""
     members = []
+    sizes = count_each(group.by[SIZE] for group in found if SIZE in group.by)
     for group in found:
         own = runs.filter(
             pl.all_horizontal([pl.col(name).eq_missing(pl.lit(value)) for name, value in group.by.items()])
@@ -209,7 +210,7 @@ def _believed(found: Forecasts, runs: pl.DataFrame, apart: Sequence[str]) -> tup
         method = str(group.by["method"])
         by = {name: value for name, value in group.by.items() if name != PET or method in apart}
         if SIZE in group.by:
-            by["model"] = f"{group.by[SIZE]:g} parameters"
+            by["model"] = f"{sizes[group.by[SIZE]]} parameters"
         told = replace(group, by=by)
         size = None
         if SIZE in own.columns and not group.factors and own[SIZE].n_unique() == 1:

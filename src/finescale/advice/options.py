@@ -215,6 +215,7 @@ class Advice:
         outcome: What is compared: the loss, or the score.
         otherwise: What the table's score says (its loss, where a score is compared) if another method leads
             by it; else empty.
+        cautions: What to know before anything else: learning rates at the edge of what was tried.
 
     Example:
         >>> advice.best.name, advice.law, advice.reasons
@@ -232,6 +233,7 @@ class Advice:
     base: Mapping[str, Any] = field(default_factory=dict)
     outcome: Outcome = TEST_LOSS
     otherwise: str = ""
+    cautions: tuple[str, ...] = ()
 
     @property
     def best(self) -> Option | None:

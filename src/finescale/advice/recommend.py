@@ -21,6 +21,7 @@ from finescale.advice.verdict import join_advice, of_tokenizer, verdict
 from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import FAR
 from finescale.laws.law import Law
+from finescale.records.rate_edges import rate_edges
 from finescale.records.records import DATA_SIZE, Records, read_records
 from finescale.wording import capital, count, listed, method_name
 
@@ -162,7 +163,9 @@ def answer_each(
             problems.append(error)
             continue
         other = disagreement(part.records, task, advice, priced, options, advise)
-        advice = replace(advice, otherwise=other)
+        methods = {option.method for option in advice.options}
+        edges = [edge.words for edge in rate_edges(part.records, advice.task) if edge.method in methods]
+        advice = replace(advice, otherwise=other, cautions=tuple(edges))
         if part.tokenizer:
             advice = of_tokenizer(advice, part.tokenizer)
         elif why:

@@ -76,6 +76,7 @@ def join_advice(parts: Sequence[Advice], why: str) -> Advice:
         reasons=(why,),
         settle=(),
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        cautions=tuple(dict.fromkeys(words for part in parts for words in part.cautions)),
     )
 
 

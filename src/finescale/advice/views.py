@@ -112,7 +112,7 @@ def advice_html(advice: Advice) -> str:
     settle = bullets([run.words for run in advice.settle])
     parts = [
         f"<p><b>{escape(advice.sentence)}</b></p>",
-        f"<p><b>{escape(advice.otherwise)}</b></p>" if advice.otherwise else "",
+        *[f"<p><b>{escape(words)}</b></p>" for words in (advice.otherwise, *advice.cautions) if words],
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>",
         f"<p>These runs would settle it:</p>{settle}" if settle else "",
         bullets(advice.notes),

@@ -52,14 +52,22 @@ def advise_command(
     """
     check(question)
     records = table.read(need=(DATA_SIZE,))
-    names = [task] if task else tasks_of(records) or [None]
+    tasks = tasks_of(records)
+    names = [task] if task else tasks or [None]
     told: list[dict[str, Any]] = []
     problems: list[DataError] = []
     out = console()
     for name in names:
         try:
             written = _one_task(
-                records, name, question, crossing, prices, options, None if to == "-" else out
+                records,
+                name,
+                question,
+                crossing,
+                prices,
+                options,
+                None if to == "-" else out,
+                several=len(tasks) > 1,
             )
         except DataError as error:
             problems.append(error)
@@ -82,35 +90,40 @@ def _one_task(  # noqa: PLR0917
     prices: Mapping[str, Any],
     options: Mapping[str, Any],
     out: Console | None,
+    *,
+    several: bool,
 ) -> list[dict[str, Any]]:
     answered, why = answer_each(records, task, question, prices, options)
     if why and out is not None:
-        name = answered[0].advice.task
-        out.print(f"{name}: {why}", style="bold", markup=False, highlight=False, soft_wrap=True)
+        words = f"{answered[0].advice.task}: {why}" if several else why
+        out.print(words, style="bold", markup=False, highlight=False, soft_wrap=True)
     written = []
     for one in answered:
         advice = one.advice
-        several = crossing and len(one.found.members) > 1
-        if crossing and not several:
+        crosses = crossing and len(one.found.members) > 1
+        if crossing and not crosses:
             advice = replace(advice, notes=(*advice.notes, "No crossovers: one method only."))
-        pairs = find_crossovers(one.found, advice) if several else ()
+        pairs = find_crossovers(one.found, advice) if crosses else ()
         if out is not None:
-            show(advice, out, one.prices.basis, pairs)
+            show(advice, out, one.prices.basis, pairs, several=several)
         plain = advice.to_dict()
         plain |= {"not_compared": why} if why else {}
         written.append(plain | ({"crossovers": [pair.to_dict() for pair in pairs]} if crossing else {}))
     return written
 
 
-def show(advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...]) -> None:
-    """Prints the sentence first, then what it rests on."""
+def show(
+    advice: Advice, out: Console, basis: str, pairs: tuple[Crossovers, ...], *, several: bool = False
+) -> None:
+    """Prints the sentence first, then what it rests on; with the task's name where there are several."""
 
     def say(words: str, style: str | None = None) -> None:
         out.print(words, style=style, markup=False, highlight=False, soft_wrap=True)
 
-    say(f"{advice.task}: {advice.sentence}", "bold")
-    if advice.otherwise:
-        say(advice.otherwise, "bold")
+    say(f"{advice.task}: {advice.sentence}" if several else advice.sentence, "bold")
+    for words in (advice.otherwise, *advice.cautions):
+        if words:
+            say(words, "bold")
     if advice.settle:
         say("These runs would settle it:" if advice.reasons else "Worth a look:")
         for run in advice.settle:

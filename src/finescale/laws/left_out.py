@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from finescale.errors import DataError
+from finescale.wording import count
+
+_MANY = 1e6
+"""Values from here on are counts of parameters or tokens, and told as such."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class LeftOut:
 
 def group_label(group: Mapping[str, Any]) -> str:
     """A group's values in words."""
-    return ", ".join(f"{name} {value}" for name, value in group.items()) or "all runs"
+    return ", ".join(f"{name} {_value(value)}" for name, value in group.items()) or "all runs"
 
 
 def reason_of(error: DataError, law: str) -> str:
@@ -85,4 +89,6 @@ def _which(groups: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return count(value) if value >= _MANY else f"{value:g}"
+    return str(value)

@@ -12,6 +12,7 @@ from finescale.cells import Cells, as_text, bullets
 from finescale.laws.left_out import LeftOut, counted
 from finescale.records.outcome_words import heading, unit_of
 from finescale.records.outcomes import TEST_LOSS, Outcome
+from finescale.wording import interval, number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,18 +21,6 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 30
 """A notebook shows so many rows of predictions."""
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number for a table; a dash where there is none."""
-    return f"{value:.{digits}g}" if np.isfinite(value) else "-"
-
-
-def interval(value: float, low: float, high: float, digits: int = 3) -> str:
-    """A value with its interval, e.g. ``0.52 [0.48, 0.57]``."""
-    if not np.isfinite(low):
-        return number(value, digits)
-    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
 
 
 def law_cells(laws: Sequence[FittedLaw]) -> Cells:

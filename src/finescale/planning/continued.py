@@ -10,6 +10,7 @@ from finescale.records.records import DATA_SIZE
 from finescale.spec.file import parse_study
 from finescale.spec.study import Study
 from finescale.spec.yaml import write_yaml
+from finescale.wording import count
 
 _VARY = {
     "model_params": "model",
@@ -70,7 +71,7 @@ def _value(run: Planned) -> tuple[str, str | int]:
         return _VARY[factor], round(run.sizes[factor])
     if run.model is None:
         raise UsageError(
-            f"the model with {run.sizes[factor]:g} parameters has no name",
+            f"the model with {count(run.sizes[factor])} parameters has no name",
             wanted="a column `model` in the records, or models of the study",
             remedy="leave --out away and read the table, or --json",
         )

@@ -17,6 +17,7 @@ import polars as pl
 
 from finescale.errors import UsageError, nearest
 from finescale.records.records import DATA_SIZE, FACTORS, untuned
+from finescale.wording import exact_count
 
 SETTING: tuple[str, ...] = ("task", "method", "model", *FACTORS, DATA_SIZE)
 """The columns that identify a setting."""
@@ -221,6 +222,6 @@ def _most_frequent(rows: pl.DataFrame, name: str, key: str) -> tuple[float, str]
     if len(most) == 1:
         return float(most[0]), ""
     chosen, why = of_equals(most, key)
-    shown = ", ".join(f"{value:g}" for value in most[:6]) + (", ..." if len(most) > 6 else "")
-    words = f"{key} {shown} are equally frequent, the base setting takes {chosen:g}, {why}"
+    shown = ", ".join(map(exact_count, most[:6])) + (", ..." if len(most) > 6 else "")
+    words = f"{key} {shown} are equally frequent, the base setting takes {exact_count(chosen)}, {why}"
     return float(chosen), f"{words} (--base {key}=VALUE to choose)."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -87,6 +87,13 @@ def number(text: str, where: str, *, whole: bool = False, wanted: str = "e.g. 7e
     if value is None or made.bad[0] or made.percent[0]:
         raise UsageError("not a number", wanted=wanted, got=text, where=where)
     return float(value)
+
+
+def rules() -> dict[str, Any]:
+    """What `number` reads by, for the report's script: patterns of whole texts, and what suffixes mean."""
+    patterns = {"number": _NUMBER, "us": _SURE_US, "eu": _SURE_EU, "point": _ONE_POINT, "comma": _ONE_COMMA}
+    plain = {name: pattern.pattern.replace("(?P<", "(?<") for name, pattern in patterns.items()}
+    return {**plain, "pointed": _POINTED, "suffixes": SUFFIXES}
 
 
 def read_numbers(

@@ -22,6 +22,7 @@ from finescale.laws.trace import Expression
 from finescale.records.outcome_words import noun
 from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE
+from finescale.records.values import rules
 from finescale.report.decisions import Decision
 from finescale.report.drawing import palette
 from finescale.wording import method_name
@@ -30,6 +31,8 @@ STEPS = 240
 SHOWN = len(palette.SERIES)
 """At most so many candidates are shown at a time: the best ones at the chosen place."""
 _TABLES = ("centre", "seen", "beyond", "shared")
+HOURS_PRICE, FLOPS_PRICE = "price_per_hour", "price_per_1e18_flops"
+"""What a link to the explorer calls the price: of an hour, where every method's time is known."""
 _BYTES = 3_000_000
 """What the draws of all tasks of a page may take up in it."""
 
@@ -61,7 +64,7 @@ def _numbers(law: Belief) -> int:
 
 
 def payload(decision: Decision, most: int) -> dict[str, Any]:
-    """What the script reads: forecasts or laws (base64, little-endian doubles), ranges, costs.
+    """What the script reads: forecasts or laws (base64, little-endian doubles), ranges, costs, names.
 
     Args:
         decision: The laws and the advice of a task.
@@ -73,7 +76,12 @@ def payload(decision: Decision, most: int) -> dict[str, Any]:
         members.sort(key=lambda member: place[member.name])
     sizes = _reach(members, SIZE) if any(SIZE in member.law.ranges for member in members) else None
     option = decision.advice.options[0]
+    shown = [_candidate(member, decision, index) for index, member in enumerate(members)]
+    timed = all(candidate["rate"] or candidate["hours"][1] for candidate in shown)
     return {
+        "task": decision.task,
+        "names": {"size": SIZE, "data": DATA_SIZE, "price": HOURS_PRICE if timed else FLOPS_PRICE},
+        "numbers": rules(),
         "sizes": sizes,
         "data": _reach(members, DATA_SIZE),
         "start": {"size": option.model_params if sizes else None, "data": option.examples},
@@ -86,7 +94,7 @@ def payload(decision: Decision, most: int) -> dict[str, Any]:
         "forecast": decision.found.forecast,
         "doubts": list(decision.found.doubts),
         "outcome": _outcome(decision.found.outcome),
-        "candidates": [_candidate(member, decision, index) for index, member in enumerate(members)],
+        "candidates": shown,
     }
 
 

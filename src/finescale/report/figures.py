@@ -15,6 +15,7 @@ from finescale.records.held_out import of_one_curve
 from finescale.records.records import DATA_SIZE
 from finescale.records.settings import at_base
 from finescale.report.drawing import palette
+from finescale.report.drawing.marks import SIDE_BY_SIDE
 from finescale.report.evidence import TaskEvidence
 from finescale.wording import capital, count, factor_name, method_name, pet_word, slug
 
@@ -128,7 +129,7 @@ def figure_1(task: TaskEvidence) -> Figure | None:
 _MARKS = (
     "Points are means over seeds, bars reach from the lowest to the highest seed; filled points were "
     "fitted, hollow ones held out; a curve is dashed where it leaves the fitted data; the dotted line is the "
-    "untuned model."
+    f"untuned model. {SIDE_BY_SIDE}"
 )
 
 

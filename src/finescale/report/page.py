@@ -42,6 +42,8 @@ SECTIONS: tuple[Section, ...] = (
     method.SECTION,
 )
 """The page's sections in its order; each file of ``sections/`` has one."""
+_LACKING = "lacking", "What these records do not show"
+"""Anchor and heading of the card at the end, which lists what the sections lack."""
 
 
 def html(content: Content, filled: Sequence[tuple[Section, Made]]) -> str:
@@ -63,7 +65,10 @@ def html(content: Content, filled: Sequence[tuple[Section, Made]]) -> str:
         tag("title", title),
         tag("style", Html(_style())),
     )
-    links = [tag("li", tag("a", section.title, href=f"#{section.name}")) for section, _ in filled]
+    cards = [(section.name, section.title, made.body) for section, made in filled]
+    cards.append((*_LACKING, _needs(filled)))
+    cards = [card for card in cards if card[-1]]
+    links = [tag("li", tag("a", heading, href=f"#{name}")) for name, heading, _ in cards]
     frame = content.evidence.records.frame
     line = f"{runs_in_words(content.evidence)} Made by finescale {method.version('finescale')} on "
     header = tag(
@@ -72,7 +77,7 @@ def html(content: Content, filled: Sequence[tuple[Section, Made]]) -> str:
         tag("p", f"{line}{content.source.created:%Y-%m-%d %H:%M}.", class_="soft"),
         tag("nav", tag("ol", *links), aria_label="Contents"),
     )
-    shown = [_section(section, made.body) for section, made in filled]
+    shown = [_card(*card) for card in cards]
     outcome = content.evidence.records.outcome
     closing = f"{frame.height} finished study runs (untuned models among them). "
     closing += (
@@ -87,9 +92,19 @@ def html(content: Content, filled: Sequence[tuple[Section, Made]]) -> str:
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _section(section: Section, body: Html) -> Html:
-    look = {"class_": "answer"} if section is answer.SECTION else {}
-    return tag("section", tag("h2", section.title), body, id=section.name, **look)
+def _needs(filled: Sequence[tuple[Section, Made]]) -> Html:
+    """What the sections lack, in a list; empty where they lack nothing."""
+    items = [
+        tag("li", *([tag("strong", f"{section.title}: ")] if not made.body else []), words)
+        for section, made in filled
+        for words in dict.fromkeys(made.needs)
+    ]
+    return tag("ul", *items) if items else Html("")
+
+
+def _card(name: str, title: str, body: Html) -> Html:
+    look = {"class_": "answer"} if name == answer.SECTION.name else {}
+    return tag("section", tag("h2", title), body, id=name, **look)
 
 
 def _style() -> str:

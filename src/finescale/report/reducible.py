@@ -13,7 +13,7 @@ from finescale.laws.published import equal_reducible_loss
 from finescale.report import paper
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task_column
 from finescale.report.evidence import Evidence, TaskEvidence
-from finescale.wording import factor_name, method_name, number
+from finescale.wording import factor_name, interval, method_name, number
 
 _FACTORS = ("model_params", "pretrain_tokens")
 """The factors of the paper's Table 5."""
@@ -81,11 +81,9 @@ def _intervals(first: FittedLaw, second: FittedLaw) -> dict[str, float | None]:
 
 def _words(row: Row, name: str) -> str:
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    words = number(row[name], 2)
-    if low is None and high is None:
-        return words
-    beyond = "beyond 1e308"
-    return f"{words} [{number(low, 2)}, {beyond if high is None else number(high, 2)}]"
+    if low is not None and high is None:
+        return f"{number(row[name], 2)} [{number(low, 2)}, beyond 1e308]"
+    return interval(row[name], low, high, 2)
 
 
 def _known(value: float) -> float | None:

@@ -14,6 +14,7 @@ import polars as pl
 from finescale.records.records import DATA_SIZE, Records, untuned
 from finescale.records.scores import LOSS, Scores, metric_name
 from finescale.records.settings import at_base, setting_columns
+from finescale.report.drawing.marks import SIDE_BY_SIDE
 from finescale.report.evidence import TaskEvidence, settings_of
 from finescale.report.figures import (
     LEGENDS,
@@ -91,7 +92,7 @@ def score_figure(task: TaskEvidence, scores: Scores, kind: ScoreFigure) -> Figur
     sets = "the languages' average" if kind.split == "zero_shot" else "the mean over the test sets"
     caption = (
         f"{name}, {sets}. Points are means over seeds, bars reach from the lowest to the highest seed; lines "
-        "join the points, no law is fitted; the dotted line is the untuned model."
+        f"join the points, no law is fitted; the dotted line is the untuned model. {SIDE_BY_SIDE}"
     )
     own = scores.half_interval(task.task, kind.split, kind.shots, metric)
     if own is not None:
@@ -204,7 +205,7 @@ def forgetting_figure(task: TaskEvidence, records: Records) -> Figure | None:
     caption = (
         "To the right: learned, nats of test loss below the untuned model. Upwards: forgotten, nats of loss "
         "on pretraining text above what it was before. Each line goes from the fewest examples (hollow) to "
-        "the most; bars reach from the lowest to the highest seed; dotted: nothing forgotten."
+        f"the most; bars reach from the lowest to the highest seed; dotted: nothing forgotten. {SIDE_BY_SIDE}"
     )
     caption += f" {len(picked)} of {len(sizes)} model sizes are shown." if len(picked) < len(sizes) else ""
     return Figure(

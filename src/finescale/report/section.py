@@ -62,14 +62,16 @@ class Made:
     """What a section shows, and the files that it adds to the report.
 
     Attributes:
-        body: The section on the page.
+        body: The section on the page; empty: it has no card there.
         sheets: Its tables, ``tables/NAME.csv`` and ``.tex``; empty ones are not written.
         pictures: Its figures, ``figures/NAME.svg`` (``--figures`` adds ``.png`` and ``.pdf``).
+        needs: What it lacks and what that would need, in sentences; the page lists them all at its end.
     """
 
     body: Html
     sheets: Sequence[Sheet] = ()
     pictures: Sequence[Picture] = ()
+    needs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from finescale.records.settings import PAPER_FACTORS
 from finescale.report import paper
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task_column
 from finescale.report.evidence import Evidence, TaskEvidence
-from finescale.wording import factor_name, method_name, nats, number
+from finescale.wording import factor_name, interval, method_name, nats
 
 SUFFIX = {"model_params": "m", "pretrain_tokens": "p", "pet_size": "t"}
 """The paper's subscripts: model, pretraining, tuning parameters."""
@@ -165,10 +165,7 @@ def _named(name: str, parameter: Parameter) -> dict[str, float | None]:
 
 def _interval(heading: str, name: str) -> SheetColumn:
     def cell(row: Mapping[str, Any]) -> str:
-        value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
-        if value is None:
-            return "-"
-        return number(value) if low is None else f"{number(value)} [{number(low, 2)}, {number(high, 2)}]"
+        return interval(row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high"))
 
     return SheetColumn(heading, cell)
 

@@ -1,4 +1,3 @@
-"use strict";
 // The explorer: reads each forecast from its grid, or evaluates each law in every bootstrap draw, for the chosen model
 // size, data size and price.
 (() => {
@@ -26,7 +25,7 @@
     return typeof found === "function" ? found : () => found;
   };
   const SVG = "http://www.w3.org/2000/svg";
-  const DASHES = ["none", "7 3", "2 3", "10 3 2 3", "12 5"];
+  const DASHES = ["none", "7 3", "2 3", "10 3 2 3", "12 5", "5 2 1 2"];
 
   const unpack = (text) => {
     const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -184,8 +183,10 @@
   };
   const HEIGHT = 270, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 40, POINTS = 33;
 
+  // each candidate has a dash of its own, too: a line under another one shows in its gaps
   const colourOf = (c) => `var(--series-${c.series % 6})`;
-  const dashOf = (c) => DASHES[Math.floor(c.series / 6) % DASHES.length];
+  const dashAt = (c) => (c.series + Math.floor(c.series / 6)) % DASHES.length;
+  const dashOf = (c) => DASHES[dashAt(c)];
 
   const start = (root) => {
     const d = JSON.parse(root.querySelector("script.data").textContent);
@@ -201,19 +202,43 @@
     }
     const limits = { size: d.sizes, data: d.data, price: [0.01, 1000] };
     const first = { size: d.start.size, data: d.start.data, price: 2 };
-    const inputs = [...root.querySelectorAll("input")];
     const values = { size: null, data: null, price: null };
-    const starts = {};
-    const valueOf = (input) => {
-      if (+input.value === starts[input.dataset.what]) return first[input.dataset.what];
-      const [low, high] = limits[input.dataset.what];
-      return low * (high / low) ** (input.value / d.steps);
+    const read = numberReader(d.numbers);
+    const wordsOf = (what, value) => (what === "price" ? short(value) : count(value));
+    const controls = [...root.querySelectorAll("input[type=range]")].map((slider) => {
+      const part = slider.parentElement, what = slider.dataset.what, [low, high] = limits[what];
+      const place = (value) => Math.round((d.steps * Math.log(value / low)) / Math.log(high / low));
+      return { slider, what, low, high, place, field: part.querySelector(".typed"), wrong: part.querySelector(".wrong") };
+    });
+    // where a slider stands: the start itself, else a round number
+    const valueAt = ({ slider, what, low, high, place }) => {
+      if (+slider.value === place(first[what])) return first[what];
+      return Math.min(Math.max(+(low * (high / low) ** (slider.value / d.steps)).toPrecision(3), low), high);
     };
-    for (const input of inputs) {
-      const [low, high] = limits[input.dataset.what];
-      input.value = Math.round((d.steps * Math.log(first[input.dataset.what] / low)) / Math.log(high / low));
-      starts[input.dataset.what] = +input.value;
-    }
+    const put = ({ slider, field, wrong, what, place }, value) => {
+      values[what] = value;
+      slider.value = place(value);
+      field.value = wordsOf(what, value);
+      field.dataset.value = String(value);
+      field.removeAttribute("aria-invalid");
+      wrong.textContent = "";
+      slider.setAttribute("aria-valuetext", field.value);
+    };
+    // takes a text as the number of a control; a wrong one is said, and changes nothing
+    const take = (control, text) => {
+      const { field, wrong, what, low, high } = control, words = (v) => wordsOf(what, v);
+      const { value, problem, remedy } = read(text, what !== "price");
+      const end = [low, high].find((v) => words(v) === words(value ?? NaN)); // as the ends are shown
+      if ((value >= low && value <= high) || end !== undefined) {
+        put(control, Math.min(Math.max(value, low), high));
+        return;
+      }
+      const why = what === "price" ? "" : " (ten times beyond the runs)";
+      field.value = text;
+      field.setAttribute("aria-invalid", "true");
+      wrong.textContent = `${problem ? capital(problem) + ": " + remedy : `Wanted: ${words(low)} to ${words(high)}${why}`}; got: `
+        + `${clipped(text)}. The answer is still for ${words(values[what])}.`;
+    };
     const curve = (c, X) => {
       if (c.curve?.X !== X) {
         const points = Array.from({ length: POINTS }, (_, i) => {
@@ -255,8 +280,9 @@
       for (const [a, b] of [[d.data[0], seenTo[0]], [seenTo[1], d.data[1]]]) {
         svg.append(make("rect", { x: x(a), y: TOP, width: x(b) - x(a), height: HEIGHT - TOP - BOTTOM, class: "beyond" }));
       }
-      made.forEach((points, k) => {
-        const colour = colourOf(shown[k]), inside = { "clip-path": `url(#${clip})` };
+      const solidFirst = [...made.keys()].sort((a, b) => dashAt(shown[a]) - dashAt(shown[b]));
+      solidFirst.forEach((k) => {
+        const points = made[k], colour = colourOf(shown[k]), inside = { "clip-path": `url(#${clip})` };
         const band = points.map((p) => `${x(p.D)},${y(p.high)}`).concat([...points].reverse().map((p) => `${x(p.D)},${y(p.low)}`));
         svg.append(make("polygon", { points: band.join(" "), fill: colour, opacity: 0.16, ...inside }));
         svg.append(make("polyline", { points: points.map((p) => `${x(p.D)},${y(p.loss)}`).join(" "), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dashOf(shown[k]), ...inside }));
@@ -278,15 +304,6 @@
       return td;
     };
     const update = () => {
-      for (const input of inputs) {
-        const what = input.dataset.what, value = valueOf(input);
-        values[what] = value;
-        const words = what === "price" ? short(value) : count(value);
-        const output = input.parentElement.querySelector("output");
-        output.textContent = words;
-        output.dataset.value = String(value);
-        input.setAttribute("aria-valuetext", words);
-      }
       const all = answer(d, values.size, values.data, values.price), why = reasons(d, all);
       const rows = all.slice(0, d.shown), [best, second] = rows;
       shown = d.candidates.filter((c) => rows.some((r) => r.c === c));
@@ -320,9 +337,73 @@
       }));
       plot(values.size, values.data);
     };
-    for (const input of inputs) input.addEventListener("input", update);
+    const moved = () => {
+      update();
+      keepLink(d, controls, values);
+    };
+    for (const control of controls) {
+      put(control, first[control.what]);
+      control.slider.addEventListener("input", () => (put(control, valueAt(control)), moved()));
+      control.field.addEventListener("change", () => (take(control, control.field.value), moved()));
+    }
     window.addEventListener("resize", () => plot(values.size, values.data));
     update();
+    // the question of a link: what it leaves out stands at its start
+    const ask = (asked) => {
+      const known = Object.entries(d.names).filter(([what]) => controls.some((control) => control.what === what));
+      const names = Object.fromEntries(known.map(([what, name]) => [name, what]));
+      for (const control of controls) put(control, first[control.what]);
+      for (const [name, text] of asked) {
+        const control = controls.find(({ what }) => Object.hasOwn(names, name) && what === names[name]);
+        if (control) take(control, text);
+      }
+      const strange = asked.filter(([name]) => name !== "task" && !Object.hasOwn(names, name));
+      const wrong = strange.map(([name]) => `wanted: ${Object.keys(names).join(", ")}; got: ${clipped(name)}`);
+      complain(wrong);
+      update();
+      root.scrollIntoView();
+    };
+    const complain = (wrong) => {
+      root.querySelector(".link").textContent = wrong.length ? `The link's question: ${wrong.join("; ")}.` : "";
+    };
+    return { task: d.task, ask, complain };
   };
-  for (const root of document.querySelectorAll(".explorer")) start(root);
+
+  // the question in the page's address, as #finetune_examples=50000&model_params=...
+  const clipped = (text) => (text.length > 60 ? text.slice(0, 60) + "..." : text);
+  const decoded = (text) => {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      return text; // a stray percent sign
+    }
+  };
+  const asked = () => location.hash.slice(1).split("&").filter((part) => part.includes("=")).map((part) => {
+    const at = part.indexOf("=");
+    return [decoded(part.slice(0, at)), decoded(part.slice(at + 1))];
+  });
+  let waiting = 0;
+  const keepLink = (d, controls, values) => {
+    const parts = controls.map(({ what }) => [d.names[what], String(values[what])]);
+    if (explorers.length > 1) parts.unshift(["task", d.task]);
+    const hash = "#" + parts.map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
+    clearTimeout(waiting); // browsers refuse many changes of an address in a short time
+    waiting = setTimeout(() => {
+      try {
+        history.replaceState(null, "", hash);
+      } catch {
+        // a page inside another one, as notebooks show it, has no address of its own
+      }
+    }, 150);
+  };
+  const explorers = [...document.querySelectorAll(".explorer")].map(start);
+  const open = () => {
+    const question = asked(), task = question.find(([name]) => name === "task")?.[1];
+    if (!question.length || !explorers.length) return;
+    const meant = task === undefined ? explorers[0] : explorers.find((one) => one.task === task);
+    if (meant) meant.ask(question);
+    else explorers[0].complain([`wanted: a task of this page, ${explorers.map((one) => one.task).join(" or ")}; got: ${clipped(task)}`]);
+  };
+  window.addEventListener("hashchange", open);
+  open();
 })();

@@ -11,6 +11,7 @@ import altair as alt
 import vl_convert
 
 from finescale.report.drawing import palette
+from finescale.report.drawing.marks import Reach, side_by_side
 from finescale.report.figures import Figure, Panel
 from finescale.wording import count
 
@@ -22,18 +23,21 @@ _ACROSS = 3
 
 def panel_svgs(figure: Figure) -> list[str]:
     """Every panel of a figure as SVG in light colours; panels of one x axis have the same scales."""
-    y = _y_axis(figure)
+    up = _y_reach(figure)
+    y = _y_axis(up, figure.up)
     axes: dict[str, list[Panel]] = {}
     for panel in figure.panels:
         axes.setdefault(panel.across, []).append(panel)
-    x = {title: _x_axis(panels, title, log=figure.log[0]) for title, panels in axes.items()}
+    across = {title: _x_reach(panels, log=figure.log[0]) for title, panels in axes.items()}
+    x = {title: _x_axis(across[title], panels, title) for title, panels in axes.items()}
     made: dict[tuple[Any, ...], dict[str, Any]] = {}
     pictures = []
     for panel in figure.panels:
         look = (panel.series, panel.across)  # panels that look alike differ by title and rows alone
         if look not in made:
             made[look] = specification(_layers(panel, figure, x[panel.across], y))
-        pictures.append(picture(made[look], panel.title, _rows(panel)))
+        points = side_by_side(panel.points, across[panel.across], up)
+        pictures.append(picture(made[look], panel.title, _rows(panel, points)))
     return pictures
 
 
@@ -91,28 +95,33 @@ def _size(svg: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def _x_axis(panels: Sequence[Panel], title: str, *, log: bool) -> alt.X:
+def _x_reach(panels: Sequence[Panel], *, log: bool) -> Reach:
     values = sorted({point["x"] for panel in panels for point in panel.points})
     if not log:
         pad = 0.06 * (values[-1] - values[0]) or 0.1
-        domain = values[0] - pad, values[-1] + pad
-        axis = _plain_axis(*domain)
-        return alt.X(
-            "x:Q", scale=alt.Scale(domain=list(domain), nice=False, zero=False), axis=axis, title=title
-        )
+        return Reach(values[0] - pad, values[-1] + pad, False, WIDTH)
     low, high = math.log(values[0]), math.log(values[-1])
+    pad = 0.04 * (high - low) or 0.5
+    return Reach(math.exp(low - pad), math.exp(high + pad), True, WIDTH)
+
+
+def _x_axis(reach: Reach, panels: Sequence[Panel], title: str) -> Callable[[str], alt.X]:
+    domain = [reach.low, reach.high]
+    if not reach.log:
+        scale, axis = alt.Scale(domain=domain, nice=False, zero=False), _plain_axis(*domain)
+        return lambda name: alt.X(name, scale=scale, axis=axis, title=title)
+    values = sorted({point["x"] for panel in panels for point in panel.points})
     ticks: list[float] = []
     for value in values:
-        if not ticks or math.log(value / ticks[-1]) >= (high - low) / 5.5:
+        if not ticks or math.log(value / ticks[-1]) >= math.log(values[-1] / values[0]) / 5.5:
             ticks.append(value)
-    pad = 0.04 * (high - low) or 0.5
     labels = " : ".join(f"datum.value == {value!r} ? '{count(value)}'" for value in ticks)
     axis = alt.Axis(values=ticks, labelExpr=f"{labels} : ''", labelFlush=False)
-    scale = alt.Scale(type="log", domain=[math.exp(low - pad), math.exp(high + pad)], nice=False)
-    return alt.X("x:Q", scale=scale, axis=axis, title=title)
+    scale = alt.Scale(type="log", domain=domain, nice=False)
+    return lambda name: alt.X(name, scale=scale, axis=axis, title=title)
 
 
-def _y_axis(figure: Figure) -> Callable[[str], alt.Y]:
+def _y_reach(figure: Figure) -> Reach:
     points = [point for panel in figure.panels for point in panel.points]
     seen = [value for point in points for value in (point["low"], point["high"])]
     low, high = min(seen), max(seen)
@@ -121,14 +130,15 @@ def _y_axis(figure: Figure) -> Callable[[str], alt.Y]:
     near = [y for y in lines if low - reach <= y <= high + reach]
     low, high = min([low, *near]), max([high, *near])
     pad = 0.06 * max(high - low, 1e-3 * abs(high)) or 0.1
-    if figure.log[1]:
-        low, high = max(low - pad, 1e-6), high + pad
-        scale = alt.Scale(type="log", domain=[low, high], nice=False)
-    else:
-        low, high = low - pad, high + pad
-        scale = alt.Scale(domain=[low, high], nice=False, zero=False)
-    axis = _plain_axis(low, high)
-    return lambda name: alt.Y(name, scale=scale, axis=axis, title=figure.up)
+    return Reach(max(low - pad, 1e-6) if figure.log[1] else low - pad, high + pad, figure.log[1], HEIGHT)
+
+
+def _y_axis(reach: Reach, title: str) -> Callable[[str], alt.Y]:
+    scale = alt.Scale(domain=[reach.low, reach.high], nice=False, zero=False)
+    if reach.log:
+        scale = alt.Scale(type="log", domain=[reach.low, reach.high], nice=False)
+    axis = _plain_axis(reach.low, reach.high)
+    return lambda name: alt.Y(name, scale=scale, axis=axis, title=title)
 
 
 def _plain_axis(low: float, high: float) -> alt.Axis:
@@ -146,7 +156,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(index * step, 10) for index in range(first, math.floor(high / step) + 1)]
 
 
-def _layers(panel: Panel, figure: Figure, x: alt.X, y: Callable[[str], alt.Y]) -> Any:
+def _layers(panel: Panel, figure: Figure, across: Callable[[str], alt.X], y: Callable[[str], alt.Y]) -> Any:
     labels = [series.label for series in panel.series]
     key = alt.Legend(title=figure.legend, columns=4, symbolSize=60, symbolOpacity=1)
     colour = alt.Color(
@@ -161,7 +171,7 @@ def _layers(panel: Panel, figure: Figure, x: alt.X, y: Callable[[str], alt.Y]) -
         legend=key,
         sort=labels,
     )
-    mean = y("y:Q")
+    mean, x, beside = y("y:Q"), across("x:Q"), across("beside:Q")
     width, opacity = (1.6, 1.0) if figure.law else (1.0, 0.6)
     layers: list[alt.Chart] = [
         rows_of("plain")
@@ -177,19 +187,21 @@ def _layers(panel: Panel, figure: Figure, x: alt.X, y: Callable[[str], alt.Y]) -
         rows_of("dashed")
         .mark_line(strokeWidth=1.6, strokeDash=[5, 3], clip=True)
         .encode(x=x, y=mean, color=colour, detail="part:N", order="at:Q"),
-        rows_of("points").mark_rule(strokeWidth=1.2).encode(x=x, y=y("low:Q"), y2="high:Q", color=colour),
+        rows_of("points")
+        .mark_rule(strokeWidth=1.2)
+        .encode(x=beside, y=y("low:Q"), y2="high:Q", color=colour),
         rows_of("fitted")
         .mark_point(filled=True, size=34, opacity=1)
-        .encode(x=x, y=mean, color=colour, shape=shape),
+        .encode(x=beside, y=mean, color=colour, shape=shape),
         rows_of("hidden")
         .mark_point(filled=False, size=34, opacity=1, fill=palette.CARD, strokeWidth=1.5)
-        .encode(x=x, y=mean, color=colour, shape=shape),
+        .encode(x=beside, y=mean, color=colour, shape=shape),
     ]
     return alt.layer(*layers)
 
 
-def _rows(panel: Panel) -> dict[str, Sequence[Mapping[str, Any]]]:
-    """The rows of each layer, by name."""
+def _rows(panel: Panel, points: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Mapping[str, Any]]]:
+    """The rows of each layer, by name; the points with the places at which they are drawn."""
     labels = [series.label for series in panel.series]
     lines = _runs_of(panel.curve)
     return {
@@ -198,9 +210,9 @@ def _rows(panel: Panel) -> dict[str, Sequence[Mapping[str, Any]]]:
         "curve": panel.curve,
         "solid": lines[False],
         "dashed": lines[True],
-        "points": panel.points,
-        "fitted": [point for point in panel.points if not point["held_out"]],
-        "hidden": [point for point in panel.points if point["held_out"]],
+        "points": points,
+        "fitted": [point for point in points if not point["held_out"]],
+        "hidden": [point for point in points if point["held_out"]],
     }
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from finescale.records.outcome_words import unit_of
+from finescale.records.rate_edges import rate_edges
 from finescale.records.settings import UNNAMED
 from finescale.report.decisions import Decision
-from finescale.report.drawing.markup import Html, bullets, fold, join, tag
+from finescale.report.drawing.markup import Html, bullets, fold, join, note, tag
 from finescale.report.drawing.sheet import Sheet, SheetColumn, column
 from finescale.report.evidence import TaskEvidence, untuned_rates
 from finescale.report.findings import TaskAnswer, answer, law_at_base
 from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import missing, tables
 from finescale.report.sections.runs import troubles
-from finescale.wording import count, method_name, nats, slug
+from finescale.wording import count, interval, method_name, nats, slug
 
 
 def _fill(content: Content) -> Made:
@@ -33,6 +33,7 @@ def _fill(content: Content) -> Made:
         if len(evidence.tasks) > 1:
             parts.append(tag("h3", found.task))
         parts.append(tag("p", found.headline, class_="headline"))
+        parts += [note(edge.words) for edge in rate_edges(evidence.records, task.task)]
         parts.append(_advice_words(content.decisions[found.task]))
         if found.setting:
             where = f"Task {found.task}, b" if found.task != UNNAMED else "B"
@@ -98,11 +99,8 @@ def _law_cell(method: str) -> SheetColumn:
 
 def _with_interval(row: Mapping[str, object], name: str, low: str, high: str) -> str:
     value, a, b = (row.get(key) for key in (name, low, high))
-    if not isinstance(value, float):
-        return "-"
-    if not isinstance(a, float) or not isinstance(b, float) or math.isnan(a):
-        return nats(value)
-    return f"{nats(value)} [{nats(a)}, {nats(b)}]"
+    ends = [end if isinstance(end, float) else None for end in (value, a, b)]
+    return interval(*ends, digits=4)
 
 
 SECTION = Section("answer", "The answer", _fill)

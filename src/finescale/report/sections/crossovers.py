@@ -12,37 +12,39 @@ from finescale.report.drawing.markup import Html, bullets, fold, join, tag
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain
 from finescale.report.reducible import table_5
 from finescale.report.section import Content, Made, Picture, Section
-from finescale.report.sections.parts import figure_html, missing, tables
+from finescale.report.sections.parts import figure_html, of_task, tables
 from finescale.wording import capital, count, factor_name, method_name, number, slug
 
 
 def _fill(content: Content) -> Made:
     parts: list[Html] = []
+    needs: list[str] = []
     sheets: list[Sheet] = []
     pictures: list[Picture] = []
     for task, made in content.decisions.items():
+        if isinstance(made, str) or not made.pairs:
+            needs.append(of_task(content, task, "Crossovers need two methods or more."))
+            continue
         if len(content.decisions) > 1:
             parts.append(tag("h3", task))
-        if isinstance(made, str) or not made.pairs:
-            parts.append(missing("Crossovers need two methods or more."))
-            continue
         parts.append(bullets(*_at_base(made)))
         figure = figure_5(made)
         if figure is None:
-            parts.append(missing("Figure 5 needs runs at two model sizes or more, and bootstrap draws."))
+            lacks = "Figure 5 needs runs at two model sizes or more, and bootstrap draws."
+            needs.append(of_task(content, task, lacks))
         else:
             pictures.append(Picture(figure, crossover_svgs(figure)))
             parts.append(figure_html(pictures[-1]))
         sheets.append(crossover_sheet(made))
         parts.append(fold("Every pair at every model size", *tables(sheets[-1:])))
-    if not parts:
-        return Made(missing("Crossovers need two methods or more."))
+    if not content.decisions:
+        needs.append("Crossovers need two methods or more.")
     if content.evidence.records.outcome.kind == "score":  # Table 5 is about reducible losses
-        return Made(join(*parts), sheets, pictures)
+        return Made(join(*parts), sheets, pictures, needs)
     equal = table_5(content.evidence)
-    needs = "Table 5 needs multiplicative laws of two methods over model size or pretraining tokens."
-    parts += tables([equal]) or [missing(needs)]
-    return Made(join(*parts), [*sheets, equal], pictures)
+    lacks = "Table 5 needs multiplicative laws of two methods over model size or pretraining tokens."
+    parts += tables([equal])
+    return Made(join(*parts), [*sheets, equal], pictures, needs if equal.rows else [*needs, lacks])
 
 
 def _at_base(made: Decision) -> list[str]:

@@ -11,36 +11,36 @@ from typing import Any
 from finescale.records.outcome_words import heading, noun
 from finescale.report.decisions import Decision
 from finescale.report.drawing.markup import Html, join, tag
-from finescale.report.explorer_data import SHOWN, STEPS, explorable, payload, room
+from finescale.report.explorer_data import HOURS_PRICE, SHOWN, STEPS, explorable, payload, room
 from finescale.report.section import Content, Made, Section
-from finescale.report.sections.parts import missing
+from finescale.report.sections.parts import of_task
 
 
 def _fill(content: Content) -> Made:
     parts: list[Html] = []
+    needs = [] if content.decisions else ["The explorer needs finished runs."]
     for index, (task, made) in enumerate(content.decisions.items()):
-        if len(content.decisions) > 1:
-            parts.append(tag("h3", task))
         if isinstance(made, str):
-            parts.append(missing(f"Nothing to explore: {made}"))
+            needs.append(of_task(content, task, f"Nothing to explore: {made}"))
         elif not explorable(made):
-            parts.append(
-                missing("The explorer needs draws (--bootstrap), and laws that are plain arithmetic.")
-            )
+            lacks = "The explorer needs draws (--bootstrap), and laws that are plain arithmetic."
+            needs.append(of_task(content, task, lacks))
         else:
+            parts += [tag("h3", task)] if len(content.decisions) > 1 else []
             parts.append(_controls(made, index, len(content.decisions)))
     how = (
-        "Move model size, data and price, at most ten times beyond the runs: the numbers are those of "
-        "finescale advise. All runs count, held-out ones too."
+        "Move model size, data and price, or type them (13B, 50,000, 50k), at most ten times beyond the "
+        "runs: the numbers are those of finescale advise. All runs count, held-out ones too. The page's "
+        "address keeps the question: whoever opens it sees the same answer."
     )
-    if not parts:
-        return Made(missing("The explorer needs finished runs."))
-    return Made(join(tag("p", how, class_="soft"), *parts))
+    body = join(tag("p", how, class_="soft"), *parts) if parts else Html("")
+    return Made(body, needs=needs)
 
 
 def script() -> str:
     """The script's text."""
-    return resources.files("finescale.report").joinpath("assets/explorer.js").read_text(encoding="utf-8")
+    assets = resources.files("finescale.report") / "assets"
+    return "".join((assets / name).read_text(encoding="utf-8") for name in ("numbers.js", "explorer.js"))
 
 
 def script_hash() -> str:
@@ -61,13 +61,14 @@ def _controls(decision: Decision, index: int, tasks: int = 1) -> Html:
     name = f"explorer-{index}"
     sliders = []
     if data["sizes"]:
-        sliders.append(_slider(name, "size", "Model size (parameters)"))
-    sliders.append(_slider(name, "data", "Finetuning examples"))
+        sliders.append(_control(name, "size", "Model size (parameters)"))
+    sliders.append(_control(name, "data", "Finetuning examples"))
     flops = any(candidate["flops"][1] for candidate in data["candidates"])
-    rated = all(candidate["rate"] or candidate["hours"][1] for candidate in data["candidates"])
+    rated = data["names"]["price"] == HOURS_PRICE
     if flops or rated:
-        unit = "Price of an hour" if rated else "Price of 10\u00b9\u2078 FLOPs"
-        sliders.append(_slider(name, "price", unit))
+        sliders.append(
+            _control(name, "price", "Price of an hour" if rated else "Price of 10\u00b9\u2078 FLOPs")
+        )
     outcome = decision.found.outcome
     heads = ["method", f"predicted {noun(outcome)}", "mean, 90%", "a new run, 90%", "best with"]
     heads += ["FLOPs"] if flops else []
@@ -81,6 +82,7 @@ def _controls(decision: Decision, index: int, tasks: int = 1) -> Html:
     )
     parts = [
         tag("div", *sliders, class_="sliders"),
+        tag("p", class_="wrong link", role="alert"),
         tag("p", class_="headline verdict", aria_live="polite"),
         tag("p", class_="small why"),
         tag("div", table, class_="scroll", tabindex="0", role="group", aria_label="Predictions"),
@@ -99,10 +101,31 @@ def _controls(decision: Decision, index: int, tasks: int = 1) -> Html:
     return tag("div", join(*parts), class_="explorer", id=name)
 
 
-def _slider(name: str, what: str, label: str) -> Html:
-    identity = f"{name}-{what}"
-    control = tag("input", type="range", id=identity, min="0", max=str(STEPS), step="1", data_what=what)
-    return tag("div", tag("label", label, for_=identity), control, tag("output", "", for_=identity))
+def _control(name: str, what: str, label: str) -> Html:
+    """A slider, the field beside it in which its number can be typed, and the line for what is wrong."""
+    slider, field = f"{name}-{what}", f"{name}-{what}-typed"
+    looks = {
+        "class_": "typed",
+        "autocomplete": "off",
+        "spellcheck": "false",
+        "aria_describedby": f"{field}-wrong",
+    }
+    return tag(
+        "div",
+        tag("label", label, for_=field, id=f"{field}-label"),
+        tag("input", type="text", id=field, **looks),
+        tag(
+            "input",
+            type="range",
+            id=slider,
+            min="0",
+            max=str(STEPS),
+            step="1",
+            data_what=what,
+            aria_labelledby=f"{field}-label",
+        ),
+        tag("p", class_="wrong", id=f"{field}-wrong", role="alert"),
+    )
 
 
 def _look(heading: str) -> dict[str, str]:

@@ -6,7 +6,6 @@ from finescale.report.drawing.markup import Html, join, tag
 from finescale.report.drawing.sheet import Row
 from finescale.report.paper_findings import CLAIMS, findings_sheet, opening, paper_findings
 from finescale.report.section import Content, Made, Section
-from finescale.report.sections.parts import missing
 from finescale.wording import capital, chance
 
 
@@ -15,7 +14,7 @@ def _fill(content: Content) -> Made:
     tests = [item for task in evidence.tasks for item in paper_findings(evidence, task, decisions[task.task])]
     sheet = findings_sheet(tests, evidence)
     if not sheet.rows:
-        return Made(missing("This needs finished runs of a tuned model."))
+        return Made(Html(""), needs=["They need finished runs of a tuned model."])
     parts: list[Html] = [tag("p", opening([row["verdict"] for row in sheet.rows]))]
     several = len(evidence.tasks) > 1
     for number, claim in CLAIMS.items():

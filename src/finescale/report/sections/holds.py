@@ -9,7 +9,7 @@ from finescale.report.drawing.markup import Html, bullets, join, paragraphs, tag
 from finescale.report.drawing.sheet import Sheet
 from finescale.report.evidence import TaskEvidence
 from finescale.report.section import Content, Made, Section
-from finescale.report.sections.parts import missing, tables
+from finescale.report.sections.parts import tables
 from finescale.report.shape import bend_words, curve_laws, misfit_words, steps_words
 from finescale.wording import slug
 
@@ -23,17 +23,15 @@ def _fill(content: Content) -> Made:
     parts: list[Html] = []
     for task in content.evidence.tasks:
         words = bend_words(task) + [text for factor in PAPER_FACTORS for text in misfit_words(task, factor)]
-        if len(content.evidence.tasks) > 1:
-            parts.append(tag("h3", task.task))
-        if words:
-            parts.append(tag("p", "Not everywhere:"))
-            parts.append(bullets(*words))
-        elif task.laws:
-            parts.append(tag("p", _HOLDS))
-        parts.append(paragraphs(steps_words(task)))
+        mine = [tag("p", "Not everywhere:"), bullets(*words)] if words else []
+        if not words and task.laws:
+            mine.append(tag("p", _HOLDS))
+        mine += [paragraphs(steps) for steps in [steps_words(task)] if steps]
+        parts += [tag("h3", task.task)] if mine and len(content.evidence.tasks) > 1 else []
+        parts += mine
     sheets = [_of_one_task(curve_laws(task), task, content) for task in content.evidence.tasks]
     parts += tables(sheets)
-    return Made(join(*parts) if parts else missing("This needs fitted laws."), sheets)
+    return Made(join(*parts), sheets, needs=[] if parts else ["It needs fitted laws."])
 
 
 def _of_one_task(sheet: Sheet, task: TaskEvidence, content: Content) -> Sheet:

@@ -9,12 +9,17 @@ from finescale.report.drawing.charts import panel_svgs, with_prefix, without_lab
 from finescale.report.drawing.markup import Html, table, tag
 from finescale.report.drawing.sheet import Sheet
 from finescale.report.figures import Figure
-from finescale.report.section import Picture
+from finescale.report.section import Content, Picture
 
 
 def missing(text: str) -> Html:
-    """The line in place of a section without data: what would fill it."""
+    """The line in place of an answer: why there is none."""
     return tag("p", text, class_="missing")
+
+
+def of_task(content: Content, task: str, words: str) -> str:
+    """A sentence about a task, which says so where there are several."""
+    return f"{task}: {words}" if len(content.evidence.tasks) > 1 else words
 
 
 def tables(sheets: Iterable[Sheet]) -> list[Html]:

@@ -6,12 +6,13 @@ from typing import Any
 
 import polars as pl
 
+from finescale.records.rate_edges import rate_edges
 from finescale.records.settings import setting_columns
 from finescale.report.drawing.markup import join
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain, task_column
 from finescale.report.evidence import METHOD_ORDER, Evidence, untuned_rates
 from finescale.report.section import Content, Made, Section
-from finescale.report.sections.parts import missing, tables
+from finescale.report.sections.parts import tables
 from finescale.wording import capital, count, listed, method_name, nats
 
 _METHOD = SheetColumn("method", lambda row: method_name(row["method"]), numeric=False)
@@ -21,8 +22,8 @@ _CANDIDATE = ("optimizer", "learning_rate", "batch_size")
 
 def _fill(content: Content) -> Made:
     sheet = learning_rates(content.evidence)
-    needs = "The records have no column learning_rate: it would be shown here."
-    return Made(join(*(tables([sheet]) or [missing(needs)])), [sheet])
+    needs = [] if sheet.rows else ["They need a column learning_rate."]
+    return Made(join(*tables([sheet])), [sheet], needs=needs)
 
 
 def learning_rates(evidence: Evidence) -> Sheet:
@@ -41,10 +42,10 @@ def learning_rates(evidence: Evidence) -> Sheet:
         ordered = sweep.sort("task", order, "method", *_CANDIDATE)
         for (task, method), part in ordered.group_by("task", "method", maintain_order=True):
             chosen = used.get((task, method), {})
-            tried = _candidates(part, chosen)
-            rows += tried
-            notes += _edge(str(task), str(method), tried)
+            rows += _candidates(part, chosen)
         rows += _without_sweep(used, {(row["task"], row["method"]) for row in rows})
+    several = len(evidence.tasks) > 1
+    notes += [f"{e.task}: {e.words}" if several else e.words for e in rate_edges(evidence.records)]
     for method in untuned_rates(evidence):
         notes.append(f"{capital(method_name(method))}: the learning rate was not tuned (no sweep chose it).")
     fixed = _one_batch_size(rows)
@@ -135,24 +136,6 @@ def _one_batch_size(rows: list[Row]) -> list[str]:
     for row in rows:
         sizes.setdefault(row["method"], set()).add(row["batch_size"])
     return [method for method, tried in sizes.items() if len(tried) == 1 and None not in tried]
-
-
-def _edge(task: str, method: str, tried: list[dict[str, Any]]) -> list[str]:
-    """Whether the chosen rate is the lowest or highest that was tried with its optimiser and batch size."""
-    words = []
-    for row in tried:
-        alike = [name for name in _CANDIDATE if name != "learning_rate"]
-        rates = [other["learning_rate"] for other in tried if all(other[name] == row[name] for name in alike)]
-        if row["outcome"] != "chosen" or len(rates) < 2:
-            continue
-        for name, edge in (("lowest", min(rates)), ("highest", max(rates))):
-            if row["learning_rate"] == edge:
-                words.append(
-                    f"{capital(method_name(method))} ({task}): the chosen rate {edge:g} is the {name} "
-                    "that was tried "
-                    "with its optimiser; a better one may lie beyond."
-                )
-    return words
 
 
 SECTION = Section("rates", "Learning rates", _fill)

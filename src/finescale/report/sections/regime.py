@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from finescale.records.records import DATA_SIZE
-from finescale.report.drawing.markup import fold, join, note, table
+from finescale.report.drawing.markup import Html, fold, join, note, table
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task_column
 from finescale.report.evidence import Evidence
 from finescale.report.section import Content, Made, Section
-from finescale.report.sections.parts import missing
 from finescale.wording import capital, count, method_name, ratio
 
 _METHOD = SheetColumn("method", lambda row: method_name(row["method"]), numeric=False)
@@ -20,7 +19,7 @@ PAPER_MOST = {"full": 1.0, "lora": 2.0, "prompt": 25.0}
 def _fill(content: Content) -> Made:
     sheet = tokens_per_parameter(content.evidence)
     if not sheet.rows:
-        return Made(missing("This needs the columns finetune_tokens and trainable_params."))
+        return Made(Html(""), needs=["It needs the columns finetune_tokens and trainable_params."])
     words = [note(text) for text in sheet.notes]
     bare = replace(sheet, notes=())
     return Made(join(*words, fold("By method and data size", table(bare))), [sheet])

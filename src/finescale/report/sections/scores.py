@@ -10,7 +10,7 @@ from finescale.records.records import DATA_SIZE, untuned
 from finescale.records.scores import SPLITS, metric_name
 from finescale.records.settings import at_base
 from finescale.report.correlation import correlations, every_correlation, wrong_signs
-from finescale.report.drawing.markup import Html, fold, join, tag
+from finescale.report.drawing.markup import fold, join, tag
 from finescale.report.drawing.sheet import Sheet, SheetColumn, column
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of
 from finescale.report.figures import untuned_at
@@ -22,7 +22,7 @@ from finescale.report.score_figures import (
     score_figure,
 )
 from finescale.report.section import Content, Made, Picture, Section
-from finescale.report.sections.parts import draw, figure_html, missing, tables
+from finescale.report.sections.parts import draw, figure_html, of_task, tables
 from finescale.wording import count, factor_name, listed, method_name, nats, slug
 
 _NEEDS = (
@@ -33,6 +33,7 @@ _FORGETTING = (
     "Forgetting needs the loss on pretraining text before and after finetuning "
     "(pretrain_loss_before, pretrain_loss_after), and the untuned models."
 )
+_TABLE_7 = "Table 7 needs generation scores at two values of a factor or more."
 
 
 def _fill(content: Content) -> Made:
@@ -40,28 +41,30 @@ def _fill(content: Content) -> Made:
     table_7, every = correlations(evidence), every_correlation(evidence)
     sheets: list[Sheet] = []
     pictures: list[Picture] = []
-    parts: list[Html] = [] if scores is not None else [missing(_NEEDS)]
-    parts += [tag("p", words, class_="headline") for words in wrong_signs(table_7)]
+    needs = [] if scores is not None else [_NEEDS]
+    parts = [tag("p", words, class_="headline") for words in wrong_signs(table_7)]
     for task in evidence.tasks:
-        if len(evidence.tasks) > 1:
-            parts.append(tag("h3", task.task))
         drawn = {kind: draw(score_figure(task, scores, kind)) for kind in KINDS} if scores is not None else {}
         made = [picture for found in drawn.values() for picture in found]
-        parts += [figure_html(picture) for picture in made]
-        parts += [missing(words) for words in _absent([kind for kind, found in drawn.items() if not found])]
+        mine = [figure_html(picture) for picture in made]
+        lacks = _absent([kind for kind, found in drawn.items() if not found])
         sheet = scores_at_base(evidence, task)
         sheets.append(sheet)
         if scores is not None and sheet.rows:
-            parts.append(fold("Scores at the base setting", *tables([sheet])))
+            mine.append(fold("Scores at the base setting", *tables([sheet])))
         forgotten = draw(forgetting_figure(task, evidence.records))
-        parts += [figure_html(picture) for picture in forgotten] or [missing(_FORGETTING)]
+        mine += [figure_html(picture) for picture in forgotten]
+        lacks += [] if forgotten else [_FORGETTING]
+        parts += [tag("h3", task.task)] if mine and len(evidence.tasks) > 1 else []
+        parts += mine
+        needs += [of_task(content, task.task, words) for words in lacks]
         pictures += [*made, *forgotten]
     if scores is not None:
-        needs = "Table 7 needs generation scores at two values of a factor or more."
-        parts += tables([table_7]) or [missing(needs)]
+        parts += tables([table_7])
+        needs += [] if table_7.rows else [_TABLE_7]
         parts += [fold("Correlations of every score", *tables([every]))] if every.rows else []
         parts += [tag("p", words, class_="small") for words in scores.notes]
-    return Made(join(*parts), [table_7, every, *sheets], pictures)
+    return Made(join(*parts), [table_7, every, *sheets], pictures, needs)
 
 
 def _absent(kinds: list[ScoreFigure]) -> list[str]:

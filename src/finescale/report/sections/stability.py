@@ -13,13 +13,14 @@ from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task
 from finescale.report.evidence import Evidence
 from finescale.report.noise import LEVEL, smallest_difference
 from finescale.report.section import Content, Made, Section
-from finescale.report.sections.parts import missing, tables
+from finescale.report.sections.parts import tables
 from finescale.wording import method_name, nats
 
 
 def _fill(content: Content) -> Made:
     sheet = stability(content.evidence)
-    return Made(join(*(tables([sheet]) or [missing("This needs runs of a tuned model.")])), [sheet])
+    needs = [] if sheet.rows else ["It needs runs of a tuned model."]
+    return Made(join(*tables([sheet])), [sheet], needs=needs)
 
 
 def stability(evidence: Evidence) -> Sheet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finescale.report.drawing.markup import Html, bullets, fold, join
 from finescale.report.section import Content, Made, Section
-from finescale.report.sections.parts import missing, tables
+from finescale.report.sections.parts import tables
 from finescale.report.tables import paper_tables
 from finescale.wording import capital, factor_name, listed, method_name
 
@@ -13,7 +13,8 @@ _NEEDS = "Tables 2 and 4 need a law: runs at two values of a factor and several 
 
 def _fill(content: Content) -> Made:
     sheets = paper_tables(content.evidence)
-    return Made(join(*(tables(sheets) or [missing(_NEEDS)]), _problems(content)), sheets)
+    needs = [] if sheets else [_NEEDS]
+    return Made(join(*tables(sheets), _problems(content)), sheets, needs=needs)
 
 
 def _problems(content: Content) -> Html:
