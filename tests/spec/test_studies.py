@@ -39,6 +39,8 @@ FINETUNE = {
     "paper/mlsum.yaml": MLSUM,
     "pythia.yaml": PYTHIA,
 }
+PREPARED = {"smollm2.yaml": 54}
+"""Studies whose files a command makes: sweep + untuned + two seeds of four curves + the largest size."""
 PRETRAIN = {
     "nano_ladder.yaml": 4,
     "nano_ladder_zh.yaml": 3,
@@ -67,7 +69,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_every_study_file_is_pinned_here() -> None:
     files = {str(file.relative_to(STUDIES)) for file in STUDIES.rglob("*.yaml")}
-    assert files == {*FINETUNE, *PRETRAIN}
+    assert files == {*FINETUNE, *PREPARED, *PRETRAIN}
 
 
 @pytest.mark.parametrize("name", FINETUNE)
@@ -76,19 +78,68 @@ def test_a_finetuning_study_expands_to_its_number_of_runs(name: str, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+def copied(name: str, folder: Path) -> Path:
+    """A study file in a checkout of its own, of which nothing has been made yet."""
+    file = folder / "studies" / name
+    file.parent.mkdir()
+    file.write_text((STUDIES / name).read_text())
+    return file
+
+
+@pytest.mark.parametrize("options", [["--dry-run"], ["--check"], ["--probe"], []])
+@pytest.mark.parametrize("name", PREPARED)
+def test_a_study_whose_files_are_not_made_yet_says_what_makes_them(
+    name: str, options: list[str], tmp_path: Path
+) -> None:
+    result = CliRunner().invoke(app, ["run", str(copied(name, tmp_path)), *options])
+    told = str(result.exception)
+    assert "the files of this study are not there yet" in told
+    assert "remedy: run `make real`: it makes them" in told
+    assert f"{name}, line " in told
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["studies"]
+
+
+def test_the_study_of_a_real_model_expands_from_its_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(STUDIES.parent / "scripts"))
+    from real_model import write_texts
+
+    file = copied("smollm2.yaml", tmp_path)
+    write_texts(tmp_path / "build" / "smollm2")
+    (tmp_path / "build" / "smollm2" / "model").mkdir()
+    result = CliRunner().invoke(app, ["run", str(file), "--dry-run"])
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.output.split())
+    assert "smollm2: 54 runs, 9 of them for the learning-rate sweep; 4 of 45 study runs held out" in told
+
+
+def test_the_study_of_a_real_model_keeps_to_its_lengths() -> None:
+    study = load_study(STUDIES / "smollm2.yaml")
+    assert isinstance(study, Study)
+    assert not isinstance(study.task, str)
+    assert study.task.max_source_tokens + study.task.max_target_tokens <= 144
+    assert study.test_examples <= 200
+    assert study.order == "shortest"
+    for star in study.grids:
+        for method in study.methods():
+            sizes = star.finetune_examples.of(method) or ()
+            assert len(star.seeds or study.seeds) >= (2 if max(sizes, default=0) <= 256 else 1)
+
+
 @pytest.mark.parametrize("name", PRETRAIN)
 def test_a_pretraining_study_expands_without_its_text(name: str) -> None:
     assert f": {PRETRAIN[name]} pretraining runs" in said(name)
 
 
-@pytest.mark.parametrize("name", [*FINETUNE, *PRETRAIN])
+@pytest.mark.parametrize("name", [*FINETUNE, *PREPARED, *PRETRAIN])
 def test_a_study_file_begins_with_its_command(name: str) -> None:
     head = (STUDIES / name).read_text().split("kind:")[0]
     assert all(line.startswith("#") for line in head.splitlines())
     assert f"finescale run studies/{name}" in head
 
 
-@pytest.mark.parametrize("name", [*FINETUNE, *PRETRAIN])
+@pytest.mark.parametrize("name", [*FINETUNE, *PREPARED, *PRETRAIN])
 def test_all_but_the_pinned_nano_studies_say_version_2(name: str) -> None:
     assert load_study(STUDIES / name).version == (1 if name.startswith("nano") else 2)
 

@@ -184,8 +184,8 @@ def test_an_unknown_key_names_file_line_field_and_nearest() -> None:
     assert refused("seeds: [0, 1]", "seed: [0, 1]").splitlines() == [
         "s.yaml, line 3, seed: unknown key 'seed'",
         "  wanted: one of base, batch_sizes, evaluation, grids, hold_out, keep, kind, learning_rates, "
-        "methods, models, name, resources, resume, retries, seeds, sweep, task, test_examples, tracking, "
-        "train, version",
+        "methods, models, name, order, prepare, resources, resume, retries, seeds, sweep, task, "
+        "test_examples, tracking, train, version",
         "  got: 'seed'",
         "  remedy: did you mean 'seeds'?",
     ]

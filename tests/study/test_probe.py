@@ -8,8 +8,18 @@ from example import TEXT, plan
 from rich.console import Console
 
 from finescale.executors.local import LocalExecutor
-from finescale.runs.expected import planned_steps
-from finescale.study.probe import STEPS, ProbedCost, kind, measure, shorten, show
+from finescale.runs.expected import estimated_seconds, planned_steps
+from finescale.study.probe import (
+    STEPS,
+    ProbedCost,
+    Size,
+    kind,
+    measure,
+    measured_first,
+    shorten,
+    show,
+    sizes,
+)
 
 
 def study_runs(text: str = TEXT):
@@ -32,6 +42,48 @@ def test_a_probe_is_of_the_same_kind_and_has_twenty_steps(epochs) -> None:
             assert kind(short) == kind(item.run)
             assert planned_steps(short) == STEPS
             assert short.finetune_examples <= item.run.finetune_examples
+
+
+def with_a_large_model(text: str = TEXT):
+    """The study with a model of 135M parameters."""
+    sizes = {"params": 134_515_008, "nonembedding_params": 106_203_456}
+    large = []
+    for item in study_runs(text):
+        model = item.run.model.model_copy(update=sizes)
+        large.append(item.model_copy(update={"run": item.run.model_copy(update={"model": model})}))
+    return large
+
+
+def test_small_models_are_probed_whole_and_large_ones_for_a_twentieth_of_the_study() -> None:
+    assert set(sizes(study_runs(), 2).values()) == {Size()}
+    text = TEXT.replace("seeds: [0, 1]", "seeds: [0, 1, 2, 3]").replace("[128, 256]", "[512, 1024]")
+    for runs in (with_a_large_model(), with_a_large_model(text)):
+        for name, size in sizes(runs, 2).items():
+            trained = [item.run for item in runs if item.run.finetune_examples and kind(item.run) == name]
+            steps = sum(planned_steps(run) for run in trained)
+            assert size.steps == min(20, max(3, steps // 20))
+            assert 8 <= size.evaluated <= 64
+            short = shorten(next(item for item in runs if kind(item.run) == name), size).run
+            assert planned_steps(short) == size.steps
+            assert short.train.dev_examples == size.evaluated
+
+
+@pytest.mark.parametrize("seeds", [2, 8, 30])
+def test_a_probe_takes_a_minute_or_a_tenth_of_its_study(seeds: int) -> None:
+    text = TEXT.replace("seeds: [0, 1]", f"seeds: {list(range(seeds))}").replace("[128, 256]", "[512, 1024]")
+    for runs in (study_runs(text), with_a_large_model(text)):
+        size = sizes(runs, 1)
+        short = [shorten(item, size[kind(item.run)]).run for item in measured_first(runs)]
+        study = sum(estimated_seconds(item.run) for item in runs)
+        assert sum(map(estimated_seconds, short)) <= max(60, study / 10)
+
+
+def test_what_a_smaller_probe_generated_is_counted_for_the_whole() -> None:
+    text = TEXT.replace("some-task", "mini-en-de") + "evaluation: {metrics: [chrf], examples: 80}\n"
+    runs = with_a_large_model(text)
+    costs, _, _ = measured(runs, "probing_little")
+    for cost in costs.values():  # 4 or 5 seconds for as many texts of 80
+        assert cost.generated == 80.0
 
 
 def test_a_run_costs_its_setup_its_steps_and_its_evaluations() -> None:

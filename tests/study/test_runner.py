@@ -121,6 +121,16 @@ def test_the_sweep_comes_first_and_the_longest_run_next(tmp_path: Path) -> None:
     assert costs == sorted(costs, reverse=True)
 
 
+def test_short_runs_come_first_where_the_study_says_so(tmp_path: Path) -> None:
+    run(tmp_path, "instant", TEXT + "order: shortest\n", workers=1)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        rows = [(ledger.attempts(row["run"])[0]["attempt"], row) for row in ledger.plan()]
+    order = [row for _, row in sorted(rows, key=lambda pair: pair[0])]
+    assert [row["purpose"] for row in order] == ["sweep"] * 2 + ["study"] * (RUNS - 2)
+    costs = [row["cost"] for row in order[2:]]
+    assert costs == sorted(costs)
+
+
 def test_the_choice_and_its_evidence_are_committed(tmp_path: Path) -> None:
     run(tmp_path, "instant")
     with Ledger(tmp_path / "ledger.sqlite") as ledger:

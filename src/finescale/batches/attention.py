@@ -2,6 +2,7 @@
 
 Registered with transformers under `ATTENTION`, so that every architecture that takes its attention from
 there can use it. The examples' lengths come where a prepared 4-D mask would; models hand that on as it is.
+On a GPU one kernel takes the whole row (`fused`); elsewhere each example is a call of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from finescale.batches.batching import LENGTHS
+from finescale.batches.fused import attend_at_once
 
 ATTENTION = "finescale"
 
@@ -48,6 +50,9 @@ def _attention(
     if attention_mask is None or attention_mask.dtype != LENGTHS:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     lengths = attention_mask.flatten().tolist()
+    at_once = attend_at_once(query, key, value, lengths, options)
+    if at_once is not None:
+        return at_once, None
     parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
     options["is_causal"] = True
     attended = []

@@ -73,7 +73,7 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and its cost.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only check models, methods and examples.")] = False,
-    probe: Annotated[bool, typer.Option("--probe", help="The time too, from 20 steps of each kind.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="The time too, from some steps of each.")] = False,
     text: Annotated[Path | None, typer.Option(help="Folder with the text of a pretraining study.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
     retry_diverged: Annotated[

@@ -66,7 +66,7 @@ def run(
         workers: Runs at a time at most (default: one a core, or what the cluster holds).
         dry_run: Only show what would run.
         look: Only look at base models, methods and examples: whether they are what they say.
-        probe: Only show what would run and how long, measured on 20 steps of each kind of run.
+        probe: Only show what would run and how long, measured on a few steps of each kind of run.
         text: Folder with the pretraining text (`kind: pretrain`).
         retry_failed: Run failed runs again.
         retry_diverged: Run diverged runs again.

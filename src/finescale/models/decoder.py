@@ -123,4 +123,7 @@ def open_model(folder: Path, quantize: str | None = None) -> PreTrainedModel:
     problems = loading_problems(folder, info)
     if problems:
         raise combine(f"{folder}: {len(problems)} problems", problems)
-    return prepare_model_for_kbit_training(model) if quantize else model
+    if quantize is None:
+        return model
+    # checkpointing costs a second forward pass: only where the study asks for it
+    return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
 from finescale.batches.batching import Batch, collate, epoch_order
 from finescale.batches.encoding import EncodedSet
@@ -27,6 +26,7 @@ from finescale.runs.prepare import (
     encoded_subset,
     open_base,
     task_of,
+    to_device,
     wrap,
     write_curve,
 )
@@ -114,7 +114,7 @@ def _out_of_memory(spec: RunSpec) -> str:
 
 def _evaluate_untuned(spec: RunSpec, folder: Path) -> dict[str, object]:
     base = open_base(spec)
-    _to_device(base.model)
+    to_device(base.model)
     before = pretraining_loss_before(spec, base)
     tuned = shard_if_needed(spec, wrap_full(base.model))
     dev_set = base.fit(encoded_split(spec, base, "dev", spec.train.dev_examples))
@@ -130,7 +130,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
     spec = planned.run
     torch.manual_seed(spec.seed)  # dropout, where a model has it
     base, task, settings = open_base(spec), task_of(spec), spec.train
-    _to_device(base.model)
+    to_device(base.model)
     before = pretraining_loss_before(spec, base)
     tuned = shard_if_needed(spec, wrap(spec, base))
     if settings.gradient_checkpointing:
@@ -229,7 +229,7 @@ def _check_diverged(spec: RunSpec, progress: TrainingProgress, dev: EncodedSet, 
     if max(progress.best_loss, last) <= uniform:
         return
     base = open_base(spec)
-    _to_device(base.model)
+    to_device(base.model)
     fresh = shard_if_needed(spec, wrap(spec, base))
     length = fresh.prompt_length
     packed = packing_agrees(fresh, dev.examples[:CHECKED], base.pad)
@@ -240,12 +240,3 @@ def _check_diverged(spec: RunSpec, progress: TrainingProgress, dev: EncodedSet, 
             f"dev loss was {start:.2f} nats before the first step and never lower after it: {last:.2f} at the"
             f" end (a uniform guess has {uniform:.2f}), lowest {progress.best_loss:.2f}",
         )
-
-
-def _to_device(model: PreTrainedModel) -> None:
-    """Moves a model to the GPU if there is one; shards go there one by one, quantised models are there."""
-    if ranks() > 1:
-        return
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if model.device.type != device.type:
-        model.to(device)  # pyright: ignore[reportArgumentType]

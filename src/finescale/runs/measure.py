@@ -29,7 +29,7 @@ from finescale.spec.run import RunSpec
 from finescale.tasks.pretraining import read_sample
 from finescale.tasks.task import Example
 from finescale.training.sharding import ranks
-from finescale.tuning.full import wrap_full
+from finescale.tuning.full import wrap_none
 from finescale.tuning.tuned import Tuned
 
 ROW_TOKENS = 1_024
@@ -111,7 +111,7 @@ def pretraining_loss_before(spec: RunSpec, base: LoadedBase) -> float | None:
     key = (spec.content.get("weights"), spec.content.get("tokenizer"), spec.method.quantize)
     key = (*key, spec.content.get("pretraining_text"), len(rows), len(rows[0].ids))
     if None in key[:2] or key not in _before:
-        _before[key] = _pretraining_loss(wrap_full(base.model), base, rows)
+        _before[key] = _pretraining_loss(wrap_none(base.model), base, rows)
     return _before[key]
 
 

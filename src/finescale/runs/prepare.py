@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from finescale.batches.batching import subset
@@ -27,7 +28,7 @@ from finescale.tasks.catalog import open_task
 from finescale.tasks.task import Task
 from finescale.training.checkpoint_store import sync_folder
 from finescale.training.checkpoints import Checkpoints
-from finescale.training.sharding import is_first
+from finescale.training.sharding import is_first, ranks
 from finescale.training.state import TrainingProgress
 from finescale.tuning.configured import wrap_configured
 from finescale.tuning.full import wrap_full
@@ -100,6 +101,15 @@ def open_base(spec: RunSpec) -> LoadedBase:
                 where=f"models.{spec.model.name}",
             )
     return LoadedBase(model, sizes, _tokenizer(tokenizer), tokenizer)
+
+
+def to_device(model: PreTrainedModel) -> None:
+    """Moves a model to the GPU if there is one; shards go there one by one, quantised models are there."""
+    if ranks() > 1:
+        return
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if model.device.type != device.type:
+        model.to(device)  # pyright: ignore[reportArgumentType]
 
 
 def _folders(model: ModelSpec) -> tuple[Path, Path]:

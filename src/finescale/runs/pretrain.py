@@ -18,7 +18,7 @@ from finescale.evaluation.loss import evaluate
 from finescale.ladder import LADDER, train_flops
 from finescale.models.decoder import build, config
 from finescale.models.tokenizer import MODES, SENTINELS, sentinel, train_tokenizer
-from finescale.runs.prepare import checkpoints_of, replace_folder, write_curve
+from finescale.runs.prepare import checkpoints_of, replace_folder, to_device, write_curve
 from finescale.spec.run import PretrainRunSpec
 from finescale.tasks.pretraining import read_texts
 from finescale.training.loop import train
@@ -80,6 +80,7 @@ def execute_pretraining(
         ),
         spec.seed,
     )
+    to_device(model)
     tuned = wrap_full(model)
     at = sorted({*(max(1, round(steps * share)) for share in spec.checkpoints), steps})
 

@@ -91,11 +91,24 @@ class Study(Strict):
     retries: RetriesOrBroken = Retries()
     tracking: Trackers = ()
     """Where finished runs are shown besides; it changes no run."""
+    prepare: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The command that makes the study's files; named where one is missing, never run."""
+    order: Literal["longest", "shortest"] = "longest"
+    """Which runs come first after the sweep: the longest, so that workers end together, or the shortest, so
+    that there is an answer soon; it changes no run."""
 
     @property
     def task_name(self) -> str:
         """The task's name in the records."""
         return self.task if isinstance(self.task, str) else self.task.name
+
+    def files(self) -> list[Path]:
+        """Files and folders that the study names: data, models, text on which forgetting is measured."""
+        task, forgetting = self.task, self.evaluation.forgetting
+        named = [] if isinstance(task, str) else [task.train, task.dev, task.test]
+        named += [None if forgetting is None else forgetting.text]
+        named += [model.source for model in self.models.values() if model.is_folder]
+        return [Path(name) for name in named if name is not None]
 
     def resolve_paths(self, folder: Path) -> Study:
         """The study with files and folders relative to `folder` made absolute."""

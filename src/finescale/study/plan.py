@@ -45,6 +45,8 @@ class StudyPlan(Protocol):
 
     study: str
     retries: Retries
+    shortest_first: bool
+    """Whether short runs come before long ones."""
     problems: list[FinescaleError]
     """What keeps a part of the study from going on; the other parts do."""
 
@@ -90,6 +92,7 @@ class FinetunePlan:
         """
         self.study = study.name
         self.retries = study.retries
+        self.shortest_first = study.order == "shortest"
         self._spec = study
         self._resolve = resolve
         self._folder = folder
@@ -249,6 +252,7 @@ class PretrainPlan:
         """
         self.study = study
         self.retries = retries or Retries()
+        self.shortest_first = False
         self.problems: list[FinescaleError] = []
         self._runs = runs
         self._folder = folder

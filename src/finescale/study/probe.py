@@ -1,9 +1,15 @@
-"""What a study will take on this machine, from 20 steps of each kind of run."""
+"""What a study will take on this machine, from a few steps of each kind of run.
+
+A probe takes at most a tenth of the study or a minute, whichever is more: of each kind of run it does a
+twentieth of the steps and evaluations that the study does, or what half a minute has room for by a first
+guess.
+"""
 
 from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +20,7 @@ from rich.table import Table
 
 from finescale.executors.local import Executor, Job, Result
 from finescale.runs.evaluation_cost import BATCH_PROMPTS, evaluation_cost
-from finescale.runs.expected import planned_steps
+from finescale.runs.expected import estimated_seconds, planned_steps
 from finescale.spec.expand import PlannedRun
 from finescale.spec.run import RunSpec
 from finescale.study.progress import duration
@@ -23,8 +29,30 @@ PROBE = "finescale.runs.finetune:probe"
 STEPS = 20
 EVALUATED = 64
 """Dev and test examples that a probe evaluates at most."""
+FEWEST = 3, 8, 4
+"""Steps, evaluated examples and generated texts of the smallest probe; the first step is the slowest."""
+SHARE = 20
+"""A probe does one of so many of the study's steps and evaluations."""
+ROOM_SECONDS = 30.0
 
 Kind = tuple[str, str, "int | None", int]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much a probe does.
+
+    Attributes:
+        steps: Training steps.
+        evaluated: Dev examples, and test examples.
+        texts: Generated texts of each set.
+        rows: Rows of pretraining text.
+    """
+
+    steps: int = STEPS
+    evaluated: int = EVALUATED
+    texts: int = BATCH_PROMPTS
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,28 +92,78 @@ def kind(run: RunSpec) -> Kind:
     return run.model.name, run.method.name, run.method.pet_size, run.train.batch_size
 
 
-def shorten(item: PlannedRun) -> PlannedRun:
-    """A run of the same kind with `STEPS` steps, one dev evaluation, and little to evaluate or generate."""
+def shorten(item: PlannedRun, size: Size | None = None) -> PlannedRun:
+    """A run of the same kind with few steps, one dev evaluation, and little to evaluate or generate.
+
+    Args:
+        item: The run.
+        size: How much is left of it (default: as much as a probe ever does).
+    """
+    size = size or Size()
     run = item.run
     batch = run.train.batch_size
-    examples = min(run.finetune_examples, STEPS * batch)
+    examples = min(run.finetune_examples, size.steps * batch)
     changes: dict[str, Any] = {
-        "max_steps": STEPS,
-        "epochs": math.ceil(STEPS / math.ceil(examples / batch)),
+        "max_steps": size.steps,
+        "epochs": math.ceil(size.steps / math.ceil(examples / batch)),
         "evaluations": 1,
-        "dev_examples": min(run.train.dev_examples, EVALUATED),
+        "dev_examples": min(run.train.dev_examples, size.evaluated),
         "patience": None,
         "learning_rate": run.train.learning_rate / 100,  # no probe should diverge
     }
     short = {
         "finetune_examples": examples,
-        "test_examples": min(run.test_examples, EVALUATED),
+        "test_examples": min(run.test_examples, size.evaluated),
         "train": run.train.model_copy(update=changes),
     }
+    less: dict[str, Any] = {}
     if run.evaluation.metrics:
-        few = min(run.evaluation.examples, BATCH_PROMPTS)
-        short["evaluation"] = run.evaluation.model_copy(update={"examples": few})
+        less["examples"] = min(run.evaluation.examples, size.texts)
+    if run.evaluation.forgetting is not None and size.rows is not None:
+        few = min(run.evaluation.forgetting.rows, size.rows)
+        less["forgetting"] = run.evaluation.forgetting.model_copy(update={"rows": few})
+    short["evaluation"] = run.evaluation.model_copy(update=less)
     return item.model_copy(update={"run": run.model_copy(update=short), "keep": "nothing"})
+
+
+def sizes(runs: Sequence[PlannedRun], workers: int) -> dict[Kind, Size]:
+    """How much to probe of each kind of run.
+
+    Args:
+        runs: The study's runs.
+        workers: Runs at a time.
+
+    Returns:
+        The whole `Size()` where half a minute has room for it by a first guess. Otherwise a twentieth of what
+        the study does, but no less than it takes to see anything.
+    """
+    trained = [item.run for item in runs if item.run.finetune_examples]
+    many = Counter(map(kind, trained))
+    whole = {kind(item.run): item for item in measured_first(runs)}
+    found: dict[Kind, Size] = {}
+    for name, item in whole.items():
+        if estimated_seconds(shorten(item).run) <= ROOM_SECONDS * workers / len(whole):
+            found[name] = Size()
+            continue
+        steps = sum(planned_steps(run) for run in trained if kind(run) == name) // SHARE
+        evaluated = many[name] * item.run.train.evaluations * item.run.train.dev_examples // SHARE // 2
+        texts = many[name] * item.run.evaluation.examples // SHARE
+        forgetting = item.run.evaluation.forgetting
+        rows = None if forgetting is None else max(1, many[name] * forgetting.rows // SHARE)
+        least = [max(few, part) for few, part in zip(FEWEST, (steps, evaluated, texts), strict=True)]
+        most = (STEPS, EVALUATED, BATCH_PROMPTS)
+        found[name] = Size(*(min(part, top) for part, top in zip(least, most, strict=True)), rows)
+    return found
+
+
+def measured_first(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """A run of each kind: one that generates and is measured as the study's are, with the most examples."""
+    order = sorted(runs, key=lambda item: (not item.run.evaluation.science(), -item.run.finetune_examples))
+    kinds: dict[Kind, PlannedRun] = {}
+    for item in order:
+        if item.run.finetune_examples:
+            kinds.setdefault(kind(item.run), item)
+    return list(kinds.values())
 
 
 def measure(
@@ -102,15 +180,11 @@ def measure(
     Returns:
         The cost of each kind, and why there is none for the others.
     """
-    kinds: dict[Kind, PlannedRun] = {}
-    measured_first = sorted(
-        runs, key=lambda item: (not item.run.evaluation.science(), -item.run.finetune_examples)
-    )
-    for item in measured_first:
-        if item.run.finetune_examples:
-            kinds.setdefault(kind(item.run), item)
+    kinds = {kind(item.run): item for item in measured_first(runs)}
+    size = sizes(runs, executor.free())
     names = {str(index): name for index, name in enumerate(kinds)}
-    waiting = [Job(index, function, (shorten(kinds[name]),)) for index, name in names.items()]
+    short = {name: shorten(item, size[name]) for name, item in kinds.items()}
+    waiting = [Job(index, function, (short[name],)) for index, name in names.items()]
     found: list[Result] = []
     bar = Progress(
         TextColumn("probing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
@@ -140,8 +214,8 @@ def measure(
             result.value["step"],
             result.value["example"],
             setup,
-            result.value["generated"] * _batches(kinds[name]),
-            result.value["forgetting"],
+            result.value["generated"] * _batches(kinds[name], short[name]),
+            result.value["forgetting"] * _rows(kinds[name], short[name]),
             result.peak_memory_bytes,
         )
         for name, result in measured.items()
@@ -149,10 +223,18 @@ def measure(
     return {name: costs[name] for name in kinds if name in costs}, failed
 
 
-def _batches(item: PlannedRun) -> float:
-    """How many times as many batches of texts a run generates as its probe does."""
-    whole, short = (evaluation_cost(run, (0, 0), 0, 0).passes for run in (item.run, shorten(item).run))
+def _batches(item: PlannedRun, probed: PlannedRun) -> float:
+    """How many times as much a run generates as its probe: batches if that has a whole one, else texts."""
+    costs = [evaluation_cost(one.run, (0, 0), 0, 0) for one in (item, probed)]
+    full = probed.run.evaluation.examples >= BATCH_PROMPTS
+    whole, short = [cost.passes if full else cost.texts for cost in costs]
     return whole / short if short else 1.0
+
+
+def _rows(item: PlannedRun, probed: PlannedRun) -> float:
+    """How many times as many rows of pretraining text a run evaluates as its probe."""
+    whole, short = item.run.evaluation.forgetting, probed.run.evaluation.forgetting
+    return 1.0 if whole is None or short is None else whole.rows / short.rows
 
 
 def show(

@@ -42,6 +42,7 @@ def resolver(study: Study, contents: bool = True) -> Resolve:
         UsageError: An unknown task, model or checkpoint, a data size larger than the task's data, too few
             test examples, wrong data files; `where` is the study file's field.
     """
+    _check_prepared(study)
     data = _check_task(study, contents)
     _check_models(study)
     _check_methods(study)
@@ -106,6 +107,19 @@ def _evaluation_content(study: Study, contents: bool) -> dict[str, str]:
                 open_learned(metric, stated)
             found[metric] = checkpoint_hash(stated or LEARNED[metric].checkpoint)
     return found
+
+
+def _check_prepared(study: Study) -> None:
+    """Refuses a study whose files are made by a command, where that was not run."""
+    missing = [path for path in study.files() if not path.exists()]
+    if study.prepare is not None and missing:
+        raise UsageError(
+            "the files of this study are not there yet",
+            wanted=str(missing[0]),
+            got="no such file or folder",
+            remedy=f"run `{study.prepare}`: it makes them",
+            where="prepare",
+        )
 
 
 def _check_task(study: Study, contents: bool) -> str:

@@ -1,8 +1,8 @@
 """The runner: drives a plan through an executor into the ledger; run again, it goes on where it stopped.
 
-Order: the sweep first, then everything else, the longest run first. A finished run is never redone. A run
-that breaks (its process dies, its function raises) or diverges is tried again later, as often as the study's
-`retries` say.
+Order: the sweep first, then everything else, the longest run first unless the study says otherwise. A
+finished run is never redone. A run that breaks (its process dies, its function raises) or diverges is tried
+again later, as often as the study's `retries` say.
 """
 
 from __future__ import annotations
@@ -181,8 +181,9 @@ class _Drive:
         open_tasks = (
             task for run, task in self.tasks.items() if run not in self.statuses and run not in self.running
         )
+        sign = 1 if self.plan.shortest_first else -1
         self.queue = deque(
-            sorted(open_tasks, key=lambda task: (task.entry.purpose != "sweep", -task.entry.cost))
+            sorted(open_tasks, key=lambda task: (task.entry.purpose != "sweep", sign * task.entry.cost))
         )
 
     def submit(self) -> None:

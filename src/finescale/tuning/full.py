@@ -1,4 +1,4 @@
-"""Full-model tuning: every parameter is trained."""
+"""Full-model tuning: every parameter is trained; and a base model as it is, to be evaluated."""
 
 from __future__ import annotations
 
@@ -18,3 +18,13 @@ def wrap_full(model: PreTrainedModel) -> Tuned:
         model.save_pretrained(folder)
 
     return Tuned(model=model, trainable=trainable, save=save)
+
+
+def wrap_none(model: PreTrainedModel) -> Tuned:
+    """A model of which nothing is trained (in place): the base model, its weights quantised or not."""
+    model.requires_grad_(False)
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder)
+
+    return Tuned(model=model, trainable={}, save=save)
