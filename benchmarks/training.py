@@ -335,6 +335,7 @@ def compare(
     rates: list[float] = []
     peaks: list[int] = []
     apart: list[float] = []
+    found: list[Result] = []
     for _ in range(rounds):
         theirs.append(train_theirs(size, method, steps))
         jobs = [

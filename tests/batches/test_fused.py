@@ -1,27 +1,103 @@
 """One kernel for a row of several examples gives what a call for each example gives.
 
-The kernels themselves need a GPU (`tests/gpu`). Nested tensors compute on a CPU too; the flash kernel's place
-is taken by its documentation in plain torch, so that what it is asked for is checked: lengths, window, groups
-of heads, scale.
+The kernels themselves need a GPU (`tests/gpu`). Their place is taken by what their documentation says in
+plain torch, so that what they are asked for is checked: lengths, window, groups of heads, scale.
 """
+
+from itertools import pairwise
 
 import pytest
 import torch
 from attention_rows import LENGTHS_OF, apart, parts
 
-from finescale.batches.fused import attend_at_once, flash_by_lengths, nested, varlen
+from finescale.batches.fused import agrees, attend_at_once, fits, flash_by_lengths, nested, textbook, varlen
+
+CPU = torch.device("cpu")
+
+
+def weighted(made):
+    """A number that depends on every value in its own way."""
+    return (made * torch.linspace(-1, 1, made.numel()).view_as(made)).sum()
+
+
+def check(both, given):
+    """The same values and gradients."""
+    torch.testing.assert_close(*both, rtol=1e-5, atol=1e-6)
+    gradients = [torch.autograd.grad(weighted(made), given) for made in both]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS_OF)
 @pytest.mark.parametrize("scale", [None, 0.3])
-def test_nested_tensors_give_the_same_values_and_gradients(lengths, scale):
+@pytest.mark.parametrize("window", [None, 1, 4])
+def test_the_formula_is_that_of_each_example_alone(lengths, scale, window):
     given = parts(lengths)
-    wanted = apart(given, lengths, scale)
-    got = nested(*given, lengths, scale)
-    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
-    weights = torch.randn_like(wanted)
-    gradients = [torch.autograd.grad((made * weights).sum(), given) for made in (got, wanted)]
-    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+    check([textbook(*given, lengths, scale, window), apart(given, lengths, scale, window)], given)
+
+
+@pytest.fixture
+def causal_nested_tensors(monkeypatch):
+    """torch's attention takes causal nested tensors on a GPU only: here it takes each one's rows in turn."""
+    library = torch.nn.functional.scaled_dot_product_attention
+
+    def compute(query, key, value, **options):
+        rows = [part.transpose(1, 2) for part in (query, key, value)]
+        ends = rows[0].offsets().tolist()
+        made = [
+            library(*(part.values()[a:b].transpose(0, 1)[None] for part in rows), **options)[0].transpose(
+                0, 1
+            )
+            for a, b in pairwise(ends)
+        ]
+        return torch.nested.nested_tensor_from_jagged(torch.cat(made), rows[0].offsets()).transpose(1, 2)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", compute)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS_OF)
+@pytest.mark.parametrize("scale", [None, 0.3])
+@pytest.mark.usefixtures("causal_nested_tensors")
+def test_nested_tensors_are_the_examples(lengths, scale):
+    given = parts(lengths)
+    check([nested(*given, lengths, scale), apart(given, lengths, scale)], given)
+
+
+@pytest.fixture
+def nothing_known():
+    """No kernel has been tried yet, nor is one afterwards."""
+    agrees.cache_clear()
+    yield
+    agrees.cache_clear()
+
+
+@pytest.mark.usefixtures("causal_nested_tensors", "nothing_known")
+def test_a_kernel_that_agrees_with_the_formula_is_used():
+    assert agrees(nested, CPU, torch.float32, (6, 2, 16), False)
+
+
+@pytest.mark.usefixtures("nothing_known")
+def test_a_kernel_that_a_device_does_not_run_is_not_used(caplog):
+    assert not agrees(nested, CPU, torch.float32, (6, 2, 16), False)
+    assert "nested cannot be used on cpu" in caplog.text
+
+
+@pytest.mark.usefixtures("nothing_known")
+def test_a_kernel_that_gives_other_numbers_is_not_used():
+    def forgetful(query, key, value, lengths, scale, window):
+        del lengths
+        return textbook(query, key, value, (query.shape[2],), scale, window)
+
+    assert agrees(textbook, CPU, torch.float32, (6, 2, 16), True)
+    assert not agrees(forgetful, CPU, torch.float32, (6, 2, 16), True)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("window", [None, 4])
+def test_flash_attention_is_for_half_precision_and_nested_tensors_for_no_window(kind, window):
+    half = kind == torch.bfloat16
+    assert fits(varlen, kind, 64, window) is (half and flash_by_lengths())
+    assert not fits(varlen, kind, 20, window)
+    assert fits(nested, kind, 20, window) is (window is None)
 
 
 @pytest.fixture

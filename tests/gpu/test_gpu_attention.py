@@ -22,6 +22,7 @@ def close(made, wanted, given, tolerance):
 
 
 @pytest.mark.parametrize("lengths", LENGTHS_OF)
+@pytest.mark.usefixtures("on_gpu")
 def test_nested_tensors_agree_in_float32(device, lengths):
     given = on(device, parts(lengths))
     close(nested(*given, lengths, 0.3), apart(given, lengths, 0.3), given, 1e-4)

@@ -29,8 +29,6 @@ PROBE = "finescale.runs.finetune:probe"
 STEPS = 20
 EVALUATED = 64
 """Dev and test examples that a probe evaluates at most."""
-FEWEST = 3, 8, 4
-"""Steps, evaluated examples and generated texts of the smallest probe; the first step is the slowest."""
 SHARE = 20
 """A probe does one of so many of the study's steps and evaluations."""
 ROOM_SECONDS = 30.0
@@ -53,6 +51,10 @@ class Size:
     evaluated: int = EVALUATED
     texts: int = BATCH_PROMPTS
     rows: int | None = None
+
+
+FEWEST = Size(steps=3, evaluated=8, texts=4, rows=1)
+"""The smallest probe; the first step is the slowest."""
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,12 @@ def sizes(runs: Sequence[PlannedRun], workers: int) -> dict[Kind, Size]:
         texts = many[name] * item.run.evaluation.examples // SHARE
         forgetting = item.run.evaluation.forgetting
         rows = None if forgetting is None else max(1, many[name] * forgetting.rows // SHARE)
-        least = [max(few, part) for few, part in zip(FEWEST, (steps, evaluated, texts), strict=True)]
-        most = (STEPS, EVALUATED, BATCH_PROMPTS)
-        found[name] = Size(*(min(part, top) for part, top in zip(least, most, strict=True)), rows)
+        found[name] = Size(
+            steps=min(max(FEWEST.steps, steps), STEPS),
+            evaluated=min(max(FEWEST.evaluated, evaluated), EVALUATED),
+            texts=min(max(FEWEST.texts, texts), BATCH_PROMPTS),
+            rows=rows,
+        )
     return found
 
 
