@@ -76,9 +76,8 @@ def test_a_kernel_that_agrees_with_the_formula_is_used():
 
 
 @pytest.mark.usefixtures("nothing_known")
-def test_a_kernel_that_a_device_does_not_run_is_not_used(caplog):
+def test_a_kernel_that_a_device_does_not_run_is_not_used():
     assert not agrees(nested, CPU, torch.float32, (6, 2, 16), False)
-    assert "nested cannot be used on cpu" in caplog.text
 
 
 @pytest.mark.usefixtures("nothing_known")
