@@ -13,6 +13,6 @@ from finescale.spec.run import MethodSpec
 
 
 def test_a_method_that_nobody_wraps_is_not_trained_as_full_tuning() -> None:
-    spec: Any = SimpleNamespace(method=MethodSpec(name="bitfit"), seed=0)
-    with pytest.raises(UsageError, match="the method `bitfit` cannot be made"):
+    spec: Any = SimpleNamespace(method=MethodSpec(name="unheard-of"), seed=0)
+    with pytest.raises(UsageError, match="the method `unheard-of` cannot be made"):
         wrap(spec, cast(Any, SimpleNamespace(model=None)))

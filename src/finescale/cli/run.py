@@ -70,7 +70,7 @@ def run(
         text: Folder with the pretraining text (`kind: pretrain`).
         retry_failed: Run failed runs again.
         retry_diverged: Run diverged runs again.
-        executor: Where runs are executed: `local`, `ray` or `slurm`.
+        executor: Where runs are executed, one of `executors.backends.EXECUTORS`.
         address: The Ray cluster's address (default: this machine's, or a new one).
         gpu_flops: FLOP/s that one GPU sustains, for the dry run's GPU-hours.
         log_level: The lowest level of messages in the runs' logs: debug, info, warning or error.

@@ -1,1 +1,1 @@
-"""Where runs are executed: worker processes of this machine, Ray, SLURM."""
+"""Where runs are executed: worker processes of this machine, or a cluster."""
