@@ -1,4 +1,4 @@
-"""Import contracts (DESIGN: imports run downwards; the wings meet in records) and light start-up."""
+"""Import contracts (imports run downwards; the wings meet in records) and light start-up."""
 
 import ast
 import graphlib

@@ -1,1 +1,1 @@
-"""From fitted laws to decisions: crossovers, recommendations, the next runs."""
+"""From forecasts and laws to decisions: crossovers, recommendations, the runs that would settle one."""

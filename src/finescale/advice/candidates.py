@@ -1,10 +1,10 @@
-"""What can be chosen: methods with a law each, and how far each law has been wrong.
+"""What can be chosen: methods with a forecast (or a law) each, and how far that has been wrong.
 
-A question moves two things, the model and the data. Where model size explains the losses, one law over both
-(multiplicative or additive, whichever predicts hidden sizes better) answers for every method. Where it does
-not - one model only, or models of different families - every model has a curve of its own over the data size,
-and each (method, model) is a candidate. Laws are fitted to all runs, held-out ones too; what is hidden is
-hidden to test them.
+A question moves two things, the model and the data. Where model size explains the losses, one forecast over
+both answers for every method (with ``auto`` one law: the contender that predicts hidden sizes best). Where it
+does not - one model only, or models of different families - every model has a curve of its own over the data
+size, and each (method, model) is a candidate. Forecasts and laws see all runs, held-out ones too; what is
+hidden is hidden to test them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The process between a study and its Ray cluster, and the only module that imports ray.
 
-`ray_executor.RayExecutor` starts it and speaks with `main` over a connection. Each run is one task that Ray
-never retries on its own: the ledger counts attempts. Worker processes are reused from task to task.
+`RayExecutor` (`executors.ray`) starts it and speaks with `main` over a connection. Each run is one task that
+Ray never retries on its own: the ledger counts attempts. Worker processes are reused from task to task.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def forecast(
         by: Columns that make a group.
         members: Names of members (``no change``, ``line``, ``trend``, and laws over the data size); default:
             all of them, laws of one's own too.
-        base: Values at which other factors stay; default: those with most settings.
+        base: Values at which other factors stay; default: of each group those with most settings.
         hold_out: Runs to hide, an expression; None: those marked ``held_out``; False: none.
         outcome: What is forecast; default: the records' own.
         prior: Priors of the discrepancy, by axis (``along``, ``across``, ``between``); default: see

@@ -108,14 +108,14 @@ class FittedLaw:
         objective: The minimised objective.
         n_fitted: Settings (or runs, where seeds are not averaged) in the fit.
         n_held_out: Settings kept out.
-        delta_e: Mean absolute deviation on fitted settings, in nats.
+        delta_e: Mean absolute deviation on fitted settings, in the outcome's unit.
         delta_h: Mean absolute deviation on held-out settings; NaN without any.
         status: Soft trouble in words; empty if there is none.
         columns: The law's variables and their columns, for each factor ("" for a law without one).
         ranges: Smallest and largest fitted value of each column.
         residual: ``raw`` or ``log``.
         huber_delta: Huber's delta.
-        loss: The loss column.
+        loss: The fitted column, a loss or a score.
         level: Coverage that the intervals aim at.
         shared: Parameters that are shared with other factors or groups.
         formula: The law itself.

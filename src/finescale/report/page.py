@@ -41,7 +41,7 @@ SECTIONS: tuple[Section, ...] = (
     runs.SECTION,
     method.SECTION,
 )
-"""The page's sections in its order; each file of ``sections/`` has one."""
+"""The page's sections in its order; each file of ``sections/`` but ``parts.py`` has one."""
 _LACKING = "lacking", "What these records do not show"
 """Anchor and heading of the card at the end, which lists what the sections lack."""
 

@@ -39,7 +39,7 @@ class Content:
     """What every section is made from.
 
     Attributes:
-        evidence: The evidence.
+        evidence: By task the settings, the noise between seeds and the fitted laws (``evidence.gather``).
         decisions: By task: what is advised, or why nothing can be advised.
         source: Where it comes from.
     """

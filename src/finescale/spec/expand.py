@@ -1,8 +1,7 @@
 """From what a study asks for to the runs that it means: `expand`, `sweep_runs`, `untuned_runs`.
 
 A finetuning study declares a base setting and stars around it: one factor varies at a time, crossed with
-methods, data sizes and seeds. `study` (with `parts`) says what a study may declare,
-`run` what a run is.
+methods, data sizes and seeds. `study` (with `parts`) says what a study may declare, `run` what a run is.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from finescale.spec.study import Study
 
 
 class PlannedRun(Strict):
-    """A run with its place in the study: what it is for and whether it is held out.
+    """A run with its place in the study: what it is for, whether its rate was swept, what of it is kept.
 
     Example:
         >>> run = fs.RunSpec.model_construct(task="mini-en-de", finetune_examples=128)
@@ -69,7 +68,7 @@ def expand(study: Study, choices: Mapping[str, Choice], resolve: Resolve) -> lis
         resolve: Finds models, checkpoints and content hashes.
 
     Returns:
-        Planned runs in the order of the stars; the untuned models (0 examples) come first.
+        Planned runs in the order of the stars, without the untuned models (`untuned_runs`).
 
     Example:
         >>> study = fs.load_study("studies/nano.yaml")

@@ -1,4 +1,8 @@
-"""What a study file may say: `Study` (`kind: finetune`) and `PretrainStudy` (`kind: pretrain`)."""
+"""What a study file may say: `Study` (`kind: finetune`) and `PretrainStudy` (`kind: pretrain`).
+
+The types of its fields are in `parts` (base setting, stars, rates), `own` (models and methods of one's own),
+`run` and `resources`.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +68,7 @@ class Study(Strict):
 
     kind: Literal["finetune"] = "finetune"
     version: Version = FINGERPRINT_VERSION
-    """What the file means; a file without it means what it did before there were versions."""
+    """What the file means; a file without it means what it did before there were versions: 1."""
     name: Name
     task: TaskOf
     models: dict[Name, ModelSource] = Field(default_factory=dict)
@@ -126,7 +130,7 @@ class Study(Strict):
         return (*METHODS, *(name for name in self.own_methods if name not in METHODS))
 
     def methods(self) -> tuple[str, ...]:
-        """The methods that any star runs, in the order full, lora, prompt, then the study's own."""
+        """The methods that any star runs, in the order of `METHODS`, then the study's own."""
         return tuple(
             m for m in self.known_methods() if any(star.finetune_examples.of(m) for star in self.grids)
         )

@@ -29,7 +29,12 @@ EXECUTE_PRETRAINING = "finescale.runs.pretrain:execute_pretraining"
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
-    """A run of the plan and the call that executes it."""
+    """A run of the plan and the call that executes it; `task` and `tasks` in this package are these.
+
+    Attributes:
+        entry: The run's row in the ledger's plan; its `spec` is the `PlannedRun`.
+        make: Makes the call of an entry: only runs that are due need theirs.
+    """
 
     entry: Entry
     make: Callable[[Entry], Job]
@@ -379,7 +384,7 @@ def _collector_paused() -> Iterator[None]:
 
 
 def held_out(fields: Sequence[Mapping[str, Any]], rule: str | None) -> list[bool]:
-    """Which runs a rule over the columns of `describe` holds out of fits, as every analysis would."""
+    """Which runs a rule over `expected.describe`'s columns holds out of fits, as every analysis would."""
     if rule is None or not fields:
         return [False] * len(fields)
     import polars as pl  # noqa: PLC0415 - a study without hold_out does without

@@ -121,8 +121,8 @@ class _Drive:
         self.tasks: dict[str, PlannedJob] = {}
         self.statuses: dict[str, str] = {}
         self.queue: deque[PlannedJob] = deque()
-        self.elsewhere: deque[PlannedJob] = deque()
-        self.running: dict[str, int] = {}
+        self.elsewhere: deque[PlannedJob] = deque()  # another driver has their leases
+        self.running: dict[str, int] = {}  # fingerprint to attempt
         self.made = 0
         self.beat = 0.0
         self.polled = 0.0
