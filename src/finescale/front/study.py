@@ -179,7 +179,7 @@ class Study(StudySpec):
 
         Args:
             workers: Runs at a time at most; default: one a core, or what the cluster holds.
-            executor: `local` (this machine), `ray` or `slurm`.
+            executor: Where runs are executed, as `--executor` of `finescale run`.
             address: The Ray cluster's address.
             progress: A bar in a notebook or terminal, lines elsewhere; False: nothing; an object: it is told.
             out: The study's folder; default: `folder`.
