@@ -400,7 +400,7 @@ def replayed(path: Path, orders: int) -> dict[str, float | None]:
     if not path.exists():
         print(f"planning: no {path}, so no replay", file=sys.stderr)
         return dict.fromkeys(names)
-    from finescale.planning.design import BEND  # noqa: PLC0415
+    from finescale.planning.question import BEND  # noqa: PLC0415
 
     errors = replay(*curves(path), BEND, orders)
     for name, error in errors.items():

@@ -23,6 +23,7 @@ from finescale.planning.choices import between, of_runs, of_study
 from finescale.planning.continued import extend_study
 from finescale.planning.design import plan_runs
 from finescale.planning.measured import most_seen
+from finescale.planning.question import Offer, Question, Terms
 from finescale.spec.file import load_study, parse_study
 
 TARGET = {"model_params": 3.2e9, "finetune_examples": 128_000.0}
@@ -33,7 +34,8 @@ def made(frame: pl.DataFrame, budget: float = 1e17, methods: tuple[str, ...] = (
     task, tuned, base = most_seen(records, None)
     choices = of_runs(tuned, "model_params", base, methods=methods)
     target = options.pop("target", TARGET)
-    return plan_runs(records, target, budget, choices=choices, costs=costs(tuned), task=task, **options)
+    terms = Terms(**{name: options.pop(name) for name in [*options] if name in Terms.__dataclass_fields__})
+    return plan_runs(records, task, Question(target, budget), Offer(choices, costs(tuned)), terms, **options)
 
 
 def few() -> pl.DataFrame:
@@ -195,7 +197,7 @@ def nano_plan():
     )
     prices = costs(rows, tokens_per_example=246)
     target = {"model_params": 3e6, "finetune_examples": 8192.0}
-    return study, plan_runs(None, target, 1e13, choices=choices, costs=prices, task="mini-en-de")
+    return study, plan_runs(None, "mini-en-de", Question(target, 1e13), Offer(choices, prices), Terms())
 
 
 def test_a_study_that_has_not_run_is_planned_from_the_prior():

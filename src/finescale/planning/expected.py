@@ -33,6 +33,12 @@ class ExpectedLoss:
     high: float
     draws: Array
 
+    @classmethod
+    def of(cls, draws: Array) -> ExpectedLoss:
+        """What draws say."""
+        low, middle, high = (float(value) for value in np.percentile(draws, (5, 50, 95)))
+        return cls(middle, low, high, draws)
+
     @property
     def half(self) -> float:
         """Half the width of the interval."""

@@ -13,11 +13,13 @@ import polars as pl
 
 from finescale.advice.cost import costs
 from finescale.errors import UsageError
+from finescale.planning.believed import SHOWN_DRAWS
 from finescale.planning.choices import Choices, of_runs, of_study
-from finescale.planning.design import BEND, CHECK_SHARE, SHOWN_DRAWS, check_question, plan_runs
+from finescale.planning.design import plan_runs
 from finescale.planning.expected import expected_losses
 from finescale.planning.measured import most_seen, priced_runs
 from finescale.planning.outlook import Plan
+from finescale.planning.question import BEND, CHECK_SHARE, Offer, Question, Terms
 from finescale.planning.scale import LOSSES, PlanScale
 from finescale.records.options import AS_INFERRED, ReadingOptions
 from finescale.records.records import DATA_SIZE, RECORDS, Records, read_records
@@ -90,35 +92,29 @@ def plan(
         >>> next_runs.cost <= next_runs.budget
         True
     """
-    factor = check_question(target, budget, bend, check_share, seeds, noise)
+    question, terms = Question(target, budget), Terms(noise, bend, check_share, seeds, seed)
     source = source if isinstance(source, PlanSource) else open_plan_source(source)
     limits = {"methods": methods, "values": values, "examples": examples}
     if source.records is not None:
         scale = PlanScale.of(source.records)
         name, runs, base = most_seen(source.records, task)
-        priced = priced_runs(runs, base, factor)
-        choices = of_runs(runs, factor, base, **limits)
+        priced = priced_runs(runs, base, question.factor)
+        choices = of_runs(runs, question.factor, base, **limits)
         told = expected_losses(source.records, runs, target, base, via=via, draws=SHOWN_DRAWS, seed=seed)
     else:
         assert source.study is not None
         scale = LOSSES
-        choices = of_study(source.study, factor, **limits)
-        name, priced, told = source.study.task_name, _rows(choices, factor), {}
+        choices = of_study(source.study, question.factor, **limits)
+        name, priced, told = source.study.task_name, _rows(choices, question.factor), {}
+    prices = costs(priced, tokens_per_example=tokens_per_example, method_cost=method_cost)
     made = plan_runs(
         None if source.records is None else scale.records(source.records),
-        target,
-        budget,
-        choices=choices,
-        costs=costs(priced, tokens_per_example=tokens_per_example, method_cost=method_cost),
-        task=name,
-        noise=None if noise is None else noise / scale.width,
-        bend=bend,
-        check_share=check_share,
-        seeds=seeds,
-        seed=seed,
-        scale=scale,
+        name,
+        question,
+        Offer(choices, prices, reachable=source.study is None and not values),
+        replace(terms, noise=None if noise is None else noise / scale.width),
         forecasts={method: scale.lost(one) for method, one in told.items() if method in choices.methods},
-        reachable=source.study is None and not values,
+        scale=scale,
     )
     read = source.records.notes if source.records is not None else ()
     return replace(made, notes=(*read, *made.notes))
