@@ -159,24 +159,15 @@ def trained(
     """A model trained as `finescale run` trains it, and the training's progress."""
     from finescale.batches.batching import collate  # noqa: PLC0415
     from finescale.spec.run import OptimizerSpec  # noqa: PLC0415
-    from finescale.training.loop import train  # noqa: PLC0415
+    from finescale.training.loop import Schedule, train  # noqa: PLC0415
     from finescale.tuning.full import wrap_full  # noqa: PLC0415
     from finescale.tuning.lora import wrap_lora  # noqa: PLC0415
 
     model = base_model(size).to(device)
     tuned = wrap_full(model) if method == "full" else wrap_lora(model, RANK, seed=0)
-    progress = train(
-        tuned,
-        lambda step: [collate(batches[step], pad=0)],
-        steps,
-        optimizer=OptimizerSpec(name="adamw"),
-        learning_rate=rate(size, method),
-        floor=1.0,
-        evaluate_at=(),
-        evaluate=lambda _: 0.0,
-        keep_best=False,
-        bf16=bf16,
-    )
+    adamw = OptimizerSpec(name="adamw")
+    schedule = Schedule(steps, adamw, rate(size, method), 1.0, (), keep_best=False, bf16=bf16)
+    progress = train(tuned, lambda step: [collate(batches[step], pad=0)], schedule, lambda _: 0.0)
     return tuned, progress
 
 

@@ -17,7 +17,7 @@ from finescale.models.decoder import build, config
 from finescale.spec.run import OptimizerSpec
 from finescale.training.checkpoint_store import CheckpointStore, Damaged
 from finescale.training.checkpoints import Checkpoints
-from finescale.training.loop import evaluation_steps, train
+from finescale.training.loop import Schedule, evaluation_steps, train
 from finescale.tuning.full import wrap_full
 from finescale.tuning.lora import wrap_lora
 from finescale.tuning.prompt import wrap_prompt
@@ -77,19 +77,9 @@ def run(shape, method="full", optimizer=ADAFACTOR, checkpoints=None, cut_in=None
         progress.records.append({"tokens": progress.tokens})
         return loss
 
-    progress = train(
-        tuned,
-        batches_at,
-        STEPS,
-        optimizer=optimizer,
-        learning_rate=3e-2,
-        floor=0.1,
-        evaluate_at=evaluation_steps(STEPS, 4),
-        evaluate=evaluated,
-        keep_best=True,
-        checkpoints=checkpoints,
-        **options,
-    )
+    at = evaluation_steps(STEPS, 4)
+    schedule = Schedule(STEPS, optimizer, 3e-2, 0.1, at, keep_best=True, **options)
+    progress = train(tuned, batches_at, schedule, evaluated, checkpoints)
     return tuned.state(), progress
 
 

@@ -8,7 +8,7 @@ from finescale.batches.batching import Encoded, collate
 from finescale.evaluation.loss import evaluate, evaluation_batches
 from finescale.models.decoder import build, config
 from finescale.spec.run import OptimizerSpec
-from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps, train
+from finescale.training.loop import Diverged, FrozenParameters, Schedule, evaluation_steps, train
 from finescale.tuning.full import wrap_full
 from finescale.tuning.lora import wrap_lora
 
@@ -26,17 +26,12 @@ def parts(batch, micro):
 
 def run(tuned, given, steps=30, learning_rate=1e-2, evaluate_dev=None, evaluations=3, micro=8, **options):
     batches = evaluation_batches(given, pad=0)
+    at = evaluation_steps(steps, evaluations)
     return train(
         tuned,
         lambda step: parts(given[(step * 8) % 24 : (step * 8) % 24 + 8], micro),
-        steps,
-        optimizer=ADAMW,
-        learning_rate=learning_rate,
-        floor=0.1,
-        evaluate_at=evaluation_steps(steps, evaluations),
-        evaluate=evaluate_dev or (lambda _: evaluate(tuned, batches).mean),
-        keep_best=True,
-        **options,
+        Schedule(steps, ADAMW, learning_rate, 0.1, at, keep_best=True, **options),
+        evaluate_dev or (lambda _: evaluate(tuned, batches).mean),
     )
 
 

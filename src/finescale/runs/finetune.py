@@ -31,9 +31,9 @@ from finescale.runs.prepare import (
     write_curve,
 )
 from finescale.spec.expand import PlannedRun
-from finescale.spec.run import RunSpec
+from finescale.spec.run import RunSpec, TrainSpec
 from finescale.training.checkpoints import Checkpoints
-from finescale.training.loop import Diverged, FrozenParameters, evaluation_steps, train
+from finescale.training.loop import Diverged, FrozenParameters, Schedule, evaluation_steps, train
 from finescale.training.sharding import ranks
 from finescale.training.state import TrainingProgress
 from finescale.tuning.full import wrap_full
@@ -159,20 +159,8 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
         parts = (rows[i : i + micro] for i in range(0, len(rows), micro))
         return [collate([encoded.examples[i] for i in part], pad, length, packed) for part in parts]
 
-    progress = train(
-        tuned,
-        batches_at,
-        steps,
-        optimizer=settings.optimizer,
-        learning_rate=settings.learning_rate,
-        floor=settings.floor,
-        evaluate_at=evaluation_steps(steps, settings.evaluations),
-        evaluate=lambda _: evaluate(tuned, dev_batches).mean,
-        keep_best=True,
-        patience=settings.patience,
-        bf16=settings.precision == "bf16",
-        checkpoints=checkpoints,
-    )
+    schedule = _schedule(settings, steps)
+    progress = train(tuned, batches_at, schedule, lambda _: evaluate(tuned, dev_batches).mean, checkpoints)
     _check_diverged(spec, progress, dev, tuned.model.config.get_text_config().vocab_size)
     measured = measure(spec, base, tuned, folder, packed, before)
     seconds = {"steps": progress.seconds, "evaluations": progress.evaluation_seconds, **measured.seconds}
@@ -190,27 +178,47 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
             "checkpoints": checkpoints.history,
         },
     )
-    trainable = tuned.trainable_params
     save_trained_part(planned, tuned, base, folder)
+    sizes = {"trainable_params": tuned.trainable_params, "active_params": base.sizes.active_params}
+    flops = train_flops(
+        spec.method.kind,
+        base.sizes.active_nonembedding_params,
+        base.sizes.head_params,
+        progress.tokens,
+        progress.target_tokens,
+    )
+    return {
+        **_trained(progress),
+        **sizes,
+        "finetune_tokens": encoded.target_tokens,
+        "train_flops": flops,
+        **encoded.shares_cut("train"),
+        **dev.shares_cut("dev"),
+        **measured.fields(),
+    }
+
+
+def _schedule(settings: TrainSpec, steps: int) -> Schedule:
+    return Schedule(
+        steps,
+        settings.optimizer,
+        settings.learning_rate,
+        settings.floor,
+        evaluation_steps(steps, settings.evaluations),
+        keep_best=True,
+        patience=settings.patience,
+        bf16=settings.precision == "bf16",
+    )
+
+
+def _trained(progress: TrainingProgress) -> dict[str, object]:
+    """A record's fields that tell of the training itself."""
     return {
         "dev_loss": progress.best_loss,
-        "trainable_params": trainable,
-        "active_params": base.sizes.active_params,
-        "finetune_tokens": encoded.target_tokens,
         "steps": progress.step,
         "best_step": progress.best_step,
         "tokens_processed": progress.tokens,
         "tokens_per_second": progress.tokens / progress.seconds,
-        "train_flops": train_flops(
-            spec.method.kind,
-            base.sizes.active_nonembedding_params,
-            base.sizes.head_params,
-            progress.tokens,
-            progress.target_tokens,
-        ),
-        **encoded.shares_cut("train"),
-        **dev.shares_cut("dev"),
-        **measured.fields(),
     }
 
 

@@ -21,7 +21,7 @@ from finescale.models.tokenizer import MODES, SENTINELS, sentinel, train_tokeniz
 from finescale.runs.prepare import checkpoints_of, replace_folder, to_device, write_curve
 from finescale.spec.run import PretrainRunSpec
 from finescale.tasks.pretraining import read_texts
-from finescale.training.loop import train
+from finescale.training.loop import Schedule, train
 from finescale.training.state import TrainingProgress
 from finescale.tuning.full import wrap_full
 
@@ -100,18 +100,8 @@ def execute_pretraining(
         state.records.append(_record(spec, state, loss, resumable.wall_seconds()))
         return loss
 
-    done = train(
-        tuned,
-        batches_at,
-        steps,
-        optimizer=spec.optimizer,
-        learning_rate=spec.learning_rate,
-        floor=spec.floor,
-        evaluate_at=at,
-        evaluate=checkpoint,
-        keep_best=False,
-        checkpoints=resumable,
-    )
+    schedule = Schedule(steps, spec.optimizer, spec.learning_rate, spec.floor, at, keep_best=False)
+    done = train(tuned, batches_at, schedule, checkpoint, resumable)
     write_curve(run_folder, done, {"checkpoints": resumable.history})
     resumable.clear()
     return done.records

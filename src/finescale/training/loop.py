@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -44,19 +45,36 @@ def evaluation_steps(steps: int, evaluations: int) -> set[int]:
     return {max(1, round(steps * (i + 1) / evaluations)) for i in range(evaluations)}
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How a model is trained, and for how long.
+
+    Attributes:
+        steps: Number of updates.
+        optimizer: Optimiser and its constants.
+        learning_rate: Peak of the cosine schedule.
+        floor: End of the schedule as a share of the peak.
+        evaluate_at: Steps (from 1) after which the dev loss is measured.
+        keep_best: Put back the trained tensors of the lowest dev loss at the end.
+        patience: Stop after so many evaluations in a row without a new lowest dev loss; None: never.
+        bf16: Autocast the forward pass to bfloat16; weights, gradients and the optimiser stay float32.
+    """
+
+    steps: int
+    optimizer: OptimizerSpec
+    learning_rate: float
+    floor: float
+    evaluate_at: Collection[int]
+    keep_best: bool
+    patience: int | None = None
+    bf16: bool = False
+
+
 def train(
     tuned: Tuned,
     batches_at: Callable[[int], Sequence[Batch]],
-    steps: int,
-    *,
-    optimizer: OptimizerSpec,
-    learning_rate: float,
-    floor: float,
-    evaluate_at: Collection[int],
+    schedule: Schedule,
     evaluate: Callable[[TrainingProgress], float],
-    keep_best: bool,
-    patience: int | None = None,
-    bf16: bool = False,
     checkpoints: Checkpoints | None = None,
 ) -> TrainingProgress:
     """Trains for a number of steps, or until the dev loss has stopped falling.
@@ -67,15 +85,8 @@ def train(
     Args:
         tuned: The wrapped model; it is changed in place.
         batches_at: The batch of a step (from 0), in one part or in several whose gradients add up.
-        steps: Number of updates.
-        optimizer: Optimiser and its constants.
-        learning_rate: Peak of the cosine schedule.
-        floor: End of the schedule as a share of the peak.
-        evaluate_at: Steps (from 1) after which `evaluate` is called.
+        schedule: How it is trained.
         evaluate: Returns the dev loss, nats per target token.
-        keep_best: Put back the trained tensors of the lowest dev loss at the end.
-        patience: Stop after so many evaluations in a row without a new lowest dev loss; None: never.
-        bf16: Autocast the forward pass to bfloat16; weights, gradients and the optimiser stay float32.
         checkpoints: Where the training is saved now and then, and continued from; None: nowhere.
 
     Returns:
@@ -85,50 +96,62 @@ def train(
         Diverged: A loss or a gradient is not finite.
         FrozenParameters: A trained tensor did not move in the first steps.
     """
-    parameters = list(tuned.trainable.values())
-    optimiser = build_optimizer(optimizer, parameters, learning_rate)
+    optimiser = build_optimizer(schedule.optimizer, list(tuned.trainable.values()), schedule.learning_rate)
     progress = TrainingProgress()
     training = Training(tuned, optimiser, progress)
-    moved_at = max(2, min(MOVED_AFTER, steps))
+    moved_at = max(2, min(MOVED_AFTER, schedule.steps))
     start = tuned.state()
     if checkpoints is not None:
         checkpoints.resume(training)
-    while progress.step < steps and (patience is None or progress.waited < patience):
-        for group in optimiser.param_groups:
-            group["lr"] = cosine(progress.step, steps, learning_rate, floor)
-        began = time.monotonic()
-        batches = batches_at(progress.step)
-        targets = sum(len(batch.targets) for batch in batches)
-        tuned.model.train()
-        nats = 0.0
-        for batch in batches:
-            with torch.autocast(tuned.model.device.type, torch.bfloat16, enabled=bf16):
-                total = tuned.loss(batch)
-            (total / targets).backward()
-            nats += float(total.detach())
-        norm = _gradient_norm(parameters)
-        if not math.isfinite(nats) or not math.isfinite(norm):
-            what = "gradient" if math.isfinite(nats) else "loss"
-            raise Diverged(progress.step + 1, f"{what} was not finite")
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        progress.step += 1
-        progress.tokens += sum(batch.tokens for batch in batches)
-        progress.target_tokens += targets
-        progress.seconds += time.monotonic() - began
-        progress.nats += nats
-        progress.nats_targets += targets
+    while progress.step < schedule.steps and (
+        schedule.patience is None or progress.waited < schedule.patience
+    ):
+        norm = _update(training, batches_at, schedule)
         if start and progress.step >= moved_at:
             _check_moved(tuned, start, progress.step)
             start = {}
-        if progress.step in evaluate_at:
+        if progress.step in schedule.evaluate_at:
             progress.gradient_norms.append((progress.step, norm))
-            _evaluate(training, evaluate, keep_best)
+            _evaluate(training, evaluate, schedule.keep_best)
         if checkpoints is not None:
             checkpoints.offer(training)
     if progress.best_state is not None:
         tuned.restore(progress.best_state)
     return progress
+
+
+def _update(training: Training, batches_at: Callable[[int], Sequence[Batch]], schedule: Schedule) -> float:
+    """One update of the trained tensors; returns the norm of the gradient.
+
+    Raises:
+        Diverged: The loss or the gradient is not finite; nothing was updated.
+    """
+    tuned, progress, optimiser = training.tuned, training.progress, training.optimiser
+    for group in optimiser.param_groups:
+        group["lr"] = cosine(progress.step, schedule.steps, schedule.learning_rate, schedule.floor)
+    began = time.monotonic()
+    batches = batches_at(progress.step)
+    targets = sum(len(batch.targets) for batch in batches)
+    tuned.model.train()
+    nats = 0.0
+    for batch in batches:
+        with torch.autocast(tuned.model.device.type, torch.bfloat16, enabled=schedule.bf16):
+            total = tuned.loss(batch)
+        (total / targets).backward()
+        nats += float(total.detach())
+    norm = _gradient_norm(list(tuned.trainable.values()))
+    if not math.isfinite(nats) or not math.isfinite(norm):
+        what = "gradient" if math.isfinite(nats) else "loss"
+        raise Diverged(progress.step + 1, f"{what} was not finite")
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    progress.step += 1
+    progress.tokens += sum(batch.tokens for batch in batches)
+    progress.target_tokens += targets
+    progress.seconds += time.monotonic() - began
+    progress.nats += nats
+    progress.nats_targets += targets
+    return norm
 
 
 def _evaluate(training: Training, evaluate: Callable[[TrainingProgress], float], keep_best: bool) -> None:
