@@ -91,43 +91,38 @@ def candidates(
     runs = pl.concat(list(parts.values()))
     mine = replace(records, frame=runs, notes=())
     sizes = sorted(runs[SIZE].drop_nulls().unique().to_list()) if SIZE in runs.columns else []
-    free = {name: value for name, value in setting.items() if value == ANY}
+    several = len(sizes) > 1
     if forecasting:
-        members = None if asked is None else (asked,)
         at_one = replace(mine, frame=at_base(runs, base_found.values, free=SIZE))
-        factor = SIZE if len(sizes) > 1 and follows_size(at_one, notes) else None
+        factor = SIZE if several and follows_size(at_one, notes) else None
         frame = pl.concat([runs, _untuned_of(records.frame, chosen)], how="diagonal_relaxed")
         groups = ["task", "method"]
         groups += [] if factor or not _several_models(runs) else [_model_column(runs)]
         found = forecast(
             replace(mine, frame=frame),
             [*groups, PET] if open_ else groups,
-            members,
+            None if asked is None else (asked,),
             hold_out=False,
             via=via,
             draws=bootstrap,
             seed=seed,
         )
         name = FORECAST if asked is None else asked.name
-        notes += [
-            _rests_on(found),
-            *found.notes,
-            *_at_setting(setting, factor or (SIZE if _several_models(runs) else None)),
-        ]
+        held = factor or (SIZE if _several_models(runs) else None)
+        notes += [_rests_on(found), *found.notes, *_at_setting(setting, held)]
         notes += [_apart_words(method, parts[method]) for method in open_]
-        doubts = records.reading.doubts
-        believed = _believed(found, runs, open_)
-        return Candidates(
-            chosen, name, factor, believed, tuple(sizes), setting, runs, tuple(notes), doubts, records.outcome
+        members = _believed(found, runs, open_)
+    else:
+        factor = SIZE if several and (asked is None or not asked.per_curve) else None
+        if factor and asked is None and not follows_size(mine, notes):
+            factor = None
+        kind = "surface" if factor else "curve"
+        among = [asked] if asked else [get_law(one) for one in contenders(kind, records.outcome)]
+        free = {name: value for name, value in setting.items() if value == ANY}
+        name, members, said = candidates_by_law(
+            mine, among, factor, task=chosen, base=free, bootstrap=bootstrap, seed=seed
         )
-    factor = SIZE if len(sizes) > 1 and (asked is None or not asked.per_curve) else None
-    if factor and asked is None and not follows_size(mine, notes):
-        factor = None
-    kind = "surface" if factor else "curve"
-    among = [asked] if asked else [get_law(one) for one in contenders(kind, records.outcome)]
-    name, members, said = candidates_by_law(
-        mine, among, factor, task=chosen, base=free, bootstrap=bootstrap, seed=seed
-    )
+        notes += said
     return Candidates(
         chosen,
         name,
@@ -136,7 +131,7 @@ def candidates(
         tuple(sizes),
         setting,
         runs,
-        (*notes, *said),
+        tuple(notes),
         records.reading.doubts,
         records.outcome,
     )

@@ -106,27 +106,16 @@ def estimate(
         solution = _solve(problem, assembly.grid(tuple(fixed)), start, settings.solver)
     public = {name: float(value[0]) for name, value in assembly.public(solution.z[:1]).items()}
     draws, deviation = _draws(assembly, problem, solution, settings, fixed_draws)
-    tail = 100 * (1 - settings.level) / 2
-    parameters: dict[str, Parameter] = {}
-    for name, value in public.items():
-        low, high = np.percentile(draws[name], [tail, 100 - tail]) if draws else (np.nan, np.nan)
-        parameters[name] = Parameter(value, float(low), float(high))
     first = assembly.pieces[0]
-    factors = tuple(dict.fromkeys(piece.factor for piece in assembly.pieces if piece.factor))
-    if "X" not in assembly.law.variables and assembly.law.variables != ("D",):
-        factors = tuple(name for name in assembly.law.variables if name not in ("D", DATA_SIZE))
-    several = len({tuple(piece.by.items()) for piece in assembly.pieces}) > 1
     columns = {
         suffix: dict(piece.columns) for suffix, piece in zip(assembly.suffixes, assembly.pieces, strict=True)
     }
     made = FittedLaw(
-        by={
-            n: v for n, v in first.by.items() if not several or all(p.by.get(n) == v for p in assembly.pieces)
-        },
-        factors=factors,
+        by={n: v for n, v in first.by.items() if all(p.by.get(n) == v for p in assembly.pieces)},
+        factors=_factors(assembly),
         law=assembly.law.name,
         base={n: v for piece in assembly.pieces for n, v in piece.base.items()},
-        parameters=parameters,
+        parameters=_parameters(public, draws, settings.level),
         draws=draws,
         run_deviation=deviation,
         objective=float(solution.objective[0]),
@@ -149,6 +138,25 @@ def estimate(
     deltas = {held: _mean_deviation(points, held) for held in (False, True)}
     made = replace(made, points=points, delta_e=deltas[False], delta_h=deltas[True])
     return replace(made, status=tuple(soft_trouble(made, assembly, problem, solution)))
+
+
+def _factors(assembly: Assembly) -> tuple[str, ...]:
+    """The columns that the law moves along beside the data size."""
+    if "X" not in assembly.law.variables and assembly.law.variables != ("D",):
+        return tuple(name for name in assembly.law.variables if name not in ("D", DATA_SIZE))
+    return tuple(dict.fromkeys(piece.factor for piece in assembly.pieces if piece.factor))
+
+
+def _parameters(
+    public: Mapping[str, float], draws: Mapping[str, Array], level: float
+) -> dict[str, Parameter]:
+    """Each parameter with its interval; NaN ends where nothing was resampled."""
+    tail = 100 * (1 - level) / 2
+    parameters: dict[str, Parameter] = {}
+    for name, value in public.items():
+        low, high = np.percentile(draws[name], [tail, 100 - tail]) if draws else (np.nan, np.nan)
+        parameters[name] = Parameter(value, float(low), float(high))
+    return parameters
 
 
 def _draws(
