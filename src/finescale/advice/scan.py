@@ -45,7 +45,7 @@ class Scan:
             self.draws = self.sign * law.mean_draws({**where, DATA_SIZE: np.exp(self.grid)})
 
     def __call__(self, log_size: Array) -> Array:
-        """The fitted law's outcome at log data sizes, [sizes]; lower is better."""
+        """The fitted law's outcome at log data sizes, in any shape; lower is better."""
         return self.sign * self.law.centre({**self.where, DATA_SIZE: np.exp(log_size)})
 
     def outside(self, log_size: float) -> float:
@@ -64,30 +64,37 @@ def times_outside(law: Belief, asked: Mapping[str, Any]) -> dict[str, float]:
 
 
 def roots(gap: Callable[[Array], Array], ends: tuple[float, float]) -> list[tuple[float, bool]]:
-    """Every zero of the gap between the ends, and whether the gap rises there."""
+    """Every zero of the gap between the ends, and whether the gap rises there.
+
+    Args:
+        gap: The gap at places, in any shape.
+        ends: The ends.
+    """
     grid = np.linspace(*ends, _GRID)
     seen = gap(grid)
-    brackets = _flips(grid, seen)
+    at = np.flatnonzero(_flips(seen))
+    low, high = grid[at], grid[at + 1]
     size = np.abs(seen)
     dips = np.flatnonzero((size[1:-1] < size[:-2]) & (size[1:-1] < size[2:])) + 1
-    for dip in dips:
-        if not any(low <= grid[dip + 1] and high >= grid[dip - 1] for low, high in brackets):
-            closer = np.linspace(grid[dip - 1], grid[dip + 1], _GRID)  # two zeros between two points
-            brackets += _flips(closer, gap(closer))
-    found = []
-    for bracket in sorted(brackets):
-        rises = bool(gap(np.array(bracket[1:]))[0] > 0)
-        for _ in range(_ZOOMS):
-            closer = np.linspace(*bracket, _GRID)
-            bracket = _flips(closer, gap(closer))[0]  # noqa: PLW2901 - narrowed step by step
-        found.append((0.5 * sum(bracket), rises))
-    return found
+    alone = [dip for dip in dips if not ((low <= grid[dip + 1]) & (high >= grid[dip - 1])).any()]
+    if alone:  # two zeros between two points
+        closer = np.linspace(grid[np.subtract(alone, 1)], grid[np.add(alone, 1)], _GRID, axis=1)
+        rows, at = np.nonzero(_flips(gap(closer)))
+        low, high = np.append(low, closer[rows, at]), np.append(high, closer[rows, at + 1])
+    order = np.argsort(low)
+    low, high = low[order], high[order]
+    rises = gap(high) > 0
+    for _ in range(_ZOOMS if low.size else 0):
+        closer = np.linspace(low, high, _GRID, axis=1)
+        at = _flips(gap(closer)).argmax(axis=1)
+        low, high = (closer[np.arange(low.size), place] for place in (at, at + 1))
+    return [(float(root), bool(up)) for root, up in zip(0.5 * (low + high), rises, strict=True)]
 
 
-def _flips(grid: Array, seen: Array) -> list[tuple[float, float]]:
-    """The neighbours on the grid between which the gap changes its sign."""
+def _flips(seen: Array) -> Array:
+    """Whether the gap changes its sign between a place and the next, along the last axis."""
     positive = seen > 0
-    return [(grid[at], grid[at + 1]) for at in np.flatnonzero(positive[1:] != positive[:-1])]
+    return positive[..., 1:] != positive[..., :-1]
 
 
 def interval(gaps: Array, scan: Scan, root: float, rises: bool) -> tuple[float, float]:
@@ -98,7 +105,7 @@ def interval(gaps: Array, scan: Scan, root: float, rises: bool) -> tuple[float, 
     """
     grid, level = scan.grid, scan.law.level
     positive = gaps > 0
-    turns = (positive[:, 1:] != positive[:, :-1]) & (positive[:, 1:] == rises)
+    turns = _flips(gaps) & (positive[:, 1:] == rises)
     with np.errstate(divide="ignore", invalid="ignore"):
         at = grid[:-1] - gaps[:, :-1] * np.diff(grid) / np.diff(gaps, axis=1)
     distance = np.where(turns, np.abs(at - root), np.inf)
