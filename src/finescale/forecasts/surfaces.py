@@ -163,7 +163,7 @@ def _base_of(
         if counts:
             most = sorted(value for value, count in counts.items() if count == max(counts.values()))
             key = f"{name}.{group.get('method')}" if name == "pet_size" else name
-            found[name] = of_equals(most, key)[0]
+            found[name] = of_equals(np.array(most), key)[0].item()
     return found
 
 

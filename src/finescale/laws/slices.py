@@ -222,7 +222,7 @@ def _slice(  # noqa: PLR0917
 ) -> Slice | str:
     """The slice of a group; in words, why there is none."""
     along = next(iter(columns.values()))
-    if factor is not None and rows[factor].n_unique() < 2 and not law.per_curve:
+    if factor is not None and rows[factor].min() == rows[factor].max() and not law.per_curve:
         return f"no law over {factor}, it has only one value."
     if law.per_curve:
         rows = rows.with_columns(of_one_curve(rows["held_out"], rows[along]))

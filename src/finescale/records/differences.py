@@ -69,13 +69,12 @@ def follows_data(frame: pl.DataFrame, roles: Mapping[str, Role], swept: Sequence
         roles: The columns' roles.
         swept: Hyperparameters that were chosen for each setting: those may change.
     """
-    if DATA_SIZE not in frame.columns or frame[DATA_SIZE].n_unique() < 2:
+    compared = [name for name in _compared(frame, roles) if name not in swept]
+    if not compared or DATA_SIZE not in frame.columns or frame[DATA_SIZE].n_unique() < 2:
         return ()
     curve = [name for name, role in roles.items() if role == "setting" and name != DATA_SIZE]
     notes = []
-    for name in _compared(frame, roles):
-        if name in swept:
-            continue
+    for name in compared:
         rows = frame.filter(pl.col(name).is_not_null() & (pl.col(DATA_SIZE) > 0))
         found = _changing_curves(rows, name, curve)
         if found is not None:

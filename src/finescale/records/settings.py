@@ -13,12 +13,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from finescale.errors import UsageError, nearest
 from finescale.records.records import DATA_SIZE, FACTORS, untuned
 from finescale.wording import exact_count
 
+Array = np.ndarray[Any, Any]
 SETTING: tuple[str, ...] = ("task", "method", "model", *FACTORS, DATA_SIZE)
 """The columns that identify a setting."""
 GROUP = ("task", "method")
@@ -196,18 +198,17 @@ def _all_at(values: pl.Series, value: Any) -> bool:
     return values.min() == value == values.max()
 
 
-def of_equals(values: Sequence[Any], key: str) -> tuple[Any, str]:
+def of_equals(values: Array, key: str) -> tuple[Any, str]:
     """The base value among equally frequent ones, and why it is taken.
 
     Args:
-        values: The values, ascending.
+        values: The values, ascending, [values].
         key: The factor's column; ``pet_size.METHOD`` for PET sizes.
     """
     if key == "pretrain_tokens":
         return values[-1], "the last checkpoint, as in the paper"
-    for value in values:
-        if key in PAPER_BASE and abs(value / PAPER_BASE[key] - 1) < _SAME:
-            return value, "the paper's default"
+    if key in PAPER_BASE and (default := values[np.abs(values / PAPER_BASE[key] - 1) < _SAME]).size:
+        return default[0], "the paper's default"
     return values[len(values) // 2], "the middle one"
 
 
@@ -215,11 +216,12 @@ def _most_frequent(rows: pl.DataFrame, name: str, key: str) -> tuple[float, str]
     """The most frequent positive value; of several the paper's, else the middle one, and words on the tie."""
     if name not in rows.columns:
         return None
-    counts = rows.filter(pl.col(name) > 0).group_by(name).len()
-    if not counts.height:
+    values, counts = np.unique(rows[name].drop_nulls().to_numpy(), return_counts=True)
+    values, counts = values[values > 0], counts[values > 0]
+    if not values.size:
         return None
-    most = sorted(counts.filter(pl.col("len") == pl.col("len").max())[name].to_list())
-    if len(most) == 1:
+    most = values[counts == counts.max()]
+    if most.size == 1:
         return float(most[0]), ""
     chosen, why = of_equals(most, key)
     shown = ", ".join(map(exact_count, most[:6])) + (", ..." if len(most) > 6 else "")
