@@ -54,13 +54,13 @@ def solve(problem: Problem, grid: Array, *, start: Array | None = None, keep: in
 def _solve_large(problem: Problem, grid: Array, start: Array | None, keep: int) -> Solution:
     """Finds the minima on some of the points, and polishes all that may be the best on all points.
 
-    A second sample is asked whether it knows of a better minimum than those of the first.
+    A second sample, half as large, is asked whether it knows of a better minimum than those of the first.
     """
     rng = np.random.default_rng(0)
     stratum = _strata(problem)
-    first = solve(_thinned(problem, stratum, rng), grid, start=start, keep=keep)
+    first = solve(_thinned(problem, stratum, _SAMPLE, rng), grid, start=start, keep=keep)
     found = polish(problem, distinct(problem, first))
-    second = _thinned(problem, stratum, rng)
+    second = _thinned(problem, stratum, _SAMPLE // 2, rng)
     again = solve(second, grid, start=start, keep=keep)
     known = polish(second, found.z).objective.min()
     if again.objective[0] < known * (1 - 1e-9):
@@ -100,14 +100,14 @@ def _strata(problem: Problem) -> Array:
     return stratum
 
 
-def _thinned(problem: Problem, stratum: Array, rng: np.random.Generator) -> Problem:
-    """The problem on about _SAMPLE points: half of them at random, half from all strata alike.
+def _thinned(problem: Problem, stratum: Array, sample: int, rng: np.random.Generator) -> Problem:
+    """The problem on about so many points: half of them at random, half from all strata alike.
 
     A point's weight is that of the points of its stratum that it stands for.
     """
     count = np.bincount(stratum)
     strata, count = np.count_nonzero(count), np.maximum(count, 1)
-    share = np.minimum(1.0, 0.5 * _SAMPLE * (1 / problem.y.size + 1 / (strata * count)))
+    share = np.minimum(1.0, 0.5 * sample * (1 / problem.y.size + 1 / (strata * count)))
     rows = np.flatnonzero(rng.random(problem.y.size) < share[stratum])
     taken = np.bincount(stratum[rows], minlength=count.size)
     some = problem.some(rows)
