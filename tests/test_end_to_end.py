@@ -15,7 +15,7 @@ kind: finetune
 name: small
 task: mini-en-de
 seeds: [0, 1]
-test_examples: 100
+test_examples: 40
 base: {model: nano-0.1m, pet_size: {lora: 2, prompt: 4}}
 grids:
   - vary: model
@@ -25,7 +25,7 @@ grids:
 hold_out: finetune_examples == 256
 learning_rates: {full: [0.0005, 0.001], lora: [0.01]}
 sweep: {model: nano-0.05m, finetune_examples: 32}
-train: {optimizer: adamw, epochs: 1, evaluations: 1, dev_examples: 32}
+train: {optimizer: adamw, epochs: 1, evaluations: 1, dev_examples: 16}
 """
 RUNS = (
     2 + 2 + 2 * 2 * 4 * 2 + 4 - 1

@@ -8,10 +8,10 @@ import pytest
 
 @pytest.mark.slow
 def test_malformed_files_are_taken_or_refused_in_words_that_say_where() -> None:
-    tally = fuzzing.fuzz(0, 1_000)
+    tally = fuzzing.fuzz(0, 400)
     assert tally.wrong == []
-    assert tally.ends.total() == 1_000
-    assert min(tally.ends["taken"], tally.ends["refused"]) > 50  # neither all harmless nor all rubbish
+    assert tally.ends.total() == 400
+    assert min(tally.ends["taken"], tally.ends["refused"]) > 20  # neither all harmless nor all rubbish
     assert tally.peak_bytes < 1.5e9
 
 
