@@ -161,7 +161,8 @@ class Offer:
             index = place[row[factor], row[DATA_SIZE]]
             runs[index], mean[index] = row["runs"], row["mean"]
         centre = float(np.exp(np.log(x).mean())), float(np.exp(np.log(d).mean()))
-        aim = DesignPoints.around(*(np.array([value]) for value in question.at), centre)
+        value, examples = question.at
+        aim = DesignPoints.around(np.array([value]), np.array([examples]), centre)
         cost = np.array([self.price(method, factor, a, b) for a, b in zip(x, d, strict=True)])
         points = DesignPoints.around(x, d, centre)
         return MethodKnowledge(PRIORS[factor], points, aim, cost, noise, bend, runs, mean)
