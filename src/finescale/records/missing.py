@@ -43,6 +43,8 @@ def what_is_missing(frame: pl.DataFrame, problem: str, options: ReadingOptions) 
     factors = [name for name in FACTORS if name in frame.columns]
     if not factors and not problem:
         found.append(Missing("fit over a model's size", "no model_params: --set model_params=7B or --column"))
+    known = frame["method"].drop_nulls().unique() if "method" in frame.columns else ()
+    alone = f" (the others are all {known[0]}: with one method there is nothing to advise)" if len(known) == 1 else ""
     for name, example in ((DATA_SIZE, "5000"), ("method", "lora"), ("model_params", "7B")):
         blank = frame[name].null_count() if name in frame.columns else 0
         if blank:

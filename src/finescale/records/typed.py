@@ -12,7 +12,7 @@ from finescale.errors import UsageError
 from finescale.records.columns import BY_NAME, NUMERIC, WHOLE, Kind
 from finescale.records.matching import Matched
 from finescale.records.roles import role_by_name
-from finescale.records.values import EMPTY, Decimal, read_numbers, styles
+from finescale.records.values import EMPTY, Decimal, read_numbers, styles, without_errors
 
 SOURCE_ROW = "_source_row"
 """The column with the rows' numbers in the source, while a table is read."""
@@ -98,8 +98,11 @@ def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin
                 if shown is None and series.str.contains(r"\d[.,]\d").any()
                 else shown
             )
+            sure, many = without_errors(series) if kind == "loss" else (series, 0)
+            if many:
+                notes.append(_error_note(matched.names.get(name, name), series, sure, many))
             read = read_numbers(
-                series,
+                sure,
                 whole=name in WHOLE,
                 decimal=_stated(matched.decimal, name),
                 table=shown or frozenset(),
@@ -170,6 +173,15 @@ def _table_styles(raw: pl.DataFrame, kinds: Mapping[str, Kind]) -> frozenset[str
     return frozenset(found)
 
 
+def _error_note(name: str, cells: pl.Series, values: pl.Series, many: int) -> str:
+    """That cells say how sure they are."""
+    example = str(cells.filter(cells != values)[0]).strip()
+    return (
+        f"{many} cells of `{name}` say how sure they are (e.g. {example}): the number counts; what stands behind "
+        "it does not, as it may be of one run or of a mean. One row for each seed tells the noise of a run."
+    )
+
+
 def _question(name: str, example: str, origin: str) -> UsageError:
     return UsageError(
         "numbers that can be read in two ways",
@@ -223,7 +235,7 @@ def _texts(series: pl.Series, name: str, kind: Kind | None, origin: str) -> pl.S
             )
             return numbers.cast(pl.Int64) if kind == "label" and whole else numbers
         if kind is None and role_by_name(name) in ("outcome", "progress", "hyperparameter"):
-            read = read_numbers(series, whole=False)
+            read = read_numbers(without_errors(series)[0], whole=False)
             return series if read.question or read.bad.any() or read.percent.any() else read.values
         return series
     if kind is None or series.dtype.is_numeric() or series.dtype == pl.Boolean:

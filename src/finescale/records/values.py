@@ -135,6 +135,33 @@ def read_numbers(
     return Numbers(values, bad, percent, note=_note(read, chosen))
 
 
+_N = r"[+-]?[\d.,]*\d(?:[eE][+-]?\d+)?"
+_SIGN = r"(?:±|\+/?-|\\pm)"
+_ERROR = (
+    rf"^\s*\$?\s*(?P<value>{_N})\s*(?P<percent>\\?%)?\s*"
+    rf"(?:{_SIGN}\s*{_N}|_?\{{\s*{_SIGN}?\s*{_N}\s*\}}|\(\s*{_SIGN}?\s*{_N}\s*\\?%?\s*\)|\[\s*{_N}\s*[,;]\s*{_N}\s*\])"
+    r"\s*(?P<unit>\\?%)?\s*\$?\s*$"
+)
+"""A number and how sure it is: 1.83 ± 0.02, 1.83 +/- 0.02, 1.83 (0.02), 1.83_{\pm 0.02}, 1.83 [1.80, 1.86]."""
+
+
+def without_errors(text: pl.Series) -> tuple[pl.Series, int]:
+    """Cells that say how sure their number is, without that; and how many they were.
+
+    Example:
+        >>> cells, many = without_errors(pl.Series(["1.83 ± 0.02", "1.9", "81.2 ± 0.3%"]))
+        >>> cells.to_list(), many
+        (['1.83', '1.9', '81.2%'], 2)
+    """
+    value = text.str.extract(_ERROR, 1)
+    many = int(value.is_not_null().sum())
+    if not many:
+        return text, 0
+    percent = text.str.extract(_ERROR, 2).is_not_null() | text.str.extract(_ERROR, 3).is_not_null()
+    value = (value + "%").zip_with(percent, value)
+    return value.zip_with(value.is_not_null(), text).alias(text.name), many
+
+
 def styles(text: pl.Series) -> frozenset[str]:
     """Which ways of writing numbers a column shows beyond doubt: ``us`` (1,000.5), ``eu`` (1.000,5)."""
     stripped = text.str.strip_chars()
