@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import finescale as fs
 from finescale.advice.cost import costs
 from finescale.errors import UsageError
 from finescale.records.records import Records, read_records
+from finescale.report.decisions import decide
 
 CASES = Path(__file__).with_name("cases")
+SHARED = Path(__file__).parents[3] / "shared" / "cases"
+"""Where the cases come from; they are not always there."""
 
 
 def read(name: str, **options: Any) -> Records:
@@ -158,3 +162,35 @@ def test_a_status_filled_in_for_one_row_leaves_out_that_row() -> None:
     records = read("status_in_one_row")
     assert len(records) == 47
     assert records.left_out == {"status diverged": 1}
+
+
+def test_methods_whose_losses_are_all_equal_tie() -> None:
+    advice = fs.recommend(read("all_equal"), bootstrap=200)
+    assert advice.sentence.startswith("No advice: full tuning and LoRA tie.")
+    assert [option.probability for option in advice.options] == pytest.approx([0.5, 0.5], abs=0.15)
+
+
+def test_without_seeds_the_command_and_the_page_have_one_verdict() -> None:
+    records = read("no_seeds")
+    page = decide(records, "t", bootstrap=200, seed=0)
+    assert not isinstance(page, str)
+    advice = fs.recommend(records, bootstrap=200)
+    assert page.advice.sentence == advice.sentence
+    assert told(records, "was run twice") or any("was run twice" in note for note in advice.notes)
+
+
+def test_at_the_only_size_that_was_run_the_observed_means_answer_with_their_noise() -> None:
+    records = read("one_data_size")
+    advice = fs.recommend(records, examples=5000, bootstrap=200)
+    means = dict(records.frame.group_by("method").agg(pl.col("test_loss").mean()).iter_rows())
+    for option in advice.options:
+        assert option.loss == pytest.approx(means[option.name], abs=1e-4)
+        assert option.low < option.loss < option.high
+
+
+def test_every_shared_case_is_named_by_a_test() -> None:
+    if not SHARED.is_dir():
+        pytest.skip("no shared cases here")
+    tests = "".join(file.read_text() for file in Path(__file__).parents[1].rglob("test_*.py"))
+    kinds = {re.sub(r"_\d.*", "", case.stem) for case in SHARED.glob("*.csv")}
+    assert [kind for kind in sorted(kinds) if kind not in tests] == []

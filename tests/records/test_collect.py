@@ -98,6 +98,9 @@ def test_what_is_missing_is_told_with_how_to_give_it() -> None:
     words = " ".join(one.words for one in found.missing)
     assert "1 of 3 rows have no model_params: --set model_params=7B fills them" in words
     assert "one method only (lora)" in words
+    blanks = found.frame.with_columns(method=pl.Series(["lora", None, None]))
+    (words,) = [one.words for one in fs.collect(blanks).missing if "method" in one.words]
+    assert words.startswith("2 of 3 rows have no method, the others are all lora, and advice needs two")
 
 
 def test_scores_of_lm_eval_go_to_a_table_of_their_own_under_the_runs_names(tmp_path: Path) -> None:

@@ -205,3 +205,37 @@ def test_a_stated_unit_converts() -> None:
         read_records(frame, unit="furlong")
     with pytest.raises(UsageError, match="a perplexity below 1"):
         read_records(table(ppl=[0.5, 1.0, 2.0] * 2), loss="ppl")
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("1.83 ± 0.02", 1.83), ("1.83±0.02", 1.83), ("1.83 +/- 0.02", 1.83), ("1.83 +- .02", 1.83),
+        ("1.83 (0.02)", 1.83), ("1.83(2)", 1.83), ("1.83 (±0.02)", 1.83), ("1.83 [1.80, 1.86]", 1.83),
+        (r"$1.83 \pm 0.02$", 1.83), (r"1.83_{\pm 0.02}", 1.83), ("1.83_{0.02}", 1.83), ("1.83 ± 2e-2", 1.83),
+    ],
+)  # fmt: skip
+def test_of_a_number_with_its_error_the_number_counts_and_it_is_said(cell: str, value: float) -> None:
+    rows = {"finetune_examples": ["100", "200"], "Test Loss": [cell, "1.5"], "accuracy": ["0.7 ± 0.1", "0.8"]}
+    records = read_records(pl.DataFrame(rows))
+    assert records.frame["test_loss"].to_list() == [value, 1.5]
+    assert records.frame["accuracy"].to_list() == [0.7, 0.8]
+    assert any(
+        f"1 cells of `Test Loss` say how sure they are (e.g. {cell})" in note for note in records.notes
+    )
+
+
+def test_errors_of_percentages_and_of_european_numbers_are_read() -> None:
+    rows = {"finetune_examples": ["100", "200"], "accuracy": ["81.2 ± 0.3%", "83.0% (0.2)"]}
+    records = read_records(pl.DataFrame(rows), score="accuracy")
+    assert (records.frame["accuracy"].to_list(), records.outcome.unit) == ([81.2, 83.0], "%")
+    records = read_records(
+        pl.DataFrame({"finetune_examples": ["100", "200"], "test_loss": ["1,83 ± 0,02", "1,7"]})
+    )
+    assert records.frame["test_loss"].to_list() == [1.83, 1.7]
+
+
+def test_a_setting_with_an_error_is_none() -> None:
+    rows = {"finetune_examples": ["100 ± 3", "200"], "test_loss": ["1.8", "1.7"]}
+    with pytest.raises(UsageError, match=r"finetune_examples: '100 ± 3'|got: '100 ± 3'"):
+        read_records(pl.DataFrame(rows))

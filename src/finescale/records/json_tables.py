@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 
 from finescale.errors import UsageError
+from finescale.records.nested import flat, unnested
 
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, MemoryError)
-_DEEPEST = 8
 MAX_FITS = 1_000_000_000
 
 
@@ -46,7 +46,7 @@ def read_json(text: str, name: str) -> pl.DataFrame:
         raise UsageError(
             "no table in this JSON", wanted="a list of objects, one for each run", got=text[:80], where=name
         )
-    return pl.DataFrame([_flat(row) for row in rows], infer_schema_length=None, strict=False)
+    return pl.DataFrame([flat(row) for row in rows], infer_schema_length=None, strict=False)
 
 
 def is_fits(data: Any) -> bool:
@@ -111,36 +111,13 @@ def _rows_of_object(data: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     return None
 
 
-def _flat(row: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
-    """An object whose nested objects are columns of their own: ``{"config": {"lr": 1}}`` is ``config.lr``."""
-    made: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, dict) and value and depth < _DEEPEST:
-            made |= {f"{name}.{inner}": found for inner, found in _flat(value, depth + 1).items()}
-        else:
-            made[str(name)] = value
-    return made
-
-
 def _lines(text: str, name: str) -> pl.DataFrame:
     try:
-        return _unnested(pl.read_ndjson(text.encode(), infer_schema_length=None))
+        return unnested(pl.read_ndjson(text.encode(), infer_schema_length=None))
     except _UNREADABLE:
         for row, line in enumerate(text.split("\n"), start=1):
             _refuse_no_object(line, f"{name}, row {row}")
         raise
-
-
-def _unnested(table: pl.DataFrame) -> pl.DataFrame:
-    for _ in range(_DEEPEST):
-        nested = [name for name, kind in table.schema.items() if isinstance(kind, pl.Struct)]
-        if not nested:
-            break
-        for name in nested:
-            fields = [field.name for field in table.schema[name].fields]  # type: ignore[attr-defined]
-            parts = [pl.col(name).struct.field(field).alias(f"{name}.{field}") for field in fields]
-            table = table.with_columns(parts).drop(name)
-    return table
 
 
 def _refuse_no_object(line: str, where: str) -> None:

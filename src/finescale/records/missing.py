@@ -43,23 +43,40 @@ def what_is_missing(frame: pl.DataFrame, problem: str, options: ReadingOptions) 
     factors = [name for name in FACTORS if name in frame.columns]
     if not factors and not problem:
         found.append(Missing("fit over a model's size", "no model_params: --set model_params=7B or --column"))
-    known = frame["method"].drop_nulls().unique() if "method" in frame.columns else ()
-    alone = f" (the others are all {known[0]}: with one method there is nothing to advise)" if len(known) == 1 else ""
-    for name, example in ((DATA_SIZE, "5000"), ("method", "lora"), ("model_params", "7B")):
-        blank = frame[name].null_count() if name in frame.columns else 0
-        if blank:
-            words = f"{blank} of {frame.height} rows have no {name}: --set {name}={example} fills them"
-            found.append(Missing("fit" if name == "model_params" else "advise", words))
+    found += _blanks(frame)
     if problem:
         return tuple(found)
     if DATA_SIZE in frame.columns and 0 < frame[DATA_SIZE].n_unique() < _SIZES:
         many = frame[DATA_SIZE].drop_nulls().n_unique()
         found.append(Missing("fit", f"{many} data sizes: a law over the data needs {_SIZES} or more"))
-    if "method" in frame.columns and frame["method"].drop_nulls().n_unique() == 1:
-        found.append(Missing("advise", f"one method only ({frame['method'].drop_nulls()[0]})"))
+    one = _only_method(frame)
+    if one and not frame["method"].null_count():
+        found.append(Missing("advise", f"one method only ({one})"))
     if "seed" not in frame.columns:
         found.append(Missing("the noise of a run", "no column seed: repeats are told apart by nothing"))
     outcome = options.score or options.loss or TEST_LOSS.column
     if outcome == TEST_LOSS.column and TEST_LOSS.column not in frame.columns:
         found.append(Missing("fit and advise", "no outcome: --loss COLUMN or --score COLUMN"))
     return tuple(found)
+
+
+def _blanks(frame: pl.DataFrame) -> list[Missing]:
+    """Settings that some rows do not have."""
+    one = _only_method(frame)
+    examples = {DATA_SIZE: "5000", "method": "full" if one == "lora" else "lora", "model_params": "7B"}
+    found = []
+    for name, example in examples.items():
+        blank = frame[name].null_count() if name in frame.columns else 0
+        if blank:
+            others = f", the others are all {one}, and advice needs two" if name == "method" and one else ""
+            words = (
+                f"{blank} of {frame.height} rows have no {name}{others}: --set {name}={example} fills them"
+            )
+            found.append(Missing("fit" if name == "model_params" else "advise", words))
+    return found
+
+
+def _only_method(frame: pl.DataFrame) -> str:
+    """The only method that the rows name; empty where they name none or several."""
+    names = frame["method"].drop_nulls().unique() if "method" in frame.columns else ()
+    return str(names[0]) if len(names) == 1 else ""

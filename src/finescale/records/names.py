@@ -72,6 +72,30 @@ def bare(name: str) -> str:
     return words
 
 
+_LOGGED = re.compile(r"(summary|metrics?)[./:]|train(ing)?/", re.IGNORECASE)
+
+
+def is_logged(name: str) -> bool:
+    """Whether a column holds what was logged while a model trained: a learning rate there is the last one.
+
+    Example:
+        >>> is_logged("train/learning_rate"), is_logged("summary.lr"), is_logged("config.train.lr")
+        (True, True, False)
+    """
+    return _LOGGED.match(name.strip()) is not None
+
+
+def leaf(name: str) -> str:
+    """The last part of a name inside groups, as configurations nest settings; empty where it has one part.
+
+    Example:
+        >>> leaf("config.trainer.lr"), leaf("data/train_samples"), leaf("eval_loss")
+        ('lr', 'train_samples', '')
+    """
+    parts = re.split(r"[./]", untracked(name.strip()))
+    return re.sub(r"[\W_]+", "_", parts[-1]).strip("_").casefold() if len(parts) > 1 else ""
+
+
 def _is_prefixed(name: str, prefix: str) -> bool:
     """Whether a tracker wrote the prefix: before a dot or slash, or Optuna's and MLflow's ``params_``."""
     rest = name.strip()[len(prefix) :]
@@ -124,11 +148,20 @@ def infer(ours: str, columns: Sequence[str], *, exact: bool = False) -> str | No
     Returns:
         The column; None where none fits, or several do.
     """
+    if ours == "learning_rate":
+        columns = [column for column in columns if not is_logged(column)]
     fits = [column for column in columns if folded(bare(column)) == folded(ours)]
     if not fits and not exact:
         known = {folded(word) for word in SYNONYMS.get(ours, ())}
         fits = [column for column in columns if folded(bare(column)) in known]
+        telling = {folded(word) for word in (ours, *SYNONYMS.get(ours, ())) if _tells(word)}
+        fits = fits or [column for column in columns if folded(leaf(column)) in telling]
     return fits[0] if len(fits) == 1 else None
+
+
+def _tells(word: str) -> bool:
+    """Whether a name says enough wherever it stands: `train_samples` does, the `params` of a group do not."""
+    return word in ("seed", "lr") or " " in word or "_" in word
 
 
 _REPEATED = re.compile(r"(.*?)[\W_]*(?:seed|run|rep|repeat|fold|trial)[\W_]*\d+", re.IGNORECASE)

@@ -10,7 +10,7 @@ import polars as pl
 
 from finescale.errors import UsageError
 from finescale.records.columns import BY_NAME, DATA_SIZE, FACTORS
-from finescale.records.names import bare, find
+from finescale.records.names import bare, find, is_logged, leaf
 
 Role = Literal["setting", "hyperparameter", "progress", "repeat", "outcome", "label", "unknown"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -76,7 +76,8 @@ LABELS = _names(
     datetime timestamp datetime_start datetime_complete time tags tag notes note comment comments description
     group job_type sweep sweep_id project entity url path output_dir logdir log_dir checkpoint checkpoint_path
     artifact_uri source number trial index unnamed_0 author source_name link command host_name pid node_ip
-    family license lr_tuned lr_tuned_at tokenizer trainable_params active_params
+    user owner creator agent github entity heartbeat ended gpu_count cpu_count os python python_version
+    cuda_version family license lr_tuned lr_tuned_at tokenizer trainable_params active_params
     """
 )
 _OUTCOME = re.compile(
@@ -115,14 +116,18 @@ def role_by_name(column: str) -> Role | None:
         (RUN_NAMES | LABELS, "label"),
     ):  # fmt: skip
         if name in names:
-            return role  # type: ignore[return-value]
+            logged = role == "hyperparameter" and is_logged(column)
+            return "outcome" if logged else role  # type: ignore[return-value]
     if column == "revision":
         return None  # a checkpoint of pretraining is a setting of its own, unless pretrain_tokens says it
     if column in BY_NAME:
         return "outcome" if BY_NAME[column].kind in ("loss", "count", "number") else "label"
-    if _SAID_BEFORE.match(column.strip()):
-        return None  # a reward model or a memory limit is nothing that the run came to
-    return "outcome" if _OUTCOME.search(name) else None
+    inside = "" if is_logged(column) else leaf(column)
+    if inside in HYPERPARAMETERS | REPEATS:  # trainer.lr, config.optim.weight_decay
+        return "hyperparameter" if inside in HYPERPARAMETERS else "repeat"
+    # in settings a reward model or a memory limit is nothing that the run came to
+    said = _SAID_BEFORE.match(column.strip())
+    return "outcome" if not said and _OUTCOME.search(name) else None
 
 
 def stated_roles(options: Mapping[str, str], columns: Sequence[str], origin: str) -> dict[str, Role]:

@@ -19,6 +19,7 @@ from finescale.errors import FOR_POLARS, INSTEAD, UsageError, printable
 from finescale.records.compressed import decompress
 from finescale.records.defused import as_meant
 from finescale.records.json_tables import read_json
+from finescale.records.nested import with_columns_of_objects
 from finescale.spec.paths import exists
 
 if TYPE_CHECKING:
@@ -47,7 +48,11 @@ def read_table(source: TableLike) -> tuple[pl.DataFrame, str, int]:
             table.
     """
     if not isinstance(source, str | Path):
-        return _printable(_from_frame(source), "the given frame"), "the given frame", 1
+        return (
+            _printable(with_columns_of_objects(_from_frame(source)), "the given frame"),
+            "the given frame",
+            1,
+        )
     path = Path(source)
     name = path.name
     if not exists(source):
@@ -67,7 +72,7 @@ def read_table(source: TableLike) -> tuple[pl.DataFrame, str, int]:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         wanted = f"a valid {path.suffix or 'table'} file"
         raise UsageError("the file cannot be read as a table", wanted=wanted, got=first, where=name) from None
-    return _printable(table, name), name, first_row
+    return _printable(with_columns_of_objects(table), name), name, first_row
 
 
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, MemoryError)

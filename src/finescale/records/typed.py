@@ -177,8 +177,8 @@ def _error_note(name: str, cells: pl.Series, values: pl.Series, many: int) -> st
     """That cells say how sure they are."""
     example = str(cells.filter(cells != values)[0]).strip()
     return (
-        f"{many} cells of `{name}` say how sure they are (e.g. {example}): the number counts; what stands behind "
-        "it does not, as it may be of one run or of a mean. One row for each seed tells the noise of a run."
+        f"{many} cells of `{name}` say how sure they are (e.g. {example}): the number counts; what stands "
+        "behind it does not, as it may be of one run or of a mean. A row for each seed tells a run's noise."
     )
 
 

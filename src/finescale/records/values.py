@@ -142,7 +142,7 @@ _ERROR = (
     rf"(?:{_SIGN}\s*{_N}|_?\{{\s*{_SIGN}?\s*{_N}\s*\}}|\(\s*{_SIGN}?\s*{_N}\s*\\?%?\s*\)|\[\s*{_N}\s*[,;]\s*{_N}\s*\])"
     r"\s*(?P<unit>\\?%)?\s*\$?\s*$"
 )
-"""A number and how sure it is: 1.83 ± 0.02, 1.83 +/- 0.02, 1.83 (0.02), 1.83_{\pm 0.02}, 1.83 [1.80, 1.86]."""
+r"""A number and how sure it is: 1.83 ± 0.02, 1.83 (0.02), 1.83_{\pm 0.02}, 1.83 [1.80, 1.86]."""
 
 
 def without_errors(text: pl.Series) -> tuple[pl.Series, int]:

@@ -59,6 +59,65 @@ def test_a_run_of_w_and_b_that_is_cut_off_counts_as_running(wandb_folder: Path, 
 
 
 @pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Exports of a project: the runs table of the page, and the frames that W&B's guide makes of runs."""
+    wandb, pandas = pytest.importorskip("wandb"), pytest.importorskip("pandas")
+    folder = tmp_path_factory.mktemp("e")
+    quiet = wandb.Settings(
+        mode="offline", silent=True, console="off", x_disable_meta=True, x_disable_stats=True
+    )
+    config = {"method": "", "seed": 0, "data": {"train_samples": 0, "shuffle": None},
+              "model": {"name": "Qwen/Qwen2.5-0.5B", "params": 494_000_000},
+              "trainer": {"lr": 2e-4, "epochs": 3, "betas": [0.9, 0.99]}}  # fmt: skip
+    run = wandb.init(project="p", name="r", config=config, dir=folder, settings=quiet)
+    run.log({"eval/loss": 2.0, "train/loss": 3.0, "train/learning_rate": 1e-9, "grad_norm": float("nan")})
+    logged, config = dict(run.summary._as_dict()), dict(run.config)
+    run.finish()
+    page, guide = [], []
+    for at, (method, samples, seed) in enumerate(GRID):
+        own = {**config, "method": method, "seed": seed, "data": {**config["data"], "train_samples": samples}}
+        summary = logged | {"eval/loss": loss(method, samples, seed), "train/learning_rate": 1e-9 * (at % 3)}
+        guide.append({"summary": summary, "config": own, "name": f"run-seed{seed}"})
+        crashed = (method, samples, seed) == ("lora", 8000, 1)
+        state = "crashed" if crashed else "finished"
+        named = {"Name": f"run-seed{seed}", "State": state, "User": f"u{at % 3}",
+                 "Notes": "one line\nanother, longer", "Tags": "v2, good", "Runtime": 321 + at,
+                 "Created": f"2025-11-{at + 1:02d}T10:11:12.000Z", "Sweep": None}  # fmt: skip
+        numbers = {key: value for key, value in summary.items() if key != "_wandb"}
+        numbers |= {"eval/loss": None} if crashed else {}
+        page.append(named | pandas.json_normalize(own).to_dict("records")[0] | numbers)
+    pandas.DataFrame(page).to_csv(folder / "page.csv", index=False)
+    pandas.DataFrame(guide).to_csv(folder / "guide.csv")
+    pandas.json_normalize(guide).to_csv(folder / "normal.csv")
+    return {name: folder / f"{name}.csv" for name in ("page", "guide", "normal")}
+
+
+GRID = [(method, samples, seed) for method in METHODS for samples in (500, 8000) for seed in (0, 1)]
+
+
+def loss(method: str, samples: int, seed: int) -> float:
+    return round((1.9 if method == "full" else 1.8) + samples**-0.2 + seed / 100, 4)
+
+
+@pytest.mark.parametrize("kind", ["page", "guide", "normal"])
+def test_an_export_of_w_and_b_needs_no_flag(exported: dict[str, Path], kind: str) -> None:
+    records = fs.read_records(exported[kind])
+    found = records.frame.select("method", "finetune_examples", "seed", "test_loss").rows()
+    expected = {key: loss(*key) for key in GRID}
+    if kind == "page":
+        del expected["lora", 8000, 1]
+        assert records.left_out == {"status crashed": 1}
+    assert {row[:3]: row[3] for row in found} == pytest.approx(expected)
+    assert records.frame["model_params"].unique().to_list() == [494_000_000]
+    assert records.frame["learning_rate"].unique().to_list() == [2e-4]
+    assert records.reading.doubts == ()
+    (note,) = [
+        note for note in records.notes if "status" not in note.partition(" ")[0] and "Left out" not in note
+    ]
+    assert "data.train_samples` as finetune_examples" in note
+
+
+@pytest.fixture(scope="module")
 def mlflow_stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     mlflow = pytest.importorskip("mlflow")
     folder = tmp_path_factory.mktemp("m")
