@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from finescale.cli.reading import NUMBER, Table, amount, pairs, reads_tables
+from finescale.cli.reading import BUDGET, NUMBER, Table, amount, pairs, reads_tables
 from finescale.errors import UsageError
 from finescale.records.options import AS_INFERRED, ReadingOptions
 
@@ -425,6 +425,58 @@ def report(
         seed=seed,
         figures=figures,
     )
+
+
+@app.command()
+def init(
+    data: Annotated[
+        Path, typer.Option(help="Training data: .jsonl, .json, .csv, .tsv, .parquet; or a folder.")
+    ],
+    model: Annotated[
+        list[str] | None, typer.Option(help="Folder, name on the hub, or bundled model; repeat.")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="full, lora, prompt, dora, rslora, ia3. (default: full,lora)")
+    ] = "",
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar=BUDGET, help="For the whole study: 2h, 5e15 FLOPs, 20usd. (default: none)"),
+    ] = None,
+    price_per_hour: Annotated[
+        str | None, typer.Option(metavar=NUMBER, help="Price of an hour of this machine.")
+    ] = None,
+    score: Annotated[
+        str | None, typer.Option(help="Score beside the loss: accuracy, chrf, rougeL, exact_match, ...")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Column that is read. (default: as recognised)")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Column that is learned. (default: as recognised)")
+    ] = None,
+    pretrain_tokens: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL=NUMBER", help="Tokens that a model was pretrained on; repeat."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The study file.")] = Path("study.yaml"),
+    no_probe: Annotated[bool, typer.Option("--no-probe", help="Estimate the time; measure nothing.")] = False,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask for what is not said.")] = False,
+) -> None:
+    """Write a study file for your data and models that fits a budget, with the reason for every choice."""
+    from finescale.cli.init import init_command, wishes_of
+
+    wishes = wishes_of(
+        data,
+        model or [],
+        methods=methods,
+        budget=budget,
+        price_per_hour=price_per_hour,
+        pretrain_tokens=pretrain_tokens or [],
+        out=out,
+        score=score,
+        source=source,
+        target=target,
+        probe=not no_probe,
+    )
+    init_command(wishes, ask=ask)
 
 
 @app.command()

@@ -14,11 +14,13 @@ import typer
 
 from finescale.errors import UsageError
 from finescale.records.options import ReadingOptions, split_bounds, split_map
+from finescale.spec.places import STUDY_FILES, study_folder
 
 if TYPE_CHECKING:
     from finescale.records.records import Records
 
 PANEL = "Reading the table"
+BUDGET = "BUDGET"
 NUMBER = "NUMBER"
 """What the help calls a number that may be written as in tables."""
 
@@ -65,7 +67,29 @@ class Table:
         """
         from finescale.records.records import read_records  # noqa: PLC0415 - polars only where a table is read
 
-        return read_records(self.path, options=self.options, need=need)
+        return read_records(results_of(self.path), options=self.options, need=need)
+
+
+def results_of(source: str) -> str:
+    """The folder of a study that is named by its file; any other source as it is.
+
+    Raises:
+        UsageError: The study has not run yet.
+    """
+    if Path(source).suffix.lower() not in STUDY_FILES:
+        return source
+    from finescale.spec.file import load_study  # noqa: PLC0415
+
+    folder = study_folder(load_study(source).name, Path(source))
+    if not folder.is_dir():
+        raise UsageError(
+            "this study has not run yet",
+            wanted=f"its folder {folder}",
+            got="no such folder",
+            remedy=f"finescale run {source}; or name the folder",
+            where=source,
+        )
+    return str(folder)
 
 
 def reads_tables(command: Callable[..., None]) -> Callable[..., None]:

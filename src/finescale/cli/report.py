@@ -11,12 +11,13 @@ from pathlib import Path
 from rich.console import Console
 
 from finescale.cli import terminal
+from finescale.cli.reading import results_of
 from finescale.errors import DataError, UsageError
 from finescale.records.options import AS_INFERRED, ReadingOptions
 from finescale.records.records import DATA_SIZE, read_records, table_in
 from finescale.records.sources import is_study
 from finescale.spec.paths import exists
-from finescale.spec.places import COPY, STUDY_FILES, study_folder
+from finescale.spec.places import COPY, STUDY_FILES
 
 
 @dataclass(frozen=True)
@@ -131,18 +132,7 @@ def report(
 def _place(stated: str | Path, out: Path | None) -> _ReportPaths:
     source = Path(stated)
     if source.suffix.lower() in STUDY_FILES:
-        from finescale.spec.file import load_study  # noqa: PLC0415
-
-        folder = study_folder(load_study(source).name, source)
-        if not folder.is_dir():
-            raise UsageError(
-                "this study has not run yet",
-                wanted=f"its folder {folder}",
-                got="no such folder",
-                remedy=f"finescale run {source}; or give the folder: finescale report FOLDER",
-                where=str(source),
-            )
-        return _study_folder(folder, out)
+        return _study_folder(Path(results_of(str(source))), out)
     if source.is_dir() and is_study(source):
         return _study_folder(source, out)
     if not exists(stated) and "://" in str(stated):  # an address has no folder beside it

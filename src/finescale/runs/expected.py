@@ -6,16 +6,21 @@ import math
 from functools import lru_cache
 from typing import Any
 
+from finescale.errors import UsageError
 from finescale.ladder import LADDER, train_flops
 from finescale.runs.evaluation_cost import FLOPS_PER_SECOND, EvaluationCost, evaluation_cost
 from finescale.spec.expand import PlannedRun
-from finescale.spec.run import ModelSpec, RunSpec
+from finescale.spec.run import ModelSpec, RunSpec, TaskSpec, Version
+from finescale.tasks.catalog import open_task
 from finescale.tasks.published import known_sizes
 
 TOKENS_PER_EXAMPLE = 82, 38
 """Tokens of an example, and those of its target, where nothing better is known: those of mini-en-de."""
 TOKENS_OF_BUNDLED = {"mini-en-zh": (64, 26), "mini-summarization": (419, 47)}
 """Means over the first 1,000 examples, with the tokenizer of each task's ladder."""
+BYTES_PER_TOKEN = 4
+"""UTF-8 bytes of a token of English text with a common vocabulary; LOOKED examples are measured."""
+LOOKED = 1000
 SECONDS_PER_RUN = 1.0
 SECONDS_PER_STEP = 0.03
 """Measured with the nano ladder on one core; for the order of runs and a first guess at the time."""
@@ -105,10 +110,29 @@ def _tokens(run: RunSpec) -> tuple[int, int]:
     if known is None and run.data is not None and run.data.dataset is not None:
         target = run.data.max_target_tokens
         return run.data.max_source_tokens + target, target
+    if known is None and run.data is not None and run.data.train is not None:
+        return _own_tokens(run.data, run.version)
     if known is None:
         bundled = run.task if run.data is None else ""
         return TOKENS_OF_BUNDLED.get(bundled, TOKENS_PER_EXAMPLE)
     return known.tokens, known.target_tokens
+
+
+@lru_cache(maxsize=100)
+def _own_tokens(data: TaskSpec, version: Version) -> tuple[int, int]:
+    """Estimated tokens of an example of one's own files, and of its target: from their bytes."""
+    try:
+        some = open_task(data, version).train[:LOOKED]
+    except UsageError:  # who opens it to run says why
+        return TOKENS_PER_EXAMPLE
+    read, learned = (
+        sum(min(len(text.encode()) / BYTES_PER_TOKEN + 1, limit) for text in texts) / len(texts)
+        for texts, limit in (
+            ([example.source for example in some], data.max_source_tokens),
+            ([example.target for example in some], data.max_target_tokens),
+        )
+    )
+    return round(read + learned), max(1, round(learned))
 
 
 def _sizes(model: ModelSpec) -> tuple[int, int] | None:

@@ -242,6 +242,24 @@ def _rows(item: PlannedRun, probed: PlannedRun) -> float:
     return 1.0 if whole is None or short is None else whole.rows / short.rows
 
 
+def study_seconds(runs: Sequence[PlannedRun], costs: Mapping[Kind, ProbedCost]) -> tuple[float, int]:
+    """Seconds of one core for a study, and how many of its runs have no measured cost.
+
+    Args:
+        runs: The study's runs.
+        costs: Of each kind, as `measure` found them; an untuned model costs what one of its runs does.
+    """
+    models = {name[0]: cost for name, cost in costs.items()}
+    priced = [
+        (
+            costs.get(kind(item.run)) if item.run.finetune_examples else models.get(item.run.model.name),
+            item.run,
+        )
+        for item in runs
+    ]
+    return sum(cost.seconds(run) for cost, run in priced if cost), sum(cost is None for cost, _ in priced)
+
+
 def show(
     console: Console,
     runs: Sequence[PlannedRun],
@@ -273,22 +291,15 @@ def show(
         "time of one core",
     ):
         table.add_column(name, justify="left" if name in ("model", "method") else "right")
-    total, left_out = 0.0, 0
-    models = {name[0]: cost for name, cost in costs.items()}
+    total, left_out = study_seconds(runs, costs)
     for name, cost in costs.items():
         own = [item.run for item in runs if item.run.finetune_examples and kind(item.run) == name]
         seconds = sum(cost.seconds(run) for run in own)
-        total += seconds
         memory = f"{cost.memory / 1e9:.2f} GB" if cost.memory else ""
         size = "" if name[2] is None else str(name[2])
         table.add_row(
             name[0], name[1], size, str(name[3]), str(len(own)), f"{cost.step:.3g}", memory, duration(seconds)
         )
-    for item in runs:
-        if item.run.finetune_examples == 0 and item.run.model.name in models:
-            total += models[item.run.model.name].seconds(item.run)
-        elif kind(item.run) in failed:
-            left_out += 1
     console.print(table)
     for (model, method, size, batch), reason in failed.items():
         what = f"{method}, {model}" + (f", PET size {size}" if size else "") + f", batch {batch}"

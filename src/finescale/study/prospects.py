@@ -85,13 +85,18 @@ def _comparison(spec: Study, methods: Sequence[str]) -> Iterator[str]:
     """Whether methods can be compared, and how surely."""
     if len(methods) == 1:
         yield "no comparison (one method)"
-    elif untuned := [name for name in methods if len(spec.learning_rates.of(name) or ()) < 2]:
+    elif untuned := [name for name in methods if not _tuned(spec, name)]:
         yield (
             "a comparison that no advice can rest on: the rate of "
             f"{', '.join(untuned)} is not tuned (learning_rates with several values)"
         )
     else:
         yield "a comparison of the methods"
+
+
+def _tuned(spec: Study, method: str) -> bool:
+    """Whether a method has several rates, or optimisers with a rate each, to choose between."""
+    return len({(choice.optimizer, choice.learning_rate) for choice in spec.candidates(method)}) > 1
 
 
 def _noise(fitted: Fitted) -> Iterator[str]:
