@@ -111,7 +111,7 @@ def _tokens(run: RunSpec) -> tuple[int, int]:
         target = run.data.max_target_tokens
         return run.data.max_source_tokens + target, target
     if known is None and run.data is not None and run.data.train is not None:
-        return _own_tokens(run.data, run.version)
+        return _own_tokens(run.data, run.version)  # pyright: ignore[reportArgumentType] - frozen, so hashable
     if known is None:
         bundled = run.task if run.data is None else ""
         return TOKENS_OF_BUNDLED.get(bundled, TOKENS_PER_EXAMPLE)
@@ -122,7 +122,7 @@ def _tokens(run: RunSpec) -> tuple[int, int]:
 def _own_tokens(data: TaskSpec, version: Version) -> tuple[int, int]:
     """Estimated tokens of an example of one's own files, and of its target: from their bytes."""
     try:
-        some = open_task(data, version).train[:LOOKED]
+        some = open_task(data, version).train[:LOOKED]  # pyright: ignore[reportArgumentType]
     except UsageError:  # who opens it to run says why
         return TOKENS_PER_EXAMPLE
     read, learned = (

@@ -86,11 +86,12 @@ def look_at_data(data: Path, source: str | None = None, target: str | None = Non
     """
     files = split_files(data)
     name = task_name(files["train"].absolute())
-    plain = TaskSpec(name=name, **{split: str(file.absolute()) for split, file in files.items()})
+    stated: dict[str, str] = {split: str(file.absolute()) for split, file in files.items()}
+    plain = TaskSpec(name=name).model_copy(update=stated)
     columns = pair_columns(plain, read_rows(files["train"], "--data")[0].values, source, target)
-    named = {} if columns is None else dict(zip(("source", "target"), columns, strict=True))
+    named: dict[str, str] = {} if columns is None else {"source": columns[0], "target": columns[1]}
     spec = plain.model_copy(update=named)
-    task = open_task(spec, VERSION)
+    task = open_task(spec, VERSION)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
     seen = Counter((example.source, example.target) for example in task.train)
     some = spread(task.train)
     return DataLook(
