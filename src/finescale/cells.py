@@ -143,7 +143,9 @@ def as_text(*parts: RenderableType, width: int | None = None) -> str:
         parts: Tables and sentences, one below the other.
         width: Characters; None: the terminal's, or COLUMNS.
     """
-    console = Console(file=StringIO(), width=width or get_terminal_size().columns, color_system=None)
+    columns = width or get_terminal_size().columns
+    # in a notebook a console shows what it prints, whatever its file
+    console = Console(file=StringIO(), width=columns, color_system=None, force_jupyter=False)
     for part in parts:
         console.print(part, markup=False, highlight=False, soft_wrap=isinstance(part, str))
     shown = console.file.getvalue()  # type: ignore[attr-defined]

@@ -29,7 +29,7 @@ class NotebookProgress(TerminalProgress):
             workers: How many runs are made at a time.
         """
         self._said = StringIO()
-        super().__init__(Console(file=self._said, width=120, color_system=None), workers)
+        super().__init__(Console(file=self._said, width=120, color_system=None, force_jupyter=False), workers)
         self._handle: Any = None
 
     def __enter__(self) -> Self:

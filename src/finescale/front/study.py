@@ -159,8 +159,8 @@ class Study(StudySpec):
             from finescale.study.probe import measure, show  # noqa: PLC0415
 
             workers = usable_cores()
-            costs, failed = measure(runs, LocalExecutor(workers), Console(quiet=True))
-            told = Console(file=StringIO(), width=120)
+            costs, failed = measure(runs, LocalExecutor(workers), Console(quiet=True, force_jupyter=False))
+            told = Console(file=StringIO(), width=120, force_jupyter=False)
             data["seconds"] = show(told, runs, costs, failed, workers)
             parts.append(told.file.getvalue())  # type: ignore[attr-defined]
         return StudyView(f"{self.name}: {len(runs)} runs", data, parts)
