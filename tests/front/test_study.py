@@ -222,7 +222,8 @@ def test_a_notebook_shows_a_bar_in_its_place(here: Path, monkeypatch: pytest.Mon
     pytest.importorskip("ipykernel")
     monkeypatch.setenv("PYTHONPATH", PATHS)
     code = "import numpy as np\nfrom numpy import array\nimport finescale as fs\n"
-    code += f"study = fs.Study(**{FIELDS!r})\nprint(study.dry_run())\nstudy.run(workers=1, execute={INSTANT!r}).made"
+    code += f"study = fs.Study(**{FIELDS!r})\nprint(study.dry_run())\n"
+    code += f"study.run(workers=1, execute={INSTANT!r}).made"
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     nbclient.NotebookClient(book, timeout=60, resources={"metadata": {"path": str(here)}}).execute()
     shown = [output.data for output in book.cells[0].outputs if "data" in output]
