@@ -169,7 +169,7 @@ def main() -> None:
             figures[f"{name}_user_seconds"] = user_seconds("advise", path, "--task", task)
         else:
             print(f"advising: no {path}, so no {name}_seconds", file=sys.stderr)
-    publish("advising", figures, packages=("playwright", "altair", "vl-convert-python"), keep=options.keep)
+    publish("advising", figures, packages=("playwright", "vl-convert-python"), keep=options.keep)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def test_light_modules_load_no_training_library(modules):
 
 
 def test_help_loads_no_array_library():
-    heavy = ("numpy", "polars", "scipy", "altair")
+    heavy = ("numpy", "polars", "scipy", "vl_convert")
     code = f"import sys, finescale.cli; print([m for m in {heavy!r} if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"

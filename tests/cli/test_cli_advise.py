@@ -138,6 +138,6 @@ def test_advise_loads_no_training_library(table: Path) -> None:
     code = (
         "import sys; from finescale.cli import app; "
         f"app(['advise', {str(table)!r}, '--bootstrap', '20', '--json', '-'], standalone_mode=False); "
-        "assert not {'torch', 'transformers', 'altair', 'scipy.optimize'} & set(sys.modules)"
+        "assert not {'torch', 'transformers', 'vl_convert', 'scipy.optimize'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""From a figure to pictures: each panel an Altair chart, drawn as SVG; panels side by side for the files."""
+"""From a figure to pictures: each panel a chart, drawn as SVG; panels side by side for the files."""
 
 from __future__ import annotations
 
@@ -7,16 +7,27 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import altair as alt
 import vl_convert
 
 from finescale.report.drawing import palette
 from finescale.report.drawing.marks import Reach, side_by_side
+from finescale.report.drawing.vegalite import (
+    FONT,
+    HEIGHT,
+    WIDTH,
+    Rows,
+    Spec,
+    category,
+    compile_chart,
+    layer,
+    picture,
+    quantity,
+)
 from finescale.report.figures import Figure, Panel
 from finescale.wording import count
 
-WIDTH, HEIGHT = 286, 220
-FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+Axis = Callable[[str], Spec]
+"""An axis for a field."""
 _GAP = 16
 _ACROSS = 3
 
@@ -30,12 +41,12 @@ def panel_svgs(figure: Figure) -> list[str]:
         axes.setdefault(panel.across, []).append(panel)
     across = {title: _x_reach(panels, log=figure.log[0]) for title, panels in axes.items()}
     x = {title: _x_axis(across[title], panels, title) for title, panels in axes.items()}
-    made: dict[tuple[Any, ...], dict[str, Any]] = {}
+    made: dict[tuple[Any, ...], Spec] = {}
     pictures = []
     for panel in figure.panels:
         look = (panel.series, panel.across)  # panels that look alike differ by title and rows alone
         if look not in made:
-            made[look] = specification(_layers(panel, figure, x[panel.across], y))
+            made[look] = compile_chart(_layers(panel, figure, x[panel.across], y))
         points = side_by_side(panel.points, across[panel.across], up)
         pictures.append(picture(made[look], panel.title, _rows(panel, points)))
     return pictures
@@ -105,20 +116,20 @@ def _x_reach(panels: Sequence[Panel], *, log: bool) -> Reach:
     return Reach(math.exp(low - pad), math.exp(high + pad), True, WIDTH)
 
 
-def _x_axis(reach: Reach, panels: Sequence[Panel], title: str) -> Callable[[str], alt.X]:
+def _x_axis(reach: Reach, panels: Sequence[Panel], title: str) -> Axis:
     domain = [reach.low, reach.high]
     if not reach.log:
-        scale, axis = alt.Scale(domain=domain, nice=False, zero=False), _plain_axis(*domain)
-        return lambda name: alt.X(name, scale=scale, axis=axis, title=title)
+        scale, axis = {"domain": domain, "nice": False, "zero": False}, _plain_axis(*domain)
+        return lambda field: quantity(field, scale=scale, axis=axis, title=title)
     values = sorted({point["x"] for panel in panels for point in panel.points})
     ticks: list[float] = []
     for value in values:
         if not ticks or math.log(value / ticks[-1]) >= math.log(values[-1] / values[0]) / 5.5:
             ticks.append(value)
     labels = " : ".join(f"datum.value == {value!r} ? '{count(value)}'" for value in ticks)
-    axis = alt.Axis(values=ticks, labelExpr=f"{labels} : ''", labelFlush=False)
-    scale = alt.Scale(type="log", domain=domain, nice=False)
-    return lambda name: alt.X(name, scale=scale, axis=axis, title=title)
+    axis = {"values": ticks, "labelExpr": f"{labels} : ''", "labelFlush": False}
+    scale = {"type": "log", "domain": domain, "nice": False}
+    return lambda field: quantity(field, scale=scale, axis=axis, title=title)
 
 
 def _y_reach(figure: Figure) -> Reach:
@@ -133,19 +144,18 @@ def _y_reach(figure: Figure) -> Reach:
     return Reach(max(low - pad, 1e-6) if figure.log[1] else low - pad, high + pad, figure.log[1], HEIGHT)
 
 
-def _y_axis(reach: Reach, title: str) -> Callable[[str], alt.Y]:
-    scale = alt.Scale(domain=[reach.low, reach.high], nice=False, zero=False)
-    if reach.log:
-        scale = alt.Scale(type="log", domain=[reach.low, reach.high], nice=False)
+def _y_axis(reach: Reach, title: str) -> Axis:
+    kind = {"type": "log"} if reach.log else {"zero": False}
+    scale = {"domain": [reach.low, reach.high], "nice": False, **kind}
     axis = _plain_axis(reach.low, reach.high)
-    return lambda name: alt.Y(name, scale=scale, axis=axis, title=title)
+    return lambda field: quantity(field, scale=scale, axis=axis, title=title)
 
 
-def _plain_axis(low: float, high: float) -> alt.Axis:
+def _plain_axis(low: float, high: float) -> Spec:
     """An axis with round numbers."""
     ticks = _ticks(low, high)
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9)) if len(ticks) > 1 else 2
-    return alt.Axis(values=ticks, format=f".{digits}f")
+    return {"values": ticks, "format": f".{digits}f"}
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -156,51 +166,35 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(index * step, 10) for index in range(first, math.floor(high / step) + 1)]
 
 
-def _layers(panel: Panel, figure: Figure, across: Callable[[str], alt.X], y: Callable[[str], alt.Y]) -> Any:
+def _layers(panel: Panel, figure: Figure, across: Axis, up: Axis) -> list[Spec]:
     labels = [series.label for series in panel.series]
-    key = alt.Legend(title=figure.legend, columns=4, symbolSize=60, symbolOpacity=1)
-    colour = alt.Color(
-        "series:N",
-        scale=alt.Scale(domain=labels, range=[s.colour for s in panel.series]),
-        legend=key,
-        sort=labels,
-    )
-    shape = alt.Shape(
-        "series:N",
-        scale=alt.Scale(domain=labels, range=[s.shape for s in panel.series]),
-        legend=key,
-        sort=labels,
-    )
-    mean, x, beside = y("y:Q"), across("x:Q"), across("beside:Q")
-    width, opacity = (1.6, 1.0) if figure.law else (1.0, 0.6)
-    layers: list[alt.Chart] = [
-        rows_of("plain")
-        .mark_rule(strokeDash=[1, 3], strokeWidth=1.4, color=palette.SOFT, clip=True)
-        .encode(y=mean),
-        rows_of("bare").mark_rule(strokeDash=[1, 3], strokeWidth=1.4, clip=True).encode(y=mean, color=colour),
-        rows_of("curve")
-        .mark_area(opacity=0.16, clip=True, line=False)
-        .encode(x=x, y=y("low:Q"), y2="high:Q", color=colour),
-        rows_of("solid")
-        .mark_line(strokeWidth=width, opacity=opacity, clip=True)
-        .encode(x=x, y=mean, color=colour, detail="part:N", order="at:Q"),
-        rows_of("dashed")
-        .mark_line(strokeWidth=1.6, strokeDash=[5, 3], clip=True)
-        .encode(x=x, y=mean, color=colour, detail="part:N", order="at:Q"),
-        rows_of("points")
-        .mark_rule(strokeWidth=1.2)
-        .encode(x=beside, y=y("low:Q"), y2="high:Q", color=colour),
-        rows_of("fitted")
-        .mark_point(filled=True, size=34, opacity=1)
-        .encode(x=beside, y=mean, color=colour, shape=shape),
-        rows_of("hidden")
-        .mark_point(filled=False, size=34, opacity=1, fill=palette.CARD, strokeWidth=1.5)
-        .encode(x=beside, y=mean, color=colour, shape=shape),
+    key = {"title": figure.legend, "columns": 4, "symbolSize": 60, "symbolOpacity": 1}
+
+    def told_by(looks: list[str]) -> Spec:
+        return category("series", scale={"domain": labels, "range": looks}, legend=key, sort=labels)
+
+    colour, shape = told_by([s.colour for s in panel.series]), told_by([s.shape for s in panel.series])
+    mean, reach = {"y": up("y"), "color": colour}, {"y": up("low"), "y2": {"field": "high"}, "color": colour}
+    x, beside = {"x": across("x")}, {"x": across("beside")}
+    parts = {"detail": category("part"), "order": quantity("at")}
+    rule = {"strokeDash": [1, 3], "strokeWidth": 1.4, "clip": True}
+    solid = {"strokeWidth": 1.6, "opacity": 1.0} if figure.law else {"strokeWidth": 1.0, "opacity": 0.6}
+    dashed = {"strokeWidth": 1.6, "strokeDash": [5, 3]}
+    point = {"size": 34, "opacity": 1}
+    hollow = {"filled": False, "fill": palette.CARD, "strokeWidth": 1.5}
+    return [
+        layer("plain", "rule", {**rule, "color": palette.SOFT}, {"y": up("y")}),
+        layer("bare", "rule", rule, mean),
+        layer("curve", "area", {"opacity": 0.16, "clip": True, "line": False}, {**x, **reach}),
+        layer("solid", "line", {**solid, "clip": True}, {**x, **mean, **parts}),
+        layer("dashed", "line", {**dashed, "clip": True}, {**x, **mean, **parts}),
+        layer("points", "rule", {"strokeWidth": 1.2}, {**beside, **reach}),
+        layer("fitted", "point", {**point, "filled": True}, {**beside, **mean, "shape": shape}),
+        layer("hidden", "point", {**point, **hollow}, {**beside, **mean, "shape": shape}),
     ]
-    return alt.layer(*layers)
 
 
-def _rows(panel: Panel, points: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Mapping[str, Any]]]:
+def _rows(panel: Panel, points: Rows) -> dict[str, Rows]:
     """The rows of each layer, by name; the points with the places at which they are drawn."""
     labels = [series.label for series in panel.series]
     lines = _runs_of(panel.curve)
@@ -216,63 +210,7 @@ def _rows(panel: Panel, points: Sequence[Mapping[str, Any]]) -> dict[str, Sequen
     }
 
 
-def render(chart: Any, title: str, data: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """The chart as SVG, at its size and in the report's look.
-
-    Args:
-        chart: Layers whose data are named (``rows_of``): rows inside a chart would be copied again and again.
-        title: Its title.
-        data: The rows, by name.
-    """
-    return picture(specification(chart), title, data)
-
-
-def picture(spec: Mapping[str, Any], title: str, data: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """A chart's specification with a title and rows, as SVG."""
-    words = {"text": title, "anchor": "start", "fontSize": 13, "fontWeight": 600}
-    words |= {"color": palette.INK, "offset": 8}
-    datasets = {name: [dict(row) for row in rows] for name, rows in data.items()}
-    return vl_convert.vegalite_to_svg({**spec, "title": words, "datasets": datasets})
-
-
-def specification(chart: Any) -> dict[str, Any]:
-    """The chart's Vega-Lite specification, at its size and in the report's look."""
-    made = (
-        chart.properties(width=WIDTH, height=HEIGHT)
-        .configure(background="transparent", font=FONT, padding=4)
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=palette.SOFT,
-            titleColor=palette.SOFT,
-            gridColor=palette.GRID,
-            domainColor=palette.GRID,
-            tickColor=palette.GRID,
-            labelFontSize=11,
-            titleFontSize=11,
-            titleFontWeight="normal",
-        )
-        .configure_legend(
-            orient="bottom",
-            direction="horizontal",
-            labelColor=palette.INK,
-            titleColor=palette.SOFT,
-            titleFontWeight="normal",
-            labelFontSize=11,
-            titleFontSize=11,
-            titleOrient="left",
-            labelLimit=140,
-            columnPadding=12,
-        )
-    )
-    return made.to_dict(validate=False)
-
-
-def rows_of(name: str) -> alt.Chart:
-    """A chart of the rows of that name."""
-    return alt.Chart(alt.NamedData(name=name))
-
-
-def _runs_of(curve: Sequence[Mapping[str, Any]]) -> dict[bool, list[dict[str, Any]]]:
+def _runs_of(curve: Rows) -> dict[bool, list[dict[str, Any]]]:
     """The solid and the dashed parts, in the rows' order; a dashed part starts at the solid one's end."""
     parts: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
     before: Mapping[str, Any] | None = None

@@ -26,7 +26,7 @@ from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import tables
 from finescale.wording import count, factor_name, listed, method_name, number
 
-_PACKAGES = ("finescale", "numpy", "polars", "scipy", "altair", "vl-convert-python")
+_PACKAGES = ("finescale", "numpy", "polars", "scipy", "vl-convert-python")
 
 
 def _fill(content: Content) -> Made:
