@@ -89,7 +89,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
-    """A number with its interval, e.g. ``0.52 [0.48, 0.57]``, in as many digits as tell the three apart.
+    """A number with its interval, e.g. ``0.520 [0.480, 0.571]``, in as many digits as tell the three apart.
 
     Args:
         value: The number.
@@ -110,7 +110,15 @@ def interval(value: float | None, low: float | None, high: float | None, digits:
     if largest > 0:
         last = math.floor(math.log10(least / 2))
         digits = max(digits, math.floor(math.log10(largest)) + 1 - last)
-    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
+    value_words, *words = (_with_zeros(end, digits) for end in (value, low, high))
+    return f"{value_words} [{', '.join(words)}]"
+
+
+def _with_zeros(value: float | None, digits: int) -> str:
+    """So many significant digits, zeros at the end too: numbers in a column look alike."""
+    if not value or not math.isfinite(value):
+        return number(value)
+    return f"{value:#.{digits}g}".removesuffix(".")
 
 
 def ratio(value: float | None) -> str:

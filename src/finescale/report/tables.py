@@ -20,6 +20,9 @@ from finescale.wording import factor_name, interval, method_name, nats
 SUFFIX = {"model_params": "m", "pretrain_tokens": "p", "pet_size": "t"}
 """The paper's subscripts: model, pretraining, tuning parameters."""
 
+_NOTHING = 1e-12
+"""A parameter below is a zero that rounding left."""
+
 
 def paper_tables(evidence: Evidence) -> list[Sheet]:
     """Tables 2 and 6, and 4, for all tasks of the records; empty ones are left out."""
@@ -165,7 +168,9 @@ def _named(name: str, parameter: Parameter) -> dict[str, float | None]:
 
 def _interval(heading: str, name: str) -> SheetColumn:
     def cell(row: Mapping[str, Any]) -> str:
-        return interval(row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high"))
+        ends = [row.get(key) for key in (name, f"{name}_low", f"{name}_high")]
+        value, low, high = (None if end is None else end if abs(end) > _NOTHING else 0.0 for end in ends)
+        return interval(value, low, high)
 
     return SheetColumn(heading, cell)
 
