@@ -53,6 +53,23 @@ def test_intervals_hold_the_truth_inside_the_grid() -> None:
     assert 0.75 <= np.mean(held) <= 0.99  # .87 to .93 on many tables: benchmarks/scores.py
 
 
+def test_chance_is_never_better_than_the_worst_that_was_seen() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"method": method, "finetune_examples": 100 * 2**at, "seed": seed,
+         "accuracy": start + slope * at + 0.004 * rng.standard_normal()}
+        for method, start, slope in (("falls", 0.8, -0.04), ("rises", 0.4, 0.05)) for at in range(9)
+        for seed in (0, 1)
+    ]  # fmt: skip
+    table = pl.DataFrame(rows)
+    means = table.group_by("method", "finetune_examples").agg(pl.col("accuracy").mean())
+    for law in fs.fit(fs.read_records(table, score="accuracy"), "sigmoid", bootstrap=0):
+        worst = means.filter(pl.col("method") == law.by["method"])["accuracy"].min()
+        assert 1 - law.value("C") <= worst + 3 * law.delta_e  # type: ignore[operator]
+        held = any("taken for the worst that was seen" in status for status in law.status)
+        assert held == (law.by["method"] == "falls")
+
+
 def test_a_known_chance_level_is_kept() -> None:
     law = fs.fit(records(task="piqa"), "sigmoid", bootstrap=0)[0]
     assert law.value("C") == 0.5

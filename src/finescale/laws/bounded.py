@@ -14,12 +14,15 @@ from finescale.records.chance import chance_level
 CHANCE = "C"
 """The parameter of a bounded law that is the chance level's distance from the best value."""
 
+_NOISE = 3.0
+"""So many times what the law misses its own settings by, a setting may be worse than chance."""
+
 
 def fit_with_chance(assembly: Assembly, options: FitOptions, loss: str) -> FittedLaw:
     """Fits a law of bounded scores.
 
-    The chance level is that of the bounds that were stated, or of a task that is known; else it is free, but
-    for the score's worst value.
+    The chance level is that of the bounds that were stated, or of a task that is known; else it is free between
+    the score's worst value and the worst that was seen, which noise may make a little worse than chance.
 
     Args:
         assembly: The problem of one slice, or of several that share parameters (whose chance level is free).
@@ -34,10 +37,16 @@ def fit_with_chance(assembly: Assembly, options: FitOptions, loss: str) -> Fitte
         made = estimate(assembly, _fixed(options, float(outcome.lost(level))), loss)
         return replace(made, status=(*made.status, f"chance level {level:.3g}, as it is known of the task"))
     made = estimate(assembly, options, loss)
-    if stated or not math.isfinite(outcome.width) or made.value(CHANCE) <= outcome.width:
+    if stated or not math.isfinite(outcome.width):
         return made
-    made = estimate(assembly, _fixed(options, outcome.width), loss)
-    return replace(made, status=(*made.status, "no chance level is visible: it is taken for the worst value"))
+    seen = float(piece.fitted["loss"].max())  # type: ignore[arg-type]
+    least = min(seen, outcome.width) - _NOISE * made.delta_e
+    if least <= made.value(CHANCE) <= outcome.width:
+        return made
+    where = "the worst value" if made.value(CHANCE) > outcome.width else "the worst that was seen"
+    worst = outcome.width if made.value(CHANCE) > outcome.width else min(seen, outcome.width)
+    made = estimate(assembly, _fixed(options, worst), loss)
+    return replace(made, status=(*made.status, f"no chance level is visible: it is taken for {where}"))
 
 
 def _fixed(options: FitOptions, distance: float) -> FitOptions:
