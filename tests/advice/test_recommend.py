@@ -293,6 +293,24 @@ def test_pet_sizes_that_differ_are_candidates_with_fields_of_their_own() -> None
     assert advice.to_dict()["options"][0]["pet_size"] == 16
 
 
+@pytest.mark.parametrize(("effect", "apart"), [(0.05, True), (0.0, False)])
+def test_at_one_data_size_pet_sizes_are_compared_by_the_noise_of_repeated_runs(
+    effect: float, apart: bool
+) -> None:
+    rng = np.random.default_rng(4)
+    rows = [
+        {"method": method, "pet_size": rank, "finetune_examples": 5000, "seed": seed,
+         "test_loss": 2.0 - effect * step + 0.005 * rng.standard_normal()}
+        for method, ranks in (("full", (None,)), ("lora", (8.0, 64.0)))
+        for step, rank in enumerate(ranks) for seed in (0, 1, 2)
+    ]  # fmt: skip
+    advice = recommend(pl.DataFrame(rows, infer_schema_length=None), examples=5000)
+    assert (advice.options[0].name == "lora r64") == apart
+    assert len(advice.options) == (3 if apart else 2)
+    once = [row for row in rows if row["seed"] == 0]  # nothing tells the noise: one rank stands for all
+    assert len(recommend(pl.DataFrame(once, infer_schema_length=None), examples=5000).options) == 2
+
+
 def test_pet_sizes_that_do_not_differ_or_were_chosen_stay_one_candidate() -> None:
     rng = np.random.default_rng(3)
     frame = _ranked(0.0)

@@ -129,7 +129,8 @@ def _reasons(
             times = ratio(max(option.outside[column] for option in far))
             reasons.append(f"{asked}: {times}x outside the runs of {who}")
     if rivals:
-        bad = [method_name(name) for name in untuned if name in {option.method for option in contenders}]
+        close = {option.method for option in contenders}
+        bad = [method_name(name) for name in dict.fromkeys(untuned) if name in close]
         if bad:
             reasons.append(f"the learning rate of {listed(bad)} was not tuned")
         reasons += _missed(best, rivals[0], outcome) if laws else []

@@ -21,8 +21,8 @@ _NOISE = 3.0
 def fit_with_chance(assembly: Assembly, options: FitOptions, loss: str) -> FittedLaw:
     """Fits a law of bounded scores.
 
-    The chance level is that of the bounds that were stated, or of a task that is known; else it is free between
-    the score's worst value and the worst that was seen, which noise may make a little worse than chance.
+    The chance level is that of the bounds that were stated, or of a task that is known; else it is free
+    between the score's worst value and the worst that was seen, which noise may make a little worse.
 
     Args:
         assembly: The problem of one slice, or of several that share parameters (whose chance level is free).
