@@ -1,16 +1,20 @@
 """Simulated score tables whose truth is known: parameters, coverage, the bounds, error rate against accuracy.
 
-python benchmarks/scores.py [--tables 200]
+python benchmarks/scores.py [--tables 200] [--part recovered,bounded,agreed]
 
-Prints, for sigmoid tables of accuracies: how far the fitted sigmoid's chance level, asymptote, slope and
-middle are off (medians), how often the 90% intervals of the mean hold the truth inside the grid (law and
-forecast), how often a new run lies in its interval, whether anything leaves the bounds on random tables, and
-whether advice by accuracy and by error rate agree.
+Prints, and keeps in benchmarks/results/scores.json, for sigmoid tables of accuracies: how far the fitted
+sigmoid's chance level, asymptote, slope and middle are off (medians), how often the 90% intervals of the mean
+hold the truth inside the grid (law and forecast; the forecast's by what of its curve a size has come), how
+often a new run lies in its interval, whether anything leaves the bounds on random tables, and whether advice
+by accuracy and by error rate agree. The random tables (five times as many) go on where they were interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +23,15 @@ import finescale as fs
 
 SIZES = np.array([32, 64, 128, 256, 512, 1024, 2048, 4096, 8192])
 METHODS = ("full", "lora")
+RESULTS = Path(__file__).parent / "results" / "scores.json"
+REGIONS = {"chance": (0.0, 0.1), "middle": (0.1, 0.9), "asymptote": (0.9, 1.01)}
+"""Shares of the way from the chance level to the asymptote."""
+
+
+def keep(part: str, found: dict[str, Any]) -> None:
+    """Writes what a part found, beside what the others did."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps(results | {part: found}, indent=1) + "\n")
 
 
 def truth(rng: np.random.Generator) -> dict[str, float]:
@@ -59,6 +72,7 @@ def recovered(tables: int) -> None:
         name: [] for name in ("law mean", "law run", "forecast mean", "forecast run")
     }
     inside = SIZES[1:-1]
+    where: dict[str, list[bool]] = {name: [] for name in REGIONS}
     for seed in range(tables):
         runs, truths = table(seed)
         records = fs.read_records(runs, score="accuracy")
@@ -77,30 +91,52 @@ def recovered(tables: int) -> None:
                 at = told.predict(finetune_examples=inside)
                 held[f"{name} mean"] += list((at.low <= p) & (p <= at.high))
                 held[f"{name} run"] += list((at.run_low <= new) & (new <= at.run_high))
+            come = (p - one["chance"]) / (one["top"] - one["chance"])
+            at = group.predict(finetune_examples=inside)
+            for name, (low, high) in REGIONS.items():
+                here = (low <= come) & (come < high)
+                where[name] += list(((at.low <= p) & (p <= at.high))[here])
+    covered = {name: round(float(np.mean(v)), 3) for name, v in held.items()}
+    near = {name: round(float(np.mean(v)), 3) for name, v in where.items()}
+    errors = {name: round(float(np.median(v)), 4) for name, v in off.items()}
+    keep(
+        "recovered", {"tables": tables, "error": errors, "coverage": covered, "forecast mean by region": near}
+    )
+    print("coverage of the forecast's mean by region:", near)
     print("median error:", ", ".join(f"{name} {np.median(values):.3f}" for name, values in off.items()))
     print("coverage of 90% intervals:", ", ".join(f"{name} {np.mean(v):.3f}" for name, v in held.items()))
 
 
 def bounded(tables: int) -> None:
-    """How many random tables have a prediction or an interval outside the bounds."""
-    outside = 0
-    for seed in range(tables):
-        rng = np.random.default_rng((seed, 2))
-        scale = float(rng.choice([1.0, 100.0]))
-        rows = [
-            {"task": "t", "method": m, "finetune_examples": int(s), "seed": k,
-             "accuracy": scale * float(np.clip(rng.beta(*rng.uniform(0.3, 8, 2)), 0.02, 1))}
-            for m in METHODS for s in rng.choice(SIZES, 5, replace=False) for k in range(2)
-        ]  # fmt: skip
-        records = fs.read_records(pl.DataFrame(rows), score="accuracy", bounds=(0, scale))
-        told = list(fs.forecast(records, draws=20).predict(finetune_examples=np.geomspace(1, 1e9, 20)))
-        told += [
-            law.predict(finetune_examples=np.geomspace(1, 1e9, 20))
-            for law in fs.fit(records, "power", bootstrap=20)
-        ]
-        ends = np.concatenate([np.ravel([t.value, t.low, t.high, t.run_low, t.run_high]) for t in told])
-        outside += bool(((ends < 0) | (ends > scale)).any())
-    print(f"outside the bounds: {outside} of {tables} random tables")
+    """How many random tables have a prediction or an interval outside the bounds; goes on where it ended."""
+    before = json.loads(RESULTS.read_text()).get("bounded", {}) if RESULTS.exists() else {}
+    done, outside = int(before.get("tables", 0)), int(before.get("outside", 0))
+    for seed in range(done, tables):
+        outside += leaves_the_bounds(seed)
+        if (seed + 1) % 25 == 0 or seed + 1 == tables:
+            keep("bounded", {"tables": seed + 1, "outside": outside})
+    print(f"outside the bounds: {outside} of {max(tables, done)} random tables")
+
+
+def leaves_the_bounds(seed: int) -> bool:
+    """Whether a forecast or a law leaves the bounds of a random table of accuracies; half have a loss."""
+    rng = np.random.default_rng((seed, 2))
+    scale = float(rng.choice([1.0, 100.0]))
+    rows = [
+        {"task": "t", "method": m, "finetune_examples": int(s), "seed": k,
+         "accuracy": scale * float(np.clip(rng.beta(*rng.uniform(0.3, 8, 2)), 0.02, 1))}
+        for m in METHODS for s in rng.choice(SIZES, 5, replace=False) for k in range(2)
+    ]  # fmt: skip
+    runs = pl.DataFrame(rows)
+    via = "direct"
+    if seed % 2:
+        runs, via = runs.with_columns(test_loss=np.exp(rng.normal(0, 0.5, runs.height))), "loss"
+    records = fs.read_records(runs, score="accuracy", bounds=(0, scale))
+    far = np.geomspace(1, 1e9, 20)
+    told: list[Any] = [*fs.forecast(records, via=via, draws=20).predict(finetune_examples=far)]
+    told += [law.predict(finetune_examples=far) for law in fs.fit(records, "power", bootstrap=20)]
+    ends = np.concatenate([np.ravel([t.value, t.low, t.high, t.run_low, t.run_high]) for t in told])
+    return bool(((ends < 0) | (ends > scale)).any())
 
 
 def agreed(tables: int) -> None:
@@ -114,6 +150,7 @@ def agreed(tables: int) -> None:
         values = [[option.loss for option in advice.options] for advice in told]
         same += names[0] == names[1] and bool(np.allclose(values[0], 1 - np.array(values[1]), atol=1e-6))
         same -= (told[0].best is None) != (told[1].best is None)
+    keep("agreed", {"tables": tables, "same": same})
     print(f"the same advice by accuracy and by error rate: {same} of {tables} tables")
 
 
@@ -123,10 +160,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tables", type=int, default=200)
-    tables = parser.parse_args().tables
-    recovered(tables)
-    bounded(5 * tables)
-    agreed(tables)
+    parser.add_argument("--part", default="recovered,bounded,agreed")
+    asked = parser.parse_args()
+    parts = {"recovered": (recovered, 1), "bounded": (bounded, 5), "agreed": (agreed, 1)}
+    for name in asked.part.split(","):
+        part, times = parts[name]
+        part(times * asked.tables)
 
 
 if __name__ == "__main__":
