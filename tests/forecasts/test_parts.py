@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 
+import finescale as fs
 from finescale.forecasts.discrepancy import Prior, interpolated
 from finescale.forecasts.grid import Surface, data_nodes
 from finescale.forecasts.law_members import _least_squares
@@ -84,3 +86,22 @@ def test_what_lies_between_two_values_is_off_by_what_values_between_others_are()
         stacked([(x[:2], x[:2], np.zeros(2))]), np.zeros(1, int), Prior(0.13, together=0.85)
     )
     assert (unseen.scale, unseen.rho) == (0.13, 0.85)
+
+
+def test_the_base_setting_is_that_of_every_other_command():
+    """Rank 4 has most runs, rank 64 most data sizes: no command may take the other one."""
+    rows = [
+        {"task": "t", "method": "lora", "model_params": 4e8, "pet_size": rank, "seed": seed}
+        | {
+            "finetune_examples": 100.0 * 2**step,
+            "test_loss": 3 * (100 * 2**step) ** -0.1 + off + 0.003 * seed,
+        }
+        for rank, steps, seeds, off in ((4, 4, 3, 0.0), (64, 6, 1, 0.5))
+        for step in range(steps)
+        for seed in range(seeds)
+    ]
+    records = fs.read_records(pl.DataFrame(rows))
+    [told] = fs.forecast(records, draws=50).predict(finetune_examples=400)
+    [option] = fs.recommend(records, examples=400, bootstrap=50).options
+    assert option.pet_size == 4
+    assert float(told.value) == pytest.approx(option.loss, rel=1e-4)

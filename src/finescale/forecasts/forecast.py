@@ -13,13 +13,14 @@ from finescale.errors import DataError, UsageError
 from finescale.forecasts.curves import curves_of
 from finescale.forecasts.discrepancy import Prior
 from finescale.forecasts.extrapolate import Axis
+from finescale.forecasts.factor_slices import Bases, FactorSlice, slices_of
 from finescale.forecasts.grid import Surface
 from finescale.forecasts.group import Forecast, Member
 from finescale.forecasts.members import across_members, members_of
 from finescale.forecasts.noise import noise_note
 from finescale.forecasts.question import Predicted
 from finescale.forecasts.scale import OutcomeScale
-from finescale.forecasts.surfaces import FactorSlice, Learned, alone, slices_of
+from finescale.forecasts.surfaces import Learned, alone
 from finescale.forecasts.ways import Members, Ways, check_via
 from finescale.laws.law import Law
 from finescale.laws.slices import check_groups
@@ -189,8 +190,9 @@ def forecast(
     found: list[Forecast] = []
     said: list[str] = []
     tasks = _ways(frame, groups, scale, chosen, prior or {}, via, records.source)
+    bases = Bases.of(records.frame, groups, base or {})
     for ways in tasks:
-        made, words = _of_task(ways, base or {}, draws, rng)
+        made, words = _of_task(ways, bases, draws, rng)
         found += made
         said += words
     found = [_with_tokenizers(group, frame) for group in found]
@@ -249,7 +251,7 @@ def _shown(records: Records, hold_out: str | bool | None) -> Any:
 
 
 def _of_task(
-    ways: Ways, base: Mapping[str, Any], draws: int, rng: np.random.Generator
+    ways: Ways, bases: Bases, draws: int, rng: np.random.Generator
 ) -> tuple[list[Forecast], list[str]]:
     """The forecasts of one task, and which way they go where a score could be forecast in two."""
     curves, scale = ways.curves, ways.scale
@@ -259,7 +261,7 @@ def _of_task(
     for curve in curves.curves:
         if dict(curve.by) not in groups:
             groups.append(dict(curve.by))
-    slices = slices_of(curves, groups, base)
+    slices = slices_of(curves, groups, bases)
     surfaces: list[tuple[FactorSlice, Surface]] = [(s, alone(known, s)) for s in slices if s.factor is None]
     over_factors: dict[str, tuple[Member, ...]] = {}
     for factor in dict.fromkeys(s.factor for s in slices if s.factor is not None):

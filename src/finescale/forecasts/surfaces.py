@@ -17,36 +17,17 @@ from finescale.forecasts.context import Places
 from finescale.forecasts.curves import Curve, Curves
 from finescale.forecasts.discrepancy import Discrepancy, Prior, interpolated
 from finescale.forecasts.extrapolate import Axis, Bundle, Reached, with_loss
+from finescale.forecasts.factor_slices import FactorSlice
 from finescale.forecasts.grid import BELOW, Surface, data_nodes, factor_nodes
 from finescale.forecasts.members import Increment
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.student import quantile
 from finescale.forecasts.trend import stacked
-from finescale.records.records import DATA_SIZE, FACTORS
-from finescale.records.settings import of_equals
+from finescale.records.records import DATA_SIZE
 
 Array = np.ndarray[Any, Any]
 _SAME = 1e-9
 _TAIL = 0.95
-
-
-@dataclass(frozen=True)
-class FactorSlice:
-    """The curves of one group along one factor, the others at the base.
-
-    Attributes:
-        group: Which group, an index.
-        factor: The factor; None for one curve.
-        base: The group's base setting.
-        curves: Indices of the curves, [m].
-        x: log2 of the factor's values, ascending, [m].
-    """
-
-    group: int
-    factor: str | None
-    base: Mapping[str, Any]
-    curves: Array
-    x: Array
 
 
 @dataclass(frozen=True)
@@ -117,77 +98,6 @@ def _towards_untuned(reached: Reached, row: int, curve: Curve, d: Array) -> None
     start = reached.centre[row, np.searchsorted(d, first - _SAME)]
     reached.centre[row, below] = start + share * (curve.untuned - start)
     reached.beyond[row, below] *= 1 - share
-
-
-def slices_of(
-    curves: Curves, groups: Sequence[Mapping[str, Any]], base: Mapping[str, Any]
-) -> list[FactorSlice]:
-    """The slices of every group: one a factor that varies in it, or one curve."""
-    found = []
-    for index, group in enumerate(groups):
-        own = [i for i, curve in enumerate(curves.curves) if dict(curve.by) == dict(group)]
-        rest = _base_of([curves.curves[i] for i in own], curves.columns, group, base)
-        factors = [
-            name
-            for name in FACTORS
-            if name in curves.columns
-            and len({_plain(curves.curves[i].place.get(name)) for i in own} - {None}) > 1
-        ]
-        made = [_slice(index, name, own, curves, rest) for name in factors]
-        made = [one for one in made if one is not None]
-        if not made:
-            kept = [i for i in own if _at(curves.curves[i], rest)] or own[:1]
-            made = [FactorSlice(index, None, rest, np.array(kept[:1]), np.zeros(1))]
-        found += made
-    return found
-
-
-def _plain(value: Any) -> Any:
-    return None if value is None else float(value)
-
-
-def _base_of(
-    own: Sequence[Curve], columns: Sequence[str], group: Mapping[str, Any], base: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The base value of each column: asked for, else that with most settings; of several as everywhere."""
-    found: dict[str, Any] = {}
-    for name in columns:
-        asked = base.get(f"{name}.{group.get('method')}", base.get(name))
-        if asked is not None:
-            found[name] = asked
-            continue
-        counts: dict[Any, int] = {}
-        for curve in own:
-            if name in curve.place and _at(curve, found):
-                counts[curve.place[name]] = counts.get(curve.place[name], 0) + curve.u.size
-        if counts:
-            most = sorted(value for value, count in counts.items() if count == max(counts.values()))
-            key = f"{name}.{group.get('method')}" if name == "pet_size" else name
-            found[name] = of_equals(np.array(most), key)[0].item()
-    return found
-
-
-def _at(curve: Curve, wanted: Mapping[str, Any], free: Sequence[str] = ()) -> bool:
-    for name, value in wanted.items():
-        have = curve.place.get(name)
-        if name in free or have is None or value == "any":
-            continue
-        same = abs(have / value - 1) < _SAME if isinstance(value, int | float) else have == value
-        if not same:
-            return False
-    return True
-
-
-def _slice(
-    group: int, factor: str, own: Sequence[int], curves: Curves, base: Mapping[str, Any]
-) -> FactorSlice | None:
-    free = [factor, "model"] if factor.startswith("model_params") else [factor]
-    kept = [i for i in own if factor in curves.curves[i].place and _at(curves.curves[i], base, free)]
-    x = np.array([np.log2(float(curves.curves[i].place[factor])) for i in kept])
-    if np.unique(np.round(x, 9)).size < 2:
-        return None
-    order = np.argsort(x, kind="stable")
-    return FactorSlice(group, factor, base, np.array(kept)[order], x[order])
 
 
 def across(  # noqa: PLR0917

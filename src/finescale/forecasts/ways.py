@@ -9,10 +9,11 @@ from typing import Literal, get_args
 from finescale.errors import UsageError
 from finescale.forecasts.curves import Curves
 from finescale.forecasts.discrepancy import Prior
+from finescale.forecasts.factor_slices import FactorSlice
 from finescale.forecasts.members import Increment
 from finescale.forecasts.priors import ACROSS, ALONG, BETWEEN, prior_of
 from finescale.forecasts.scale import OutcomeScale
-from finescale.forecasts.surfaces import Across, FactorSlice, Learned, across, learned
+from finescale.forecasts.surfaces import Across, Learned, across, learned
 from finescale.forecasts.through import through_members
 from finescale.records.outcome_words import measured, noun
 from finescale.records.outcomes import Outcome

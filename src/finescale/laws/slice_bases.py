@@ -34,11 +34,24 @@ def base_settings(
 ) -> dict[tuple[Any, ...], Base]:
     """The base settings; a law that is fitted to every curve leaves all values, but those asked for."""
     scopes = [name for name in by if name != "method"]
-    parts = _parts(frame, scopes)
     if law.per_curve:
-        return {key: Base(choice.base, {}) for key in parts}
-    needed = [name for name in (*GROUP, *FACTORS, "model") if name in frame.columns]
-    return {key: base_setting(fill_groups(part.select(needed)), choice.base) for key, part in parts.items()}
+        return {key: Base(choice.base, {}) for key in _parts(frame, scopes)}
+    return scoped_bases(frame, scopes, choice.base)
+
+
+def scoped_bases(
+    tuned: pl.DataFrame, scopes: list[str], asked: Mapping[str, Any]
+) -> dict[tuple[Any, ...], Base]:
+    """The base setting of each scope, by the values of its columns.
+
+    Args:
+        tuned: Finished runs of tuned models, held-out ones too.
+        scopes: The columns that tell scopes apart: all that make groups but the method.
+        asked: Values that are given.
+    """
+    needed = [name for name in (*GROUP, *FACTORS, "model") if name in tuned.columns]
+    parts = _parts(tuned, scopes)
+    return {key: base_setting(fill_groups(part.select(needed)), asked) for key, part in parts.items()}
 
 
 def _parts(frame: pl.DataFrame, scopes: list[str]) -> dict[tuple[Any, ...], pl.DataFrame]:
