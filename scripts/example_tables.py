@@ -21,7 +21,7 @@ from finescale.study.ledger import Ledger
 
 SETTING = (
     "run", "purpose", "status", "task", "model", "method", "pet_size", "finetune_examples", "seed",
-    "optimizer", "learning_rate", "batch_size", "steps",
+    "optimizer", "learning_rate", "batch_size", "steps", "test_loss",
 )  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def curves(study: Path, records: pl.DataFrame) -> pl.DataFrame:
         records: Its records.
 
     Returns:
-        A row an evaluation: the run's setting, `step` and `dev_loss` (nats per target token).
+        A row an evaluation: the run's setting and `test_loss`, `step` and `dev_loss` (nats per target token).
     """
     rows = [row for record in records.iter_rows(named=True) for row in _curve(study, record)]
     kept = {name: records.schema[name] for name in SETTING}
