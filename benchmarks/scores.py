@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ import finescale as fs
 
 SIZES = np.array([32, 64, 128, 256, 512, 1024, 2048, 4096, 8192])
 METHODS = ("full", "lora")
+TOGETHER = 25
+"""So many random tables are read, forecast and fitted at once."""
 RESULTS = Path(__file__).parent / "results" / "scores.json"
 REGIONS = {"chance": (0.0, 0.1), "middle": (0.1, 0.9), "asymptote": (0.9, 1.01)}
 """Shares of the way from the chance level to the asymptote."""
@@ -111,32 +114,33 @@ def bounded(tables: int) -> None:
     """How many random tables have a prediction or an interval outside the bounds; goes on where it ended."""
     before = json.loads(RESULTS.read_text()).get("bounded", {}) if RESULTS.exists() else {}
     done, outside = int(before.get("tables", 0)), int(before.get("outside", 0))
-    for seed in range(done, tables):
-        outside += leaves_the_bounds(seed)
-        if (seed + 1) % 25 == 0 or seed + 1 == tables:
-            keep("bounded", {"tables": seed + 1, "outside": outside})
+    for first in range(done, tables, TOGETHER):
+        outside += leave_the_bounds(range(first, min(first + TOGETHER, tables)))
+        keep("bounded", {"tables": min(first + TOGETHER, tables), "outside": outside})
     print(f"outside the bounds: {outside} of {max(tables, done)} random tables")
 
 
-def leaves_the_bounds(seed: int) -> bool:
-    """Whether a forecast or a law leaves the bounds of a random table of accuracies; half have a loss."""
-    rng = np.random.default_rng((seed, 2))
-    scale = float(rng.choice([1.0, 100.0]))
-    rows = [
-        {"task": "t", "method": m, "finetune_examples": int(s), "seed": k,
-         "accuracy": scale * float(np.clip(rng.beta(*rng.uniform(0.3, 8, 2)), 0.02, 1))}
-        for m in METHODS for s in rng.choice(SIZES, 5, replace=False) for k in range(2)
-    ]  # fmt: skip
-    runs = pl.DataFrame(rows)
-    via = "direct"
-    if seed % 2:
-        runs, via = runs.with_columns(test_loss=np.exp(rng.normal(0, 0.5, runs.height))), "loss"
-    records = fs.read_records(runs, score="accuracy", bounds=(0, scale))
-    far = np.geomspace(1, 1e9, 20)
-    told: list[Any] = [*fs.forecast(records, via=via, draws=20).predict(finetune_examples=far)]
-    told += [law.predict(finetune_examples=far) for law in fs.fit(records, "power", bootstrap=20)]
-    ends = np.concatenate([np.ravel([t.value, t.low, t.high, t.run_low, t.run_high]) for t in told])
-    return bool(((ends < 0) | (ends > scale)).any())
+def leave_the_bounds(tables: Sequence[int]) -> int:
+    """In how many random tables of accuracies, tasks of one here, a forecast or a law leaves the bounds."""
+    way = np.random.default_rng((tables[0], 2))
+    scale, via = float(way.choice([1.0, 100.0])), str(way.choice(["direct", "loss"]))
+    rows = []
+    for seed in tables:
+        rng = np.random.default_rng((seed, 3))
+        rows += [
+            {"task": str(seed), "method": m, "finetune_examples": int(s), "seed": k,
+             "accuracy": scale * float(np.clip(rng.beta(*rng.uniform(0.3, 8, 2)), 0.02, 1)),
+             "test_loss": float(np.exp(0.5 * rng.standard_normal()))}
+            for m in METHODS for s in rng.choice(SIZES, 5, replace=False) for k in range(2)
+        ]  # fmt: skip
+    records = fs.read_records(pl.DataFrame(rows), score="accuracy", bounds=(0, scale))
+    far, out = np.geomspace(1, 1e9, 20), set()
+    for group in (*fs.forecast(records, via=via, draws=20), *fs.fit(records, "power", bootstrap=20)):
+        told = group.predict(finetune_examples=far)
+        ends = np.ravel([told.value, told.low, told.high, told.run_low, told.run_high])
+        if ((ends < 0) | (ends > scale)).any():
+            out.add(group.by["task"])
+    return len(out)
 
 
 def agreed(tables: int) -> None:

@@ -13,6 +13,7 @@ from finescale.records.columns import BY_NAME
 
 _DEEPEST = 8
 _LONGEST = 1_000_000
+_LOOK = 20
 
 
 def flat(row: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def unnested(table: pl.DataFrame, but: Collection[str] = ()) -> pl.DataFrame:
 
 def _objects(values: pl.Series) -> list[dict[str, Any]] | None:
     """The objects of a column, empty ones for empty cells; None where a cell holds something else."""
-    if values.dtype != pl.String:
+    if values.dtype != pl.String or not _begins_so(values.drop_nulls().head(_LOOK)):
         return None
     text = values.str.strip_chars()
     full = text.filter((text != "").fill_null(value=False))
@@ -74,6 +75,11 @@ def _objects(values: pl.Series) -> list[dict[str, Any]] | None:
         return None
     found = [_object(cell) if cell else {} for cell in text]
     return None if any(row is None for row in found) else found  # type: ignore[return-value]
+
+
+def _begins_so(first: pl.Series) -> bool:
+    """Whether the first cells may be objects: most columns are told by them, however long they are."""
+    return bool((first.str.strip_chars_start().str.starts_with("{") | (first.str.strip_chars() == "")).all())
 
 
 def _object(cell: str) -> dict[str, Any] | None:

@@ -153,6 +153,8 @@ def without_errors(text: pl.Series) -> tuple[pl.Series, int]:
         >>> cells.to_list(), many
         (['1.83', '1.9', '81.2%'], 2)
     """
+    if not text.str.contains_any(["±", "+-", "+/-", "\\pm", "(", "[", "{"]).any():
+        return text, 0
     value = text.str.extract(_ERROR, 1)
     many = int(value.is_not_null().sum())
     if not many:
