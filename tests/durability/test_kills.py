@@ -13,7 +13,7 @@ import pytest
 @pytest.mark.slow
 def test_kill_9_loses_nothing_repeats_nothing_and_changes_no_number(tmp_path: Path) -> None:
     seconds = killing.finish(tmp_path / "undisturbed", 2)
-    outcome = killing.disturb(tmp_path / "disturbed", 5, seconds / 2, random.Random(0))
+    outcome = killing.disturb(tmp_path / "disturbed", 3, seconds / 2, random.Random(0))
     assert outcome.kills > 0
     assert (outcome.lost, outcome.duplicated) == (0, 0)
     assert outcome.acknowledged == killing.RUNS
