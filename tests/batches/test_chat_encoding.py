@@ -188,6 +188,18 @@ def test_what_the_template_leaves_out_is_told_by_row() -> None:
         encode(task(), [chat(*WITH_TOOLS[:2])], tokenizer)
 
 
+@pytest.mark.parametrize("template", [True, False])
+def test_a_tool_that_is_called_but_not_described_is_told(template: bool) -> None:
+    tokenizer = KINDS["mistral-v3"].build()
+    calls = str(tokenizer.chat_template)
+    described = "{{ tools | tojson if tools else '' }}" + calls
+    for text, notes in ((calls, 1), (described, 0)) if template else ((None, 1),):
+        tokenizer.chat_template = text
+        found = encode(task(), [chat(*WITH_TOOLS, tools=[TOOL])], tokenizer).notes
+        assert len(found) == notes
+        assert all("out: the tool 'look_up' (chats.jsonl, line 7)" in note for note in found)
+
+
 def test_what_was_thought_is_learned_where_the_template_writes_it() -> None:
     tokenizer = KINDS["qwen-3"].build()
     turns = [("One?", "<think>\nhm\n</think>\n\ntwo"), ("Then?", "<think>\nso\n</think>\n\nthree")]

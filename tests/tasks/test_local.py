@@ -134,7 +134,20 @@ def test_a_wrong_line_is_told_with_file_line_and_field(
         ("source,target\na,b\nc,d,e\n", "line 3", ["another number of fields", "wanted: 2", "got: 3"]),
         ('source,target\n"a\nb",c\n"d"x,e\n', "line 4", ["not a row of CSV"]),
         ("source,target\na,b\nc,\n", "line 3, target", ["an empty target"]),
-        ("question,answer\na,b\n", "line 2, source", ["no column 'source'", "task: {source: COLUMN"]),
+        (
+            "question,answer\na,b\n",
+            "line 2, source",
+            [
+                "no column 'source'",
+                "columns as one of: source, target; messages; conversations; prompt, completion;",
+                "task: {source: question, target: answer, ...}",
+            ],
+        ),
+        (
+            "instruction,context,response\na,b,c\n",  # Dolly
+            "line 2, source",
+            ["task: {source: instruction, target: response, ...}; `template` takes further columns"],
+        ),
     ],
 )
 def test_a_wrong_csv_is_told(tmp_path: Path, text: str, where: str, words: list[str]) -> None:

@@ -65,7 +65,7 @@ def render_answers(
             got=repr(text[-80:]),
             where=chat.place,
         )
-    return Rendered(text, spans, _missing(chat, text))
+    return Rendered(text, spans, _missing(chat, text, tokenizer))
 
 
 def _says(chat: Chat, index: int, text: str) -> bool:
@@ -157,8 +157,12 @@ def _same_start(one: str, other: str) -> int:
     return next((place for place in range(most) if one[place] != other[place]), most)
 
 
-def _missing(chat: Chat, text: str) -> tuple[str, ...]:
-    """What of a chat its text does not hold."""
+def _missing(chat: Chat, text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """What of a chat its text does not hold.
+
+    A tool's name proves nothing where the chat calls it: its description is there if the text is another one
+    without it.
+    """
     found: list[str] = []
     for message in chat.messages:
         content = str(message.get("content") or "").strip()
@@ -169,12 +173,21 @@ def _missing(chat: Chat, text: str) -> tuple[str, ...]:
             name = str(call["function"]["name"])
             if name not in text:
                 found.append(f"the call of the tool {name!r}")
+    described = bool(chat.tools) and _differs_without_tools(chat, text, tokenizer)
     for tool in chat.tools:
         inner = tool.get("function", tool)
         name = str(inner.get("name", "")) if isinstance(inner, Mapping) else ""
-        if name and name not in text:
+        if name and (name not in text or not described):
             found.append(f"the tool {name!r}")
     return tuple(found)
+
+
+def _differs_without_tools(chat: Chat, text: str, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a template reads the descriptions of tools at all."""
+    try:
+        return render(chat.messages, tokenizer, place=chat.place) != text
+    except UsageError:  # it does not take the chat without them
+        return True
 
 
 def cut_messages(

@@ -60,7 +60,7 @@ def encode_chats(task: Task, examples: Sequence[Example], tokenizer: PreTrainedT
             sum(len(message_text(chat.messages[index]).encode()) for index in answers)
             for (chat, _, _), answers in zip(cut, wanted, strict=True)
         ),
-        _notes(chats, made),
+        _notes(chats, made, has_template(tokenizer)),
     )
 
 
@@ -133,8 +133,8 @@ def chat_prompt_ids(
     return [[*start, *ids] for ids in encoded]
 
 
-def _notes(chats: Sequence[Chat], made: Sequence[Rendered]) -> tuple[str, ...]:
-    """What the template leaves out, by row."""
+def _notes(chats: Sequence[Chat], made: Sequence[Rendered], template: bool) -> tuple[str, ...]:
+    """What the model's template (or the lines in its place) leaves out, by row."""
     places: dict[str, list[str]] = {}
     for chat, found in zip(chats, made, strict=True):
         for what in dict.fromkeys(found.missing):
@@ -145,7 +145,10 @@ def _notes(chats: Sequence[Chat], made: Sequence[Rendered]) -> tuple[str, ...]:
     shown = "; ".join(f"{what} ({_rows(rows)})" for what, rows in most[:SHOWN])
     more = f"; and {len(most) - SHOWN:,} more" if len(most) > SHOWN else ""
     count = f"{sum(bool(found.missing) for found in made):,} of {len(chats):,} chats"
-    return (f"{count} are not rendered whole by the model's chat template, which leaves out: {shown}{more}",)
+    by = "the model's chat template, which leaves"
+    if not template:
+        by = "the lines for a model without a chat template, which leave"
+    return (f"{count} are not rendered whole by {by} out: {shown}{more}",)
 
 
 def _rows(places: Sequence[str]) -> str:

@@ -26,6 +26,12 @@ ALPACA = {
 }
 """What comes before an instruction, by whether it has an input (Taori et al. 2023, Stanford Alpaca)."""
 CONVERSATIONS = ("conversations", "conversation")
+RECOGNISED = "messages; conversations; prompt, completion; instruction, (input,) output"
+USUAL = {
+    "source": ("question", "instruction", "prompt", "query", "problem", "document", "article", "dialogue"),
+    "target": ("answer", "response", "output", "completion", "solution", "summary", "highlights"),
+}
+"""Columns of public data sets that are often meant, for the remedy where nothing is recognised."""
 LANGUAGE_CODE = re.compile(r"\s*|[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*")
 """What is no language's name: nothing, or a code."""
 
@@ -216,13 +222,25 @@ def _text(path: Path, row: Row, column: str, key: str) -> str:
 
 
 def _no_column(path: Path, row: Row, column: str, key: str) -> UsageError:
-    remedy = nearest(column, row.values)
+    wanted, remedy = f"the column that the study's task.{key} names", nearest(column, row.values)
     if key == "template":
         remedy = remedy or "a template says {source} and names of columns"
+    elif column == key:  # the study names none, and no layout was recognised
+        wanted = f"columns as one of: source, target; {RECOGNISED}"
     return UsageError(
         f"no column {column!r}",
-        wanted=f"the column that the study's task.{key} names",
+        wanted=wanted,
         got=", ".join(str(name) for name in row.values)[:200] or "no columns",
-        remedy=remedy or "name the columns: task: {source: COLUMN, target: COLUMN, ...}",
+        remedy=remedy or _columns_to_name(row.values),
         where=f"{path}, line {row.line}, {column}",
     )
+
+
+def _columns_to_name(values: Mapping[str, Any]) -> str:
+    """What to write into the study, with this file's columns where their names tell what they are."""
+    found = []
+    for key, names in USUAL.items():
+        usual = next((name for name in names if isinstance(values.get(name), str)), "COLUMN")
+        found.append(f"{key}: {usual}")
+    more = "; `template` takes further columns" if len(values) > len(found) else ""
+    return f"name the columns: task: {{{', '.join(found)}, ...}}{more}"
