@@ -141,3 +141,15 @@ def test_advise_loads_no_training_library(table: Path) -> None:
         "assert not {'torch', 'transformers', 'vl_convert', 'scipy.optimize'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_time_and_money_are_budgets_where_the_machine_s_rate_is_stated() -> None:
+    def said(*words: str) -> str:
+        table = Path(__file__).parents[2] / "examples" / "nano_full.parquet"
+        done = CliRunner().invoke(app, ["advise", str(table), "--bootstrap", "10", *words])
+        return done.output + str(done.exception)
+
+    rate = ("--flops-per-second", "1e9")
+    assert said("--budget", "2min", *rate) == said("--budget", "1.2e11", *rate)
+    assert "--flops-per-second" in said("--budget", "2h")
+    assert "--price-per-hour" in said("--budget", "20usd", *rate)

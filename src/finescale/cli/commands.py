@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from finescale.cli.reading import BUDGET, NUMBER, Table, amount, pairs, reads_tables
+from finescale.cli.reading import BUDGET, NUMBER, Table, amount, budget_flops, pairs, reads_tables
 from finescale.errors import UsageError
 from finescale.records.options import AS_INFERRED, ReadingOptions
 
@@ -265,7 +265,9 @@ def advise(
         str | None,
         typer.Option(metavar=NUMBER, help="Parameters of the model. (default: the base setting's)"),
     ] = None,
-    budget: Annotated[str | None, typer.Option(metavar=NUMBER, help="FLOPs for one training run.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar=BUDGET, help="For one training run: 5e15 FLOPs, 2h, 20usd.")
+    ] = None,
     target_loss: Annotated[
         str | None, typer.Option(metavar=NUMBER, help="Loss to reach, nats per token.")
     ] = None,
@@ -313,7 +315,7 @@ def advise(
         Question(
             amount(examples, "--examples", whole=True),
             amount(model_params, "--model-params", whole=True),
-            amount(budget, "--budget"),
+            budget_flops(budget, prices),
             amount(target_loss, "--target-loss"),
             amount(target_score, "--target-score"),
         ),
@@ -336,7 +338,7 @@ def plan(
     target: Annotated[
         str, typer.Option(help="What to predict, e.g. model_params=1.6e10,finetune_examples=1e6.")
     ],
-    budget: Annotated[str, typer.Option(metavar=NUMBER, help="FLOPs that may be spent.")],
+    budget: Annotated[str, typer.Option(metavar=BUDGET, help="For all the new runs: 5e15 FLOPs, 2h, 20usd.")],
     method: Annotated[list[str] | None, typer.Option(help="Method; repeat. (default: all)")] = None,
     values: Annotated[
         list[str] | None, typer.Option(help="Values of the target's factor that can be run. (default: seen)")
@@ -355,6 +357,12 @@ def plan(
         str | None,
         typer.Option(metavar=NUMBER, help="Tokens for one example, all passes. (default: as in the records)"),
     ] = None,
+    flops_per_second: Annotated[
+        str | None, typer.Option(metavar=NUMBER, help="The machine's rate, for a budget in time or money.")
+    ] = None,
+    price_per_hour: Annotated[
+        str | None, typer.Option(metavar=NUMBER, help="Price of an hour of the machine.")
+    ] = None,
     method_cost: MethodCost = None,
     task: Annotated[str | None, typer.Option(help="Task. (default: the only one)")] = None,
     via: Via = "auto",
@@ -368,6 +376,10 @@ def plan(
 
     from finescale.cli.plan import plan_command
 
+    prices = {
+        "flops_per_second": amount(flops_per_second, "--flops-per-second"),
+        "price_per_hour": amount(price_per_hour, "--price-per-hour"),
+    }
     options: dict[str, Any] = {
         "seeds": seeds,
         "noise": amount(noise, "--noise"),
@@ -380,7 +392,7 @@ def plan(
     plan_command(
         Table(source, reading),
         target,
-        amount(budget, "--budget") or 0.0,
+        budget_flops(budget, prices) or 0.0,
         values=values or (),
         examples=examples or (),
         out=out,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -159,6 +159,23 @@ def amount(text: str | None, flag: str, *, whole: bool = False) -> float | None:
     from finescale.records.values import number  # noqa: PLC0415 - polars only where a number is given
 
     return number(text, flag, whole=whole)
+
+
+def budget_flops(text: str | None, prices: Mapping[str, Any]) -> float | None:
+    """The FLOPs of a budget of the command line: FLOPs, or what time or money buys of them.
+
+    Args:
+        text: The budget.
+        prices: ``flops_per_second`` and ``price_per_hour``.
+
+    Raises:
+        UsageError: It is none, or what it buys is not known.
+    """
+    if text is None:
+        return None
+    from finescale.records.budgets import read_budget  # noqa: PLC0415
+
+    return read_budget(text).flops(prices.get("flops_per_second"), prices.get("price_per_hour"))
 
 
 def pairs(options: Sequence[str], flag: str, form: str, *, last: bool = False) -> dict[str, str]:
