@@ -471,9 +471,19 @@ def init(
     out: Annotated[Path, typer.Option(help="The study file.")] = Path("study.yaml"),
     no_probe: Annotated[bool, typer.Option("--no-probe", help="Estimate the time; measure nothing.")] = False,
     ask: Annotated[bool, typer.Option("--ask", help="Ask for what is not said.")] = False,
+    table: Annotated[
+        str | None, typer.Option(help="Runs that are there: the study has those that tell most beside them.")
+    ] = None,
+    aim: Annotated[
+        str | None,
+        typer.Option(
+            "--aim",
+            help="With --table: what to predict, as in plan --target. (default: four times its data)",
+        ),
+    ] = None,
 ) -> None:
     """Write a study file for your data and models that fits a budget, with the reason for every choice."""
-    from finescale.cli.init import init_command, wishes_of
+    from finescale.cli.init import continue_table, init_command, wishes_of
 
     wishes = wishes_of(
         data,
@@ -488,7 +498,10 @@ def init(
         target=target,
         probe=not no_probe,
     )
-    init_command(wishes, ask=ask)
+    if table is not None:
+        continue_table(Table(table), wishes, aim)
+    else:
+        init_command(wishes, ask=ask)
 
 
 @app.command()

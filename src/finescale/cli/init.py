@@ -7,23 +7,33 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 
 from finescale.cli import terminal
-from finescale.cli.reading import pairs
+from finescale.cli.reading import Table, pairs
 from finescale.cli.terminal import say
 from finescale.errors import UsageError
 from finescale.files import write_text
 from finescale.records.budgets import read_budget
+from finescale.records.columns import DATA_SIZE, WHOLE
 from finescale.records.values import number
+from finescale.spec.file import parse_study
 from finescale.spec.places import study_folder
 from finescale.spec.schema import FILE, schema_text
-from finescale.start.begin import Begun, Wishes, begin
+from finescale.start.begin import Begun, Wishes, begin, text_of, this_machine
+from finescale.start.data import look_at_data
+from finescale.start.design import first_design
+from finescale.start.models import ModelLook, look_at_models
 from finescale.study.dry_run import dry_run_view
+from finescale.study.opening import check_training_libraries
 from finescale.study.probe import show
+
+if TYPE_CHECKING:
+    from finescale.records.records import Records
 
 
 def init_command(wishes: Wishes, *, ask: bool = False, console: Console | None = None) -> None:
@@ -38,14 +48,7 @@ def init_command(wishes: Wishes, *, ask: bool = False, console: Console | None =
         UsageError: Wishes that cannot be met; nothing is written then.
     """
     console = console or terminal.console()
-    if wishes.out.exists():
-        raise UsageError(
-            "there is a file already",
-            wanted="a new study file",
-            got=str(wishes.out),
-            remedy="--out another.yaml, or remove it",
-            where="--out",
-        )
+    _refuse_existing(wishes.out)
     if ask:
         wishes = _asked(wishes)
     if not wishes.models:
@@ -61,6 +64,95 @@ def init_command(wishes: Wishes, *, ask: bool = False, console: Console | None =
     if not beside.exists():
         write_text(schema_text(), beside)
     _show(begun, wishes, console)
+
+
+def continue_table(
+    table: Table, wishes: Wishes, target: str | None, *, console: Console | None = None
+) -> None:
+    """Plans the runs that tell most beside those of a table, and writes them as a study of one's own models.
+
+    Args:
+        table: The runs that are there.
+        wishes: Data, models and budget.
+        target: What is to be predicted; None: four times the largest data size of the table, on the largest
+            model.
+        console: Where to print.
+
+    Raises:
+        UsageError: No budget in FLOPs; data or models that cannot be used.
+        DataError: Nothing can or need be planned.
+    """
+    from finescale.cli.plan import show as show_plan  # noqa: PLC0415 - numpy only here
+    from finescale.planning.continued import stars  # noqa: PLC0415
+    from finescale.planning.plan import plan  # noqa: PLC0415
+
+    console = console or terminal.console()
+    if wishes.budget is None:
+        raise UsageError(
+            "no budget", wanted="FLOPs for the new runs, e.g. 5e15", got="none", where="--budget"
+        )
+    _refuse_existing(wishes.out)
+    check_training_libraries()
+    records = table.read(need=(DATA_SIZE,))
+    data = look_at_data(wishes.data, wishes.source, wishes.target)
+    models = look_at_models(wishes.models, wishes.pretrain_tokens)
+    design = first_design(data, models, wishes.methods, wishes.score, this_machine())
+    at = _target(target, records, models, len(data.task.train))
+    factor = next((name for name in at if name != DATA_SIZE), "model_params")
+    made = plan(
+        records,
+        at,
+        wishes.budget.flops(None, wishes.price_per_hour),
+        methods=wishes.methods,
+        values=[look.params for look in models] if factor == "model_params" else (),
+        examples=design.sizes,
+    )
+    named = tuple(replace(run, model=_nearest(run.sizes.get("model_params"), models)) for run in made.runs)
+    words = (f"Cost: {len(named)} settings, {made.cost:.2g} FLOPs of {wishes.budget.text}.",)
+    text = text_of(design, wishes, words, stars(replace(made, runs=named)))
+    parse_study(text, wishes.out.name)
+    write_text(text, wishes.out)
+    show_plan(made, wishes.out, console)
+    say(
+        console,
+        f"Then: finescale collect {shlex.quote(table.path)} RESULTS --out all.parquet, and advise on it.",
+    )
+
+
+def _target(
+    target: str | None, records: Records, models: Sequence[ModelLook], examples: int
+) -> dict[str, float]:
+    """What is to be predicted, by column; runs at it must have the data."""
+    if target is None:
+        largest = float(records.frame[DATA_SIZE].max())  # type: ignore[arg-type]
+        return {"model_params": float(models[-1].params), DATA_SIZE: min(4 * largest, float(examples))}
+    stated = pairs(target.split(","), "--aim", "model_params=7e9,finetune_examples=1e5")
+    at = {name: number(value, "--aim", whole=name in WHOLE) for name, value in stated.items()}
+    if at.get(DATA_SIZE, 0.0) > examples:
+        raise UsageError(
+            "the data is smaller than what is aimed at",
+            wanted=f"finetune_examples of at most {examples:,}",
+            got=f"{at[DATA_SIZE]:,.0f}",
+            remedy="finescale plan says which runs to make with data that you would have to get",
+            where="--aim",
+        )
+    return at
+
+
+def _nearest(params: float | None, models: Sequence[ModelLook]) -> str:
+    """The name of the model with about so many parameters."""
+    return models[-1].name if params is None else min(models, key=lambda look: abs(look.params - params)).name
+
+
+def _refuse_existing(out: Path) -> None:
+    if out.exists():
+        raise UsageError(
+            "there is a file already",
+            wanted="a new study file",
+            got=str(out),
+            remedy="--out another.yaml, or remove it",
+            where="--out",
+        )
 
 
 def wishes_of(
@@ -135,7 +227,7 @@ def _show(begun: Begun, wishes: Wishes, console: Console) -> None:
     for note in begun.notes:
         say(console, f"warning: {note}", "yellow")
     for part in dry_run_view(begun.spec, begun.plan, study_folder(begun.spec.name, wishes.out)):
-        console.print(part) if isinstance(part, Table) else say(console, part)
+        console.print(part) if isinstance(part, Grid) else say(console, part)
     if begun.costs or begun.failed:
         show(console, begun.plan.runs(), begun.costs, begun.failed, begun.workers)
     say(console, f"Written: {wishes.out}. It says why for every choice; change what you know better.")

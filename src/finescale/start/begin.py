@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -202,11 +203,7 @@ class _Drafts:
         return (f"Cost: {cost}.{asked}",)
 
     def _text(self, design: Design, words: Sequence[str]) -> str:
-        out, name = self.wishes.out, design.data.spec.name
-        placed = _placed(design, out.absolute().parent)
-        head = (f"Which of {', '.join(design.methods)} is best for {name}, and with how much data?", *words)
-        commands = (self.wishes.command, f"finescale run {out}", f"finescale advise {out}")
-        return design_text(placed, _study_name(out, name), head, commands)
+        return text_of(design, self.wishes, words)
 
     def _read(self, text: str) -> Study:
         spec = parse_study(text, self.wishes.out.name)
@@ -217,6 +214,24 @@ class _Drafts:
         plan = open_plan(spec, self.wishes.out.absolute().parent / "none")
         assert isinstance(plan, FinetunePlan)
         return plan
+
+
+def text_of(
+    design: Design, wishes: Wishes, words: Sequence[str], stars: Sequence[Mapping[str, Any]] | None = None
+) -> str:
+    """A design as the study file that the user wishes.
+
+    Args:
+        design: The design.
+        wishes: What the user says.
+        words: What to say of its cost, in sentences.
+        stars: Runs that are planned already, in place of the design's own.
+    """
+    out, name = wishes.out, design.data.spec.name
+    placed = _placed(design, out.absolute().parent)
+    head = (f"Which of {', '.join(design.methods)} is best for {name}, and with how much data?", *words)
+    commands = (wishes.command, f"finescale run {out}", f"finescale advise {out}")
+    return design_text(placed, _study_name(out, name), head, commands, stars)
 
 
 def _study_name(out: Path, task: str) -> str:

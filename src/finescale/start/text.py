@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from finescale.spec.schema import FILE
@@ -15,7 +15,13 @@ OPTIMIZER = "adamw"
 """Of every method whose known rates are not another optimiser's."""
 
 
-def design_text(design: Design, name: str, head: Sequence[str], commands: Sequence[str] = ()) -> str:
+def design_text(
+    design: Design,
+    name: str,
+    head: Sequence[str],
+    commands: Sequence[str] = (),
+    stars: Sequence[Mapping[str, Any]] | None = None,
+) -> str:
     """The study file.
 
     Args:
@@ -23,6 +29,7 @@ def design_text(design: Design, name: str, head: Sequence[str], commands: Sequen
         name: The study's name.
         head: What the file begins with, in sentences.
         commands: Command lines for its head.
+        stars: Planned runs, in place of the design's own.
 
     Returns:
         YAML that `finescale run` takes.
@@ -30,8 +37,9 @@ def design_text(design: Design, name: str, head: Sequence[str], commands: Sequen
     lines = [f"# yaml-language-server: $schema={FILE}", *(line for text in head for line in _comment(text))]
     lines += ["#", *(f"#   {command}" for command in commands)]
     lines += ["kind: finetune", "version: 2", _one("name", name)]
-    for part in (_task, _models, _grids, _rates, _train, _evaluation):
-        lines += ["", *part(design)]
+    grids = _grids(design) if stars is None else _planned(stars)
+    for part in (_task(design), _models(design), grids, _rates(design), _train(design), _evaluation(design)):
+        lines += ["", *part]
     return "\n".join(lines) + "\n"
 
 
@@ -123,6 +131,17 @@ def _grids(design: Design) -> Iterator[str]:
         if few > most:
             yield from _star(names, methods, design.cheap, range(most, few))
     yield _one("hold_out", f"finetune_examples == {sizes[-1]}")
+
+
+def _planned(stars: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield from _comment(
+        "The runs that tell most about the target for their cost, by `finescale plan` on the table. None is"
+        " held out: with the table's runs they all enter the fits."
+    )
+    yield "grids:"
+    for star in stars:
+        yield f"  - {_one('vary', star['vary'])}"
+        yield from (f"    {_one(key, value)}" for key, value in star.items() if key != "vary")
 
 
 def _together(design: Design) -> Iterator[tuple[list[str], list[str]]]:
