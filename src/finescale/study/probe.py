@@ -1,15 +1,13 @@
 """What a study will take on this machine, from a few steps of each kind of run.
 
-A probe takes at most a tenth of the study or a minute, whichever is more: of each kind of run it does a
-twentieth of the steps and evaluations that the study does, or what half a minute has room for by a first
-guess.
+A probe takes at most a tenth of the study or a minute, whichever is more: it is as long as a first guess
+allows, with room for a guess that is wrong by half.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,9 +27,10 @@ PROBE = "finescale.runs.finetune:probe"
 STEPS = 20
 EVALUATED = 64
 """Dev and test examples that a probe evaluates at most."""
-SHARE = 20
-"""A probe does one of so many of the study's steps and evaluations."""
-ROOM_SECONDS = 30.0
+SHARE = 0.05
+"""Of the study's time, by a first guess, that its probe may take."""
+SHORTEST, LONGEST = 30.0, 120.0
+"""Seconds that a probe may always take, and that are enough for any, by the same guess."""
 
 Kind = tuple[str, str, "int | None", int]
 
@@ -136,29 +135,27 @@ def sizes(runs: Sequence[PlannedRun], workers: int) -> dict[Kind, Size]:
         workers: Runs at a time.
 
     Returns:
-        The whole `Size()` where half a minute has room for it by a first guess. Otherwise a twentieth of what
-        the study does, but no less than it takes to see anything.
+        The whole `Size()` where there is time for it. Otherwise the same share of it for every kind, but no
+        less than it takes to see anything.
     """
-    trained = [item.run for item in runs if item.run.finetune_examples]
-    many = Counter(map(kind, trained))
-    whole = {kind(item.run): item for item in measured_first(runs)}
-    found: dict[Kind, Size] = {}
-    for name, item in whole.items():
-        if estimated_seconds(shorten(item).run) <= ROOM_SECONDS * workers / len(whole):
-            found[name] = Size()
-            continue
-        steps = sum(planned_steps(run) for run in trained if kind(run) == name) // SHARE
-        evaluated = many[name] * item.run.train.evaluations * item.run.train.dev_examples // SHARE // 2
-        texts = many[name] * item.run.evaluation.examples // SHARE
-        forgetting = item.run.evaluation.forgetting
-        rows = None if forgetting is None else max(1, many[name] * forgetting.rows // SHARE)
-        found[name] = Size(
-            steps=min(max(FEWEST.steps, steps), STEPS),
-            evaluated=min(max(FEWEST.evaluated, evaluated), EVALUATED),
-            texts=min(max(FEWEST.texts, texts), BATCH_PROMPTS),
-            rows=rows,
-        )
-    return found
+    probed = measured_first(runs)
+    study = sum(estimated_seconds(item.run) for item in runs) / workers
+    whole = sum(estimated_seconds(shorten(item).run) for item in probed) / workers
+    share = max(SHORTEST, min(study * SHARE, LONGEST)) / max(whole, SHORTEST)
+    return {kind(item.run): _share(item, share) for item in probed}
+
+
+def _share(item: PlannedRun, share: float) -> Size:
+    """A share of the largest probe of a run."""
+    if share >= 1:
+        return Size()
+    forgetting, evaluation = item.run.evaluation.forgetting, item.run.evaluation
+    return Size(
+        steps=max(FEWEST.steps, round(share * STEPS)),
+        evaluated=max(FEWEST.evaluated, round(share * EVALUATED)),
+        texts=max(FEWEST.texts, round(share * min(BATCH_PROMPTS, evaluation.examples))),
+        rows=None if forgetting is None else max(1, round(share * forgetting.rows)),
+    )
 
 
 def measured_first(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
