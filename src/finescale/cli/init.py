@@ -232,6 +232,7 @@ def _show(begun: Begun, wishes: Wishes, console: Console) -> None:
         show(console, begun.plan.runs(), begun.costs, begun.failed, begun.workers)
     say(console, f"Written: {wishes.out}. It says why for every choice; change what you know better.")
     out = shlex.quote(str(wishes.out))
-    many = f" --workers {begun.workers}" if begun.costs else ""
+    measured = begun.costs or begun.design.machine.gpu
+    many = f" --workers {begun.workers}" if measured else ""
     say(console, f"Next: finescale run {out}{many}")
     say(console, f"Then: finescale advise {out} --examples N, or finescale report {out}")
