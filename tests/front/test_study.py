@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from architectures import save_model
 from short_forms import SHORT
 
 import finescale as fs
@@ -156,6 +157,15 @@ def test_two_studies_in_a_function_run_and_answer(here: Path, capsys: pytest.Cap
     assert page == Path("results/two/report/index.html")
     assert "two" in page.read_text()
     assert fs.load_study("results/one/study.yaml").model_dump() == one.model_dump()
+
+
+def test_a_dry_run_counts_what_is_done_with_a_model_of_one_s_own(here: Path) -> None:
+    save_model(here / "mine")
+    own = {"models": {"mine": {"from": "./mine"}}, "base": {"model": "mine"}, "sweep": None}
+    grid = {**FIELDS["grids"][0], "values": ["mine"]}
+    study = fs.Study(**{**FIELDS, **own, "grids": [grid], "learning_rates": {"full": 1e-3, "lora": 1e-2}})
+    made = study.run(workers=1, progress=False, execute=INSTANT).made
+    assert f"{made} done, 0 new." in str(study.dry_run())
 
 
 def test_a_study_that_has_not_begun_says_so() -> None:

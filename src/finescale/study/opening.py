@@ -37,7 +37,8 @@ def open_plan(
         folder: Its folder; it need not exist.
         text: Folder with the pretraining text (`kind: pretrain`).
         execute: `module:function` that executes a finetuning run.
-        shown: The plan is only shown: neither weights nor data of the hub are opened.
+        shown: The plan is only shown: neither weights nor data of the hub are opened, unless the study has
+            begun in the folder; only contents tell which of its runs are done.
 
     Raises:
         UsageError: Libraries, models, methods or data that are not there or not what they say; `where` is the
@@ -53,7 +54,8 @@ def open_plan(
             )
         from finescale.study.resolve import resolver  # noqa: PLC0415 - opens tasks and models
 
-        return FinetunePlan(spec, resolver(spec, not shown), folder.absolute(), execute)
+        contents = not shown or (folder / LEDGER).is_file()
+        return FinetunePlan(spec, resolver(spec, contents), folder.absolute(), execute)
     if text is None and not shown:
         raise UsageError(
             "a pretraining study needs its text",
