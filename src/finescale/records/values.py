@@ -73,7 +73,7 @@ def number(text: str, where: str, *, whole: bool = False, wanted: str = "e.g. 7e
         wanted: What would be right.
 
     Example:
-        >>> number("50k", "--examples"), number("1,000", "--examples")
+        >>> number("50k", "--examples"), number("1,000", "--examples", whole=True)
         (50000.0, 1000.0)
 
     Raises:
