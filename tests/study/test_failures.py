@@ -56,6 +56,19 @@ def test_a_remedy_names_the_run_s_own_method_and_model() -> None:
     assert "files of nano" in remedy("failed", "SafetensorError: header too large", FIELDS)
 
 
+def test_a_loss_that_is_no_number_before_the_first_update_is_the_base_model_s() -> None:
+    rows = [trouble("a", "loss was not finite at step 1", "diverged", method="full", model="nano")]
+    rows += [trouble("b", "gradient was not finite at step 1", "diverged", method="lora", model="nano")]
+    rows += [
+        trouble("c", "the test loss is not a finite number (nan)", "diverged", method="none", model="nano")
+    ]
+    rows += [trouble("d", "loss was not finite at step 12", "diverged", method="full", model="nano")]
+    own, rate = failures(rows)
+    assert (len(own.runs), own.kind) == (3, "a base model whose own loss is not a number")
+    assert "weights of nano" in own.remedy
+    assert "learning_rates.full" in rate.remedy
+
+
 def test_each_reason_is_told_once_with_its_count_whatever_the_numbers_in_it() -> None:
     rows = [trouble(str(n), f"OSError: [Errno 28] No space left on device: 'runs/{n}'") for n in range(3)]
     rows += [trouble("d", "loss was not finite at step 3", "diverged", method="full")]

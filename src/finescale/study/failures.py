@@ -112,6 +112,13 @@ _DIVERGED = FailureKind(
     "most likely a learning rate that is too high",
     "lower learning_rates.{method} (a smaller rate is a new run), or set retries.diverged",
 )
+_NOT_A_NUMBER = FailureKind(
+    "a base model whose own loss is not a number",
+    "look for NaN and infinite numbers in the weights of {model}: save or download them again; with bf16 its "
+    "numbers may also overflow (precision)",
+)
+"""Before the first update no learning rate has had a say."""
+_AT_FIRST = re.compile(r"was not finite at step 1(?!\d)")
 _JUDGED_BY_GUESS = FailureKind(
     "an earlier version compared it with a uniform guess alone, not with its own start",
     "`finescale run --retry-diverged` makes it again",
@@ -143,15 +150,18 @@ class Failure:
     remedy: str
 
 
-def kind_of(outcome: str, error: str, traceback: str = "") -> FailureKind:
+def kind_of(outcome: str, error: str, traceback: str = "", method: str = "") -> FailureKind:
     """The kind of a failure.
 
     Args:
         outcome: `failed`, `diverged`, or `broken`.
         error: Its message.
         traceback: Its traceback, where there is one.
+        method: The run's method; ``none`` trains nothing.
     """
     if outcome == "diverged":
+        if method == "none" or _AT_FIRST.search(error):
+            return _NOT_A_NUMBER
         return _JUDGED_BY_GUESS if _JUDGED_BY_GUESS.words[0] in error else _DIVERGED
     own = re.search(r"^  remedy: (.*)$", error, re.MULTILINE)
     if own is not None:  # finescale's own words
@@ -174,9 +184,8 @@ def remedy(outcome: str, error: str, fields: Mapping[str, Any], traceback: str =
         traceback: Its traceback, where there is one.
     """
     names = {name: fields.get(name) or name.upper() for name in ("method", "model")}
-    text = re.sub(
-        r"\{(method|model)\}", lambda name: str(names[name[1]]), kind_of(outcome, error, traceback).remedy
-    )
+    kind = kind_of(outcome, error, traceback, str(fields.get("method")))
+    text = re.sub(r"\{(method|model)\}", lambda name: str(names[name[1]]), kind.remedy)
     if outcome == "diverged":
         return text
     again = "`finescale run` tries it again" if outcome == "broken" else "then `finescale run --retry-failed`"
@@ -192,12 +201,14 @@ def failures(troubles: Iterable[Mapping[str, Any]]) -> list[Failure]:
     alike: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for trouble in troubles:
         error = str(trouble["error"])
-        kind = kind_of(trouble["outcome"], error, trouble["traceback"] or "")
-        reason = (
-            str(trouble["fields"].get("method"))
-            if kind is _DIVERGED
-            else re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?", "#", error)
-        )
+        method, model = (str(trouble["fields"].get(name)) for name in ("method", "model"))
+        kind = kind_of(trouble["outcome"], error, trouble["traceback"] or "", method)
+        if kind is _DIVERGED:
+            reason = method
+        elif kind is _NOT_A_NUMBER:
+            reason = model
+        else:
+            reason = re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?", "#", error)
         alike.setdefault((trouble["outcome"], kind.name, reason), []).append(trouble)
     found = []
     for (outcome, kind_name, _), rows in alike.items():

@@ -16,6 +16,7 @@ from finescale.errors import UsageError, unknown
 from finescale.spec.run import MethodSpec
 from finescale.tuning.adapting import adapt
 from finescale.tuning.tuned import Tuned
+from finescale.wording import listed
 
 NEEDS_MORE = {
     "AdaLoraConfig": "a call at every step that moves ranks between weights",
@@ -62,10 +63,13 @@ def configuration(method: MethodSpec) -> PeftConfig:
     try:
         return kind(**{name: value for name, value in settings.items() if value is not None})
     except (TypeError, ValueError) as error:
+        ours = "target_modules" in settings and "target_modules" not in method.settings
         raise UsageError(
             f"PEFT refuses the settings of {method.name!r}",
-            wanted=f"arguments of {method.peft}",
-            got=str(error),
+            wanted=f"arguments of {method.peft} that go together",
+            got=str(error) + (" (the study names none: they are all-linear, a str)" if ours else ""),
+            remedy=f"change or remove {listed(list(method.settings), 'or')}"
+            + (", or name target_modules" * ours),
             where=where,
         ) from None
 
