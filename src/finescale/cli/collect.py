@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from finescale.cli.reading import results_of
 from finescale.cli.terminal import console
 from finescale.records.collect import Collected, collect
 from finescale.records.options import ReadingOptions
@@ -28,7 +29,7 @@ def collect_command(
         UsageError: A source that cannot be read, a file that cannot be written.
     """
     shown = to or console()
-    found = collect(*sources, options=options)
+    found = collect(*map(results_of, sources), options=options)
     shown.print(found)
     if out is None:
         shown.print("Nothing is written: --out runs.parquet", markup=False, highlight=False)
