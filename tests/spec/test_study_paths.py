@@ -116,6 +116,20 @@ def test_a_link_out_of_the_study_s_folder_is_refused_before_anything_is_written(
     assert not (folder / "ledger.sqlite").exists()
 
 
+def test_the_copy_in_a_study_s_folder_finds_the_files_of_the_study(tmp_path: Path) -> None:
+    from finescale.study.opening import make_folder
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "pairs.jsonl").write_text('{"source": "a", "target": "b"}\n')
+    text = study(task="{name: own, train: pairs.jsonl}")
+    (tmp_path / "mine" / "s.yaml").write_text(text)
+    folder = tmp_path / "elsewhere" / "s"
+    make_folder(folder, "s", text.encode(), tmp_path / "mine")
+    assert load_study(folder / "study.yaml") == load_study(tmp_path / "mine" / "s.yaml")
+    (folder / "study.origin").write_text("nowhere")  # the study file's folder is gone
+    assert str(folder / "pairs.jsonl") in load_study(folder / "study.yaml").model_dump_json()
+
+
 def test_the_study_s_folder_itself_may_be_a_link(tmp_path: Path) -> None:
     from finescale.study.opening import make_folder
 

@@ -21,7 +21,7 @@ from finescale.executors.backends import check, open_executor
 from finescale.executors.local import LocalExecutor
 from finescale.executors.machine import usable_cores
 from finescale.spec.file import load_study, with_location
-from finescale.spec.places import COPY, STUDY_FILES, study_folder
+from finescale.spec.places import COPY, STUDY_FILES, base_folder, study_folder
 from finescale.spec.study import PretrainStudy, Study
 from finescale.study.dry_run import GPU_FLOPS, dry_run_view
 from finescale.study.example_check import truncation_warnings
@@ -112,7 +112,7 @@ def run(
         return _probe(console, plan, workers or usable_cores()) if probe else 0
     from finescale.study.runner import run_study  # noqa: PLC0415 - after the checks
 
-    make_folder(folder, spec.name, study_file.read_bytes())
+    make_folder(folder, spec.name, study_file.read_bytes(), base_folder(study_file))
     if execute == EXECUTE:
         _look(spec, plan, folder, study_file, meanwhile, left=True)
     _retry(folder, retry_failed, retry_diverged, meanwhile)

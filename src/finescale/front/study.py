@@ -18,7 +18,7 @@ from finescale.front.jupyter import NotebookProgress, in_notebook
 from finescale.front.view import StudyView
 from finescale.spec.file import in_our_words
 from finescale.spec.file import load_study as read_study
-from finescale.spec.places import LEDGER, study_folder
+from finescale.spec.places import LEDGER, base_folder, study_folder
 from finescale.spec.python import file_values, study_text
 from finescale.spec.study import PretrainStudy
 from finescale.spec.study import Study as StudySpec
@@ -204,7 +204,7 @@ class Study(StudySpec):
         plan = self._plan(execute=execute)
         for note in data_notes(self):
             say(note)
-        make_folder(folder, self.name, self._copy())
+        make_folder(folder, self.name, self._copy(), None if self._file is None else base_folder(self._file))
         if execute == EXECUTE:
             check_contents(self, plan, folder, say, left=True)
         where, size, notes = open_executor(executor, plan, folder, address=address, workers=workers)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from finescale.errors import Problems, UsageError, nearest
 from finescale.spec.fields import Strict
 from finescale.spec.own import FieldError, UnknownKey
+from finescale.spec.places import base_folder
 from finescale.spec.study import PretrainStudy, Study
 from finescale.spec.yaml import Node, read_yaml
 
@@ -67,7 +68,7 @@ def load_study(path: str | Path) -> Study | PretrainStudy:
     if not isinstance(study, Study):
         return study
     try:
-        return study.resolve_paths(path.parent)
+        return study.resolve_paths(base_folder(path))
     except UsageError as error:
         raise with_location(error, path) from None
 

@@ -12,6 +12,8 @@ VARIABLE = "FINESCALE_RESULTS"
 RESULTS = "results"
 COPY = "study.yaml"
 """The copy of the study file in a study's folder."""
+ORIGIN = "study.origin"
+"""Beside the copy: the folder of the study file, to which the paths in it are relative."""
 LEDGER = "ledger.sqlite"
 STUDY_FILES = (".yaml", ".yml")
 
@@ -53,6 +55,18 @@ def study_folder(name: str, study_file: Path | None = None) -> Path:
             where=str(study_file or name),
         )
     return begun[0] if begun else here
+
+
+def base_folder(study_file: Path) -> Path:
+    """The folder to which a study's paths are relative: its file's, of a copy that of the file copied."""
+    if study_file.name == COPY:
+        try:
+            origin = Path((study_file.parent / ORIGIN).read_text(encoding="utf-8").strip())
+        except (OSError, UnicodeDecodeError):
+            return study_file.parent
+        if origin.is_absolute() and origin.is_dir():
+            return origin
+    return study_file.parent
 
 
 def _ran_last(study_file: Path, folder: Path) -> bool:

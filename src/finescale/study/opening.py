@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from finescale.errors import UsageError
-from finescale.spec.places import COPY, LEDGER
+from finescale.spec.places import COPY, LEDGER, ORIGIN
 from finescale.spec.study import PretrainStudy, Study
 from finescale.study.example_check import check_examples, needs_check
 from finescale.study.filesystem import REMEDIES
@@ -119,13 +119,14 @@ def check_training_libraries() -> None:
         )
 
 
-def make_folder(folder: Path, name: str, text: bytes) -> None:
+def make_folder(folder: Path, name: str, text: bytes, base: Path | None = None) -> None:
     """The study's folder with a copy of its file, unless the folder is another study's.
 
     Args:
         folder: The folder.
         name: The study's name.
         text: The study as YAML.
+        base: The folder to which the paths in it are relative; None: they are absolute.
 
     Raises:
         UsageError: It is another study's, cannot be written, or has a link out of it.
@@ -136,11 +137,13 @@ def make_folder(folder: Path, name: str, text: bytes) -> None:
             with Ledger(folder / LEDGER) as ledger:
                 ledger.belongs_to(name)
         _refuse_links(folder)
-        copy = folder / COPY
-        if not (copy.exists() and copy.read_bytes() == text):
-            aside = folder / f".{COPY}.{os.getpid()}"
-            aside.write_bytes(text)
-            aside.replace(copy)
+        kept = {COPY: text} | ({ORIGIN: f"{base.absolute()}\n".encode()} if base is not None else {})
+        for file, data in kept.items():
+            copy = folder / file
+            if not (copy.exists() and copy.read_bytes() == data):
+                aside = folder / f".{file}.{os.getpid()}"
+                aside.write_bytes(data)
+                aside.replace(copy)
     except OSError as error:
         raise UsageError(
             "the study's folder cannot be used",
