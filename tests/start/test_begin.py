@@ -209,8 +209,11 @@ def test_repeats_long_texts_and_a_wrong_model_are_told(llama: Path, tmp_path: Pa
     assert made.design.data.repeats > 0
     assert f"{made.design.data.repeats:,} of them repeat earlier ones" in made.text
     assert made.design.source.limit < made.design.source.longest
-    with pytest.raises(UsageError, match=r"--model nano-0.5m(.|\n)*cache"):
-        begun(data, "nano-0.5m", out=tmp_path / "s.yaml")
+    with pytest.raises(UsageError, match=r"--model nano-0.2m(.|\n)*did you mean 'nano-0.[13]m'"):
+        begun(data, "nano-0.2m", out=tmp_path / "s.yaml")
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(UsageError, match=r"empty.jsonl: no examples"):
+        begun(tmp_path / "empty.jsonl", "nano-0.1m", out=tmp_path / "s.yaml")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text((llama / "config.json").read_text())
     with pytest.raises(UsageError, match="no weights"):
@@ -276,6 +279,7 @@ def test_the_command_writes_a_study_that_the_other_commands_take(
         (("--methods", "full,lroa"), "did you mean 'lora'"),
         (("--budget", "20usd"), "--price-per-hour"),
         (("--budget", "30m"), "write 30min"),
+        (("--pretrain-tokens", "0"), "at least 1"),
     ):
         assert told in str(call(*words[:5], "--no-probe", "--out", "other.yaml", *wrong).exception), wrong
     assert not Path("other.yaml").exists()

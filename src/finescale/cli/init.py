@@ -18,6 +18,7 @@ from finescale.cli.reading import Table, pairs
 from finescale.cli.terminal import say
 from finescale.errors import UsageError
 from finescale.files import write_text
+from finescale.models.bundled import checkpoints
 from finescale.records.budgets import read_budget
 from finescale.records.columns import DATA_SIZE, WHOLE
 from finescale.records.values import number
@@ -184,6 +185,12 @@ def wishes_of(
     if unknown:
         raise UsageError("no such model", wanted=", ".join(models), got=unknown[0], where="--pretrain-tokens")
     tokens = {name: round(number(value, "--pretrain-tokens", whole=True)) for name, value in stated.items()}
+    for name, many in tokens.items():
+        if many < 1 or name in checkpoints():
+            wanted = "at least 1" if many < 1 else "a model of your own: what a bundled one saw is known"
+            raise UsageError(
+                "no number of tokens", wanted=wanted, got=f"{name}={many}", where="--pretrain-tokens"
+            )
     return Wishes(
         data=data,
         models=tuple(models),

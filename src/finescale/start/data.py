@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from finescale.errors import UsageError
 from finescale.spec.run import TaskSpec
 from finescale.start.files import pair_columns, split_files, task_name
 from finescale.tasks.catalog import open_task
@@ -88,7 +89,12 @@ def look_at_data(data: Path, source: str | None = None, target: str | None = Non
     name = task_name(files["train"].absolute())
     stated: dict[str, str] = {split: str(file.absolute()) for split, file in files.items()}
     plain = TaskSpec(name=name).model_copy(update=stated)
-    columns = pair_columns(plain, read_rows(files["train"], "--data")[0].values, source, target)
+    rows = read_rows(files["train"], "--data")
+    if not rows:
+        raise UsageError(
+            "no examples", wanted="at least one row", got="an empty file", where=str(files["train"])
+        )
+    columns = pair_columns(plain, rows[0].values, source, target)
     named: dict[str, str] = {} if columns is None else {"source": columns[0], "target": columns[1]}
     spec = plain.model_copy(update=named)
     task = open_task(spec, VERSION)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash

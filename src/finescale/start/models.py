@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finescale.errors import UsageError
+from finescale.errors import UsageError, nearest
 from finescale.ladder import LADDER
 from finescale.models.bundled import checkpoints, find_checkpoint
 from finescale.models.hub import check_own, find_own, read_json
@@ -125,6 +125,10 @@ def _own(name: str, stated: str, tokens: int | None) -> ModelLook:
         check_own(name, placed, tokens or UNKNOWN)
         spec, _ = find_own(name, placed, tokens or UNKNOWN, version=VERSION)
     except UsageError as error:
+        meant = "" if Path(stated).is_dir() else nearest(stated, checkpoints())
+        if meant:
+            parts = {"wanted": error.wanted, "got": error.got, "remedy": meant}
+            raise UsageError(error.problem, **parts, where=f"{where} {stated}") from None
         raise error.at(f"{where} {stated}") from None
     assert spec.folder is not None
     folder = Path(spec.folder)
