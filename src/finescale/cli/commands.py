@@ -325,18 +325,10 @@ def report(
     reading: ReadingOptions = AS_INFERRED,
 ) -> None:
     """Write the page: which method is best, the laws in pictures and tables, and what they rest on."""
-    from finescale.cli import report as commands
+    from finescale.cli.report import ReportOptions
+    from finescale.cli.report import report as write
 
-    commands.report(
+    write(
         source,
-        scores=scores,
-        out=out,
-        reading=reading,
-        hold_out=hold_out,
-        law=law,
-        base=base or (),
-        via=via,
-        bootstrap=bootstrap,
-        seed=seed,
-        figures=figures,
+        ReportOptions(scores, out, reading, hold_out, law, base or (), via, bootstrap, seed, figures),
     )
