@@ -274,18 +274,18 @@ def _of_task(
     shown = _shown_members(along.members, known.axis)
     found = [
         Forecast(
-            group,
-            {s.factor or "": surface for s, surface in surfaces if s.group == index},
-            next(s.base for s, _ in surfaces if s.group == index),
-            shown,
-            scale.outcome,
-            curves.noise.sd,
-            curves.noise.freedom,
-            known.axis.discrepancy.freedom,
-            {s.factor or "": _measured(known, s, scale) for s, _ in surfaces if s.group == index},
-            variates[index],
-            len(curves.curves),
-            {s.factor: over_factors[s.factor] for s, _ in surfaces if s.group == index and s.factor},
+            by=group,
+            surfaces={s.factor or "": surface for s, surface in surfaces if s.group == index},
+            base=next(s.base for s, _ in surfaces if s.group == index),
+            members=shown,
+            outcome=scale.outcome,
+            noise=curves.noise.sd,
+            noise_freedom=curves.noise.freedom,
+            freedom=known.axis.discrepancy.freedom,
+            measured={s.factor or "": _measured(known, s, scale) for s, _ in surfaces if s.group == index},
+            variates=variates[index],
+            curves=len(curves.curves),
+            across={s.factor: over_factors[s.factor] for s, _ in surfaces if s.group == index and s.factor},
         )
         for index, group in enumerate(groups)
     ]
