@@ -48,9 +48,8 @@ def _advice_words(made: Decision | str) -> Html:
         return missing(f"No advice: {made}")
     advice = made.advice
     by = "By the forecast: " if made.found.forecast else f"By the {made.found.law} law: "
-    parts = [tag("p", tag("strong", by), advice.sentence)]
-    if advice.otherwise:
-        parts.append(tag("p", tag("strong", advice.otherwise)))
+    said = tag("p", tag("strong", by), advice.sentence)
+    parts = [tag("div", said, tag("p", advice.otherwise), class_="beside") if advice.otherwise else said]
     if advice.settle:
         parts += [tag("p", "These runs would settle it:"), bullets(*[run.words for run in advice.settle])]
     if advice.notes:
