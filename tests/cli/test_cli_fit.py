@@ -188,7 +188,7 @@ def test_flags_are_the_documented_ones(command):
         "advise": "examples model-params budget target-loss target-score task crossovers price-per-hour "
         "flops-per-second tokens-per-example method-cost law base via bootstrap seed json",
         "plan": "target budget method values examples seeds noise bend check-share tokens-per-example "
-        "method-cost task via seed out json",
+        "price-per-hour flops-per-second method-cost task via seed out json",
         "report": "out scores law base via hold-out bootstrap seed figures",
     }
     reading = (
