@@ -16,7 +16,7 @@ from finescale.planning.known import DRAWS, MethodKnowledge
 Array = np.ndarray[Any, Any]
 SHOWN_DRAWS = 400
 """Draws that the probabilities are counted in."""
-LEVEL = 1.645
+HALF_90 = 1.645
 """Half a 90% interval, in standard deviations."""
 
 
@@ -48,11 +48,11 @@ class Belief:
             first: Those of them at the target, [N].
         """
         problem = self.known.problem(self.shown)
-        now = (self.told.half / LEVEL) ** 2
+        now = (self.told.half / HALF_90) ** 2
         narrowed = (0 * runs, runs - first)
         before, then = (float(np.median(problem.variance(some))) + self.missed**2 for some in narrowed)
         left = now * min(then / before, 1.0)
-        return LEVEL / math.sqrt(1 / left + float(first.sum()) / self.known.noise**2)
+        return HALF_90 / math.sqrt(1 / left + float(first.sum()) / self.known.noise**2)
 
 
 def beliefs_now(

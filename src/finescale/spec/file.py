@@ -48,20 +48,13 @@ _WANTED = {
 
 
 def load_study(path: str | Path) -> Study | PretrainStudy:
-    """Reads a study file.
+    """Reads a study file as a specification; ``fs.load_study`` makes of it what can be run.
 
     Args:
-        path: A YAML file.
-
-    Returns:
-        The study, validated; files and folders that it names are taken relative to it.
+        path: A YAML file; files and folders that it names are taken relative to it.
 
     Raises:
         UsageError: The file is missing or not a valid study; the message names file, line and field.
-
-    Example:
-        >>> fs.load_study("studies/nano.yaml").seeds
-        (0,)
     """
     path = Path(path)
     study = parse_study(_text(path), path.name)
