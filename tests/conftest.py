@@ -8,8 +8,11 @@ import pytest
 
 from finescale.ladder import Shape
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # speed is measured in benchmarks/ alone
-hypothesis.settings.load_profile("untimed")
+# The same examples every time, so that what fails can be repeated; others: --hypothesis-profile=exploring.
+# No deadline: speed is measured in benchmarks/ alone.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("exploring", deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items):
