@@ -118,19 +118,30 @@ def written(draw: Any) -> dict[str, Any]:
                     rows.append(made | {"State": "crashed", names[name]: cell(0.123)})
     order = rng.sample(range(len(rows)), len(rows))
     columns = rng.sample(list(rows[0]), len(rows[0]))
-    kind = draw(st.sampled_from(["csv", "tsv", "semicolon", "jsonl", "json", "parquet", "gzip", "frame"]))
+    kind = draw(st.sampled_from(["csv", "tsv", "semicolon", "jsonl", "json", "parquet", "gzip", "excel", "frame"]))
     table = pl.DataFrame([{key: rows[at][key] for key in columns} for at in order])
     asked = {"score": names["accuracy"]} if name == "accuracy" else {}
     return {"table": table, "expected": sorted(expected, key=lambda one: one[:4]), "asked": asked,
             "kind": kind, "sure": bool(sure), "swept": swept, "steps": steps > 1}  # fmt: skip
 
 
+def typed(column: pl.Series) -> pl.Series:
+    """A column of numbers as numbers, as spreadsheets and data frames keep them; others are texts."""
+    numbers = column.cast(pl.Float64, strict=False)
+    return column if numbers.null_count() else numbers
+
+
 def saved(table: pl.DataFrame, kind: str, folder: Path) -> Any:
     path = folder / f"runs.{kind}"
     if kind == "frame":
         return table
+    if kind in ("parquet", "excel"):
+        table = table.with_columns(map(typed, table.get_columns()))
     if kind == "parquet":
         table.write_parquet(path)
+    elif kind == "excel":
+        path = path.with_suffix(".xlsx")
+        table.write_excel(path, autofit=False)
     elif kind in ("json", "jsonl"):
         rows = table.to_dicts()
         path.write_text(json.dumps(rows) if kind == "json" else "\n".join(map(json.dumps, rows)))

@@ -144,7 +144,7 @@ class Trackio:
 
     def log(self, tracked: Tracked) -> None:
         """Makes the run."""
-        import trackio  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+        import trackio  # noqa: PLC0415
 
         config = {**tracked.settings, "run": tracked.run, "status": tracked.status, "error": tracked.error}
         trackio.init(project=tracked.study, name=f"{tracked.name} ({tracked.run})", config=config)
