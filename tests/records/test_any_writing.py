@@ -118,7 +118,9 @@ def written(draw: Any) -> dict[str, Any]:
                     rows.append(made | {"State": "crashed", names[name]: cell(0.123)})
     order = rng.sample(range(len(rows)), len(rows))
     columns = rng.sample(list(rows[0]), len(rows[0]))
-    kind = draw(st.sampled_from(["csv", "tsv", "semicolon", "jsonl", "json", "parquet", "gzip", "excel", "frame"]))
+    kind = draw(
+        st.sampled_from(["csv", "tsv", "semicolon", "jsonl", "json", "parquet", "gzip", "excel", "frame"])
+    )
     table = pl.DataFrame([{key: rows[at][key] for key in columns} for at in order])
     asked = {"score": names["accuracy"]} if name == "accuracy" else {}
     return {"table": table, "expected": sorted(expected, key=lambda one: one[:4]), "asked": asked,
