@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -204,15 +207,20 @@ def test_a_storage_of_optuna_is_read_from_sqlite_and_from_a_journal(
     assert open_source(storages[which]).frame["params_lr"].null_count() == 0
 
 
-def test_a_project_of_trackio_is_read_from_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
-    import trackio
+WITH_TRACKIO = """
+import json, sys, trackio
+for method, (config, losses) in json.loads(sys.argv[1]).items():
+    trackio.init(project="p", name=method, config=config)
+    for loss in losses:
+        trackio.log({"eval/loss": loss, "train/loss": loss + 1})
+    trackio.finish()
+"""
 
-    for method, losses in METHODS.items():
-        trackio.init(project="p", name=method, config=settings(method))
-        for loss in losses:
-            trackio.log({"eval/loss": loss, "train/loss": loss + 1})
-        trackio.finish()
+
+def test_a_project_of_trackio_is_read_from_sqlite(tmp_path: Path) -> None:
+    runs = json.dumps({method: (settings(method), losses) for method, losses in METHODS.items()})
+    here = os.environ | {"TRACKIO_DIR": str(tmp_path)}  # trackio looks at it once a process
+    subprocess.run([sys.executable, "-c", WITH_TRACKIO, runs], env=here, check=True, capture_output=True)
     frame = fs.read_records(tmp_path, loss="eval/loss").frame.sort("method")
     assert frame["eval/loss"].to_list() == [1.9, 2.0]
     assert frame["finetune_examples"].to_list() == [1000, 1000]
