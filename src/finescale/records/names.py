@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from finescale.errors import UsageError
+from finescale.records.columns import WHOLE
+from finescale.records.unit_names import multiple
 
 PREFIXES = (
     "config", "configs", "params", "param", "hyperparameters", "hyperparams", "hparams", "args", "summary",
@@ -150,13 +152,20 @@ def infer(ours: str, columns: Sequence[str], *, exact: bool = False) -> str | No
     """
     if ours == "learning_rate":
         columns = [column for column in columns if not is_logged(column)]
-    fits = [column for column in columns if folded(bare(column)) == folded(ours)]
+    fits = [column for column in columns if folded(ours) in _folds(column, ours)]
     if not fits and not exact:
         known = {folded(word) for word in SYNONYMS.get(ours, ())}
-        fits = [column for column in columns if folded(bare(column)) in known]
+        fits = [column for column in columns if known.intersection(_folds(column, ours))]
         telling = {folded(word) for word in (ours, *SYNONYMS.get(ours, ())) if _tells(word)}
         fits = fits or [column for column in columns if folded(leaf(column)) in telling]
     return fits[0] if len(fits) == 1 else None
+
+
+def _folds(column: str, ours: str) -> set[str]:
+    """A column's name as it is compared: whole, and without a unit that our column may have."""
+    found = multiple(column)
+    with_unit = found is not None and (found[1] == 1 or ours in WHOLE)
+    return {folded(bare(column))} | ({folded(bare(found[0]))} if found and with_unit else set())
 
 
 def _tells(word: str) -> bool:
@@ -192,7 +201,7 @@ def candidates(ours: str, columns: Sequence[str]) -> list[str]:
     known |= _GUESSES.get(ours, set())
     if ours == "pretrain_tokens":  # tokens of finetuning are something else
         columns = [column for column in columns if "pre" in column.casefold()]
-    fits = [column for column in columns if folded(bare(column)) in known]
+    fits = [column for column in columns if known.intersection(_folds(column, ours))]
     fits += get_close_matches(ours, columns, n=1, cutoff=0.6)
     parts = [part for part in ours.split("_") if part not in ("test", "tokens")]
     fits += [column for column in columns if any(part in column.casefold() for part in parts)]

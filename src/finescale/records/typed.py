@@ -12,6 +12,7 @@ from finescale.errors import UsageError
 from finescale.records.columns import BY_NAME, NUMERIC, WHOLE, Kind
 from finescale.records.matching import Matched
 from finescale.records.roles import role_by_name
+from finescale.records.unit_names import scaled
 from finescale.records.values import EMPTY, Decimal, read_numbers, styles, without_errors
 
 SOURCE_ROW = "_source_row"
@@ -116,6 +117,9 @@ def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin
             bad += [_no_number(name, read.bad, series)] if read.bad.any() else []
         else:
             values = _texts(series, name, kind, origin)
+        if name in WHOLE and name in matched.names:
+            values, note = scaled(values, series, matched.names[name], name)
+            notes += [note] if note else []
         if kind in NUMERIC and name != matched.outcome and values.dtype.is_float() and values.is_nan().any():
             values = values.fill_nan(None)  # a setting that says nothing
         columns.append(values.alias(name))
