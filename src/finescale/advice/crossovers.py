@@ -23,6 +23,7 @@ from finescale.errors import DataError, UsageError
 from finescale.forecasts.group import Forecast
 from finescale.laws.fitted import FAR, FittedLaw
 from finescale.laws.published import equal_reducible_loss
+from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE, FACTORS
 from finescale.wording import capital, chance, count, factor_name, method_name, ratio
 
@@ -121,6 +122,7 @@ class Crossovers:
         points: One entry a value of the factor.
         H: Coefficient of Eq. 3 (equal reducible loss); NaN for laws other than the multiplicative one.
         gamma: Exponent of Eq. 3.
+        outcome: What the laws are of.
 
     Example:
         >>> pairs[0].first, pairs[0].second, pairs[0].factor
@@ -135,6 +137,7 @@ class Crossovers:
     points: tuple[CriticalPoint, ...]
     H: float
     gamma: float
+    outcome: Outcome = TEST_LOSS
 
     @property
     def sentence(self) -> str:
@@ -260,6 +263,7 @@ def crossovers(
             (low, high),
             tuple(found[one, other]),
             *constants[one, other],
+            outcome=laws[one].outcome,
         )
         for one, other in pairs
     )

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from finescale.cells import Cells, bullets
-from finescale.records.outcome_words import amount, heading, noun
+from finescale.records.outcome_words import amount, equal_reducible, heading, noun
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.wording import capital, chance, count, hours, method_name, number
 
@@ -89,7 +89,7 @@ def crossover_cells(found: Sequence[Crossovers]) -> Cells:
     numbers = {"draws that cross": [chance(point.probability) for _, point in points]}
     if any(math.isfinite(pair.H) for pair in found):
         equal = [count(point.equal_reducible) for _, point in points]
-        numbers["equal reducible loss (not the crossover)"] = equal
+        numbers[f"{equal_reducible(found[0].outcome)} (not the crossover)"] = equal
     return Cells(f"crossovers from {count(low)} to {count(high)} examples", words, numbers)
 
 

@@ -122,7 +122,7 @@ def report(
         base=base_values(options.base),
         via=options.via,
     )
-    for sheet in paper_tables(evidence) if records.outcome.kind == "loss" else ():
+    for sheet in paper_tables(evidence):
         console.print(sheet.terminal(console.width))
         for words in sheet.notes:
             console.print(words, markup=False, highlight=False, soft_wrap=True)

@@ -24,6 +24,7 @@ from finescale.laws.left_out import LeftOut, distinct
 from finescale.laws.options import FitKeywords, FitOptions, RunFilter, read_options
 from finescale.laws.side_by_side import BECAUSE, WITHOUT, factors_of, fit_all, points_of
 from finescale.records.held_out import held_out
+from finescale.records.outcome_words import after_difference
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE, Records
 from finescale.records.settings import setting_columns, varying_factors
@@ -70,7 +71,7 @@ class Backtest:
         part = self.scores.filter(pl.col("task") == task)
         best = self.best[task]
         row = part.filter(pl.col("law") == best).row(0, named=True)
-        unit = f" {self.outcome.unit}".rstrip()
+        unit = after_difference(self.outcome)
         if best == BASELINE:
             off = f"{row['error']:.2g}{unit}"
             return f"no law beats the log-linear baseline in the backtest of {task} ({off})"

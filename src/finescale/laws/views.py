@@ -10,7 +10,7 @@ import numpy as np
 
 from finescale.cells import Cells, as_text, bullets
 from finescale.laws.left_out import LeftOut, counted
-from finescale.records.outcome_words import heading, unit_of
+from finescale.records.outcome_words import deviation_unit, difference_unit, heading, unit_of
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.wording import interval, number
 
@@ -38,7 +38,7 @@ def law_cells(laws: Sequence[FittedLaw]) -> Cells:
     if any(law.n_held_out for law in laws):
         numbers["held out"] = [str(law.n_held_out) for law in laws]
         numbers["held out off by"] = [number(law.delta_h, 2) for law in laws]
-    unit = unit_of(laws[0].outcome if laws else TEST_LOSS)
+    unit = deviation_unit(laws[0].outcome if laws else TEST_LOSS)
     return Cells(f"{level}; off by: mean absolute deviation, {unit}", words, numbers)
 
 
@@ -75,7 +75,7 @@ def comparison_cells(table: pl.DataFrame, outcome: Outcome = TEST_LOSS) -> Cells
         for name in table.columns
     }
     words = {name: columns.pop(name) for name in list(columns) if name not in titles.values()}
-    return Cells(f"off by: mean absolute deviation, {unit_of(outcome)}", words, columns)
+    return Cells(f"off by: mean absolute deviation, {deviation_unit(outcome)}", words, columns)
 
 
 def backtest_cells(scores: pl.DataFrame, outcome: Outcome = TEST_LOSS) -> Cells:
@@ -84,8 +84,8 @@ def backtest_cells(scores: pl.DataFrame, outcome: Outcome = TEST_LOSS) -> Cells:
     words = {name: [str(row[name]) for row in rows] for name in ("task", "law")}
     errors = [f"{number(row['error'])} ± {number(row['standard_error'] or np.nan, 2)}" for row in rows]
     numbers = {"mean error": errors, "predictions": [str(row["cells"]) for row in rows]}
-    unit = outcome.unit if outcome.kind == "loss" else unit_of(outcome)
-    return Cells(f"backtest: error on hidden larger data sizes, {unit}", words, numbers)
+    title = f"backtest: error on hidden larger data sizes, {difference_unit(outcome)}"
+    return Cells(title, words, numbers)
 
 
 def _groups(laws: Sequence[FittedLaw]) -> list[str]:

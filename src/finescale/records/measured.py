@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,8 @@ from finescale.records.outcomes import (
 )
 from finescale.records.roles import SETTING
 
+_OF_TRAINING = re.compile(r"(pre_?)?train")
+"""How a column starts that is no result of finetuning: measured on training data, or on pretraining text."""
 _RISES = 0.9
 """Where so many groups of runs rise with the data, an unknown column is no loss."""
 _SUSPECT = 20.0
@@ -234,7 +237,7 @@ def _rises(frame: pl.DataFrame, column: str) -> bool:
 
 
 def outcomes_in(columns: Sequence[str]) -> list[str]:
-    """The columns whose names say that they are a loss or a known score, losses first; not of training."""
-    tested = [name for name in columns if not untracked(name).strip().casefold().startswith("train")]
+    """The columns whose names say that they are a loss or a known score, losses first; none of training."""
+    tested = [name for name in columns if not _OF_TRAINING.match(untracked(name).strip().casefold())]
     losses = [name for name in tested if is_loss_name(name)]
     return losses + [name for name in tested if name not in losses and named_score(name) is not None]

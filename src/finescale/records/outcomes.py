@@ -78,6 +78,11 @@ class Outcome:
         return self.best + lost if self.lower else self.best - lost
 
     @property
+    def per_token(self) -> bool:
+        """Whether it is a loss in nats per token, as the paper's; one of no stated unit is taken for that."""
+        return self.kind == "loss" and self.unit in ("nats", "")
+
+    @property
     def lower(self) -> bool:
         """Whether lower is better."""
         return self.better == "lower"

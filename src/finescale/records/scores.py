@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from finescale.errors import UsageError
+from finescale.records.beside import other_outcomes
 from finescale.records.records import Records
 from finescale.records.settings import SETTING
 from finescale.records.tables import read_table
@@ -47,7 +48,8 @@ class Scores:
     """Validated scores of the finished study runs.
 
     Attributes:
-        frame: A row a score: the table's columns, and those of the run's record; ``run_loss`` is its loss.
+        frame: A row a score: the table's columns, and those of the run's record; ``run_loss`` is its loss,
+            where it is known.
         notes: What was left out, in sentences.
     """
 
@@ -167,7 +169,10 @@ def read_scores(source: str | Path | Any, records: Records) -> Scores:
     twice = typed.select(pl.struct(KEYS).is_duplicated()).to_series()
     _refuse(written, ~twice, "metric", "one row for each run, dataset, split, shots and metric", origin)
     about = [name for name in _OF_THE_RUN if name in records.frame.columns]
-    runs = records.frame.select(pl.col("run").cast(pl.String), *about, pl.col(records.loss).alias("run_loss"))
+    loss = _loss_of(records)
+    runs = records.frame.select(
+        pl.col("run").cast(pl.String), *about, *([pl.col(loss).alias("run_loss")] if loss else [])
+    )
     known = typed.drop("row", *[name for name in about if name in typed.columns])
     known = known.with_columns(pl.col("shots").cast(pl.Int64)).join(runs, on="run", how="inner")
     lost = typed["run"].n_unique() - known["run"].n_unique()
@@ -177,6 +182,13 @@ def read_scores(source: str | Path | Any, records: Records) -> Scores:
         else ()
     )
     return Scores(known, notes)
+
+
+def _loss_of(records: Records) -> str | None:
+    """The runs' loss: what they are read by, or what stands beside the score that they are read by."""
+    if records.outcome.kind == "loss":
+        return records.loss
+    return next((one.column for one in other_outcomes(records.frame, records.outcome)), None)
 
 
 def _refuse(table: pl.DataFrame, good: pl.Series, name: str, wanted: str, origin: str) -> None:

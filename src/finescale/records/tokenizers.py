@@ -121,7 +121,7 @@ def find_tokenizers(frame: pl.DataFrame, outcome: Outcome) -> Tokenizers:
         frame: Runs of tuned models.
         outcome: What they are measured by.
     """
-    if outcome.kind != "loss" or outcome.unit not in ("nats", ""):
+    if not outcome.per_token:
         return Tokenizers({})
     label = pl.col("model") if "model" in frame.columns else pl.lit("the models")
     rows = frame.select(with_tokenizers(frame).alias("of"), label.cast(pl.String).alias("model"))

@@ -1,8 +1,9 @@
-"""Figure 10: how the base models' own loss falls with their size and their pretraining tokens."""
+"""Figure 10: how the base models' own loss, or score, moves with their size and their pretraining tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,27 @@ import polars as pl
 from finescale.errors import FinescaleError
 from finescale.laws.fit import fit
 from finescale.laws.fitted import FittedLaw
+from finescale.records.outcome_words import law_words, lost_words, noun
+from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import Records, untuned
 from finescale.report.drawing import palette
 from finescale.report.evidence import Evidence
-from finescale.report.figures import Figure, Panel, Series, curve_of, level_series, pick_values
+from finescale.report.figures import (
+    Figure,
+    Panel,
+    Series,
+    curve_of,
+    level_series,
+    pick_values,
+    upwards,
+)
 from finescale.wording import count, slug
 
 NUMBER = 10
 _SIZE, _TOKENS = "model_params", "pretrain_tokens"
 _BEFORE = "pretrain_loss_before"
 _WORDS = {_SIZE: "model parameters (log scale)", _TOKENS: "pretraining tokens (log scale)"}
+_PRETRAINING = "pretraining"
 _POINTS = 48
 
 
@@ -28,7 +40,8 @@ def figure_10(evidence: Evidence) -> Figure | None:
     """The base models' loss against model size and against pretraining tokens, with single-variable laws.
 
     The loss is that of a pretraining study's own records on held-out text, else the one on pretraining text
-    before finetuning (``pretrain_loss_before``), else the untuned models' loss on the first task.
+    before finetuning (``pretrain_loss_before``), else the untuned models' loss on the first task. A page
+    about a score shows the untuned models' score.
 
     Args:
         evidence: The evidence.
@@ -36,7 +49,8 @@ def figure_10(evidence: Evidence) -> Figure | None:
     Returns:
         The figure; None where neither varies.
     """
-    rows, what, title = _losses(evidence)
+    shown = _measured(evidence)
+    rows, outcome = shown.rows, shown.outcome
     if not {_SIZE, _TOKENS} & set(rows.columns):
         return None
     rows = rows.with_columns(
@@ -46,50 +60,65 @@ def figure_10(evidence: Evidence) -> Figure | None:
     points = rows.group_by(keys, maintain_order=True).agg(
         pl.col("loss").mean(), pl.col("loss").min().alias("low"), pl.col("loss").max().alias("high")
     )
-    panels = [panel for panel in (_over_sizes(points, evidence), _over_tokens(points, evidence)) if panel]
+    fitting = _Fitting(outcome, evidence)
+    panels = [panel for panel in (_over_sizes(points, fitting), _over_tokens(points, fitting)) if panel]
     if not panels:
         return None
-    laws = any(panel.curve for panel in panels)
-    caption = f"The loss is {what}. Points are the models before finetuning."
-    if laws:
+    caption = f"The {noun(outcome)} is {shown.where}. Points are the models before finetuning."
+    if any(panel.curve for panel in panels):
         caption += (
             " Curves are laws of one variable, L = A·X^-α + E, with their 90% bands, fitted to all points."
         )
-    else:
+        caption += law_words(outcome)
+    elif lost_words(outcome):
         caption += " A law L = A·X^-α + E needs four values of model size or of pretraining tokens."
-    name = f"figure-{NUMBER}-{slug(title.lower())}"
-    return Figure(
-        name,
-        NUMBER,
-        f"Figure {NUMBER}. The base models" + ("" if title == "pretraining" else f" ({title})"),
-        caption,
-        tuple(panels),
-        "base model",
-        up="loss (nats per token, log scale)",
-    )
+    title = f"Figure {NUMBER}. The base models" + ("" if shown.of == _PRETRAINING else f" ({shown.of})")
+    plain = replace(outcome, name=noun(outcome))
+    name = f"figure-{NUMBER}-{slug(shown.of.lower())}"
+    return Figure(name, NUMBER, title, caption, tuple(panels), "base model", **upwards(plain))
 
 
-def _losses(evidence: Evidence) -> tuple[pl.DataFrame, str, str]:
-    """A row a base model with its ``loss``; what the loss is; of what."""
+@dataclass(frozen=True)
+class _Measured:
+    """What is known of the base models: rows with their ``loss``, what it is, where it was measured."""
+
+    rows: pl.DataFrame
+    outcome: Outcome
+    where: str
+    of: str
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """What a law is fitted to, and the evidence that says how."""
+
+    outcome: Outcome
+    evidence: Evidence
+
+
+def _measured(evidence: Evidence) -> _Measured:
     records = evidence.records
+    outcome = records.outcome
     bare = records.frame.filter(untuned(), pl.col(records.loss).is_not_null())
-    tuned = {task.task for task in evidence.tasks}
-    own = bare.filter(~pl.col("task").is_in(list(tuned)))
-    if own.height:
+    bare = bare.with_columns(pl.col(records.loss).alias("loss"))
+    tuned = [task.task for task in evidence.tasks]
+    own = bare.filter(~pl.col("task").is_in(tuned))
+    if own.height and not (tuned and outcome.kind == "score"):
         first = str(own["task"][0])
-        rows = own.filter(pl.col("task") == first).with_columns(pl.col(records.loss).alias("loss"))
-        return rows, "on held-out pretraining text", first
-    if _BEFORE in records.frame.columns and records.frame[_BEFORE].drop_nulls().len():
+        where = "on held-out pretraining text" if outcome.kind == "loss" else f"on {first}"
+        return _Measured(own.filter(pl.col("task") == first), outcome, where, first)
+    if outcome.kind == "loss" and _BEFORE in records.frame.columns:
         known = records.frame.filter(pl.col(_BEFORE).is_not_null())
-        return known.with_columns(pl.col(_BEFORE).alias("loss")), "on pretraining text", "pretraining"
-    if not evidence.tasks:
-        return bare.with_columns(pl.col(records.loss).alias("loss")), "", ""
-    first = evidence.tasks[0].task
-    rows = bare.filter(pl.col("task") == first).with_columns(pl.col(records.loss).alias("loss"))
-    return rows, f"on the test set of {first}, before finetuning", first
+        if known.height:
+            rows = known.with_columns(pl.col(_BEFORE).alias("loss"))
+            return _Measured(rows, TEST_LOSS, "on pretraining text", _PRETRAINING)
+    if not tuned:
+        return _Measured(bare, outcome, "", "")
+    rows = bare.filter(pl.col("task") == tuned[0])
+    return _Measured(rows, outcome, f"on the test set of {tuned[0]}, before finetuning", tuned[0])
 
 
-def _over_sizes(points: pl.DataFrame, evidence: Evidence) -> Panel | None:
+def _over_sizes(points: pl.DataFrame, fitting: _Fitting) -> Panel | None:
     """Model sizes at the pretraining tokens that most models have (the most tokens of several)."""
     sized = points.filter(pl.col(_SIZE).is_not_null())
     many = sized.group_by(_TOKENS).agg(pl.col(_SIZE).n_unique().alias("sizes")).filter(pl.col("sizes") > 1)
@@ -100,10 +129,10 @@ def _over_sizes(points: pl.DataFrame, evidence: Evidence) -> Panel | None:
     label = "all models" if tokens is None else f"{count(tokens)} tokens"
     series = (Series(label, palette.SERIES[0][0], palette.SHAPES[0]),)
     mine = sized.filter(same)
-    return _panel("Model size", _SIZE, series, {label: mine}, evidence)
+    return _panel("Model size", _SIZE, series, {label: mine}, fitting)
 
 
-def _over_tokens(points: pl.DataFrame, evidence: Evidence) -> Panel | None:
+def _over_tokens(points: pl.DataFrame, fitting: _Fitting) -> Panel | None:
     """Pretraining tokens, a series for each model with several checkpoints."""
     known = points.filter(pl.col(_TOKENS).is_not_null())
     several = known.filter(pl.col(_TOKENS).n_unique().over(_SIZE) > 1)
@@ -117,11 +146,11 @@ def _over_tokens(points: pl.DataFrame, evidence: Evidence) -> Panel | None:
         label = "all models" if size is None else count(size)
         rows[label] = mine
         series.append(level_series(label, index, len(sizes)))
-    return _panel("Pretraining tokens", _TOKENS, tuple(series), rows, evidence)
+    return _panel("Pretraining tokens", _TOKENS, tuple(series), rows, fitting)
 
 
 def _panel(
-    title: str, factor: str, series: tuple[Series, ...], rows: Mapping[str, pl.DataFrame], evidence: Evidence
+    title: str, factor: str, series: tuple[Series, ...], rows: Mapping[str, pl.DataFrame], fitting: _Fitting
 ) -> Panel:
     points: list[Mapping[str, Any]] = []
     curve: list[Mapping[str, Any]] = []
@@ -129,17 +158,19 @@ def _panel(
         ordered = mine.sort(factor)
         for x, y, low, high in ordered.select(factor, "loss", "low", "high").iter_rows():
             points.append({"series": label, "x": x, "y": y, "low": low, "high": high, "held_out": False})
-        law = _law(ordered, factor, evidence)
+        law = _law(ordered, factor, fitting)
         if law is not None:
             reach = np.geomspace(float(ordered[factor][0]), float(ordered[factor][-1]), _POINTS)
             curve += curve_of(law, {factor: reach}, label, reach < 0)
     return Panel(title, series, tuple(points), tuple(curve), (), _WORDS[factor])
 
 
-def _law(rows: pl.DataFrame, factor: str, evidence: Evidence) -> FittedLaw | None:
+def _law(rows: pl.DataFrame, factor: str, fitting: _Fitting) -> FittedLaw | None:
     """The power law of one variable through the points; None with too few of them."""
-    frame = rows.select(factor, pl.col("loss").alias("test_loss"))
-    records = Records(frame=frame, every_row=frame, source=evidence.records.source)
+    outcome, evidence = fitting.outcome, fitting.evidence
+    frame = rows.select(factor, pl.col("loss").alias(outcome.column))
+    source = evidence.records.source
+    records = Records(frame=frame, every_row=frame, source=source, loss=outcome.column, outcome=outcome)
     try:
         options: dict[str, Any] = {"bootstrap": evidence.bootstrap, "seed": evidence.seed}
         return fit(records, "power", factor, by=(), hold_out=False, **options)[0]

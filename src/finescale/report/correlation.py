@@ -81,6 +81,8 @@ def _of_kind(evidence: Evidence, task: TaskEvidence, kind: tuple[str, int, str])
     scores, (split, shots, metric) = evidence.scores, kind
     assert scores is not None
     runs = scores.of_runs(task.task, split, shots, metric).filter(~untuned() & (pl.col(DATA_SIZE) > 0))
+    if "run_loss" not in runs.columns:
+        return []
     settings = settings_of(runs, "score").rename({"loss": "score"}).drop("runs", "variance", "low", "high")
     losses = settings_of(runs, "run_loss")
     keys = [name for name in settings.columns if name in losses.columns and name not in _NOT_A_KEY]

@@ -20,11 +20,11 @@ from finescale.advice.candidate import SIZE
 from finescale.advice.crossovers import Crossovers, crossovers
 from finescale.advice.scan import SURE
 from finescale.laws.fitted import FAR
-from finescale.records.outcome_words import noun
+from finescale.records.outcome_words import equal_reducible, noun
 from finescale.records.records import DATA_SIZE
 from finescale.report.decisions import Decision
 from finescale.report.drawing import palette
-from finescale.report.figures import Figure, Panel, Series
+from finescale.report.figures import EXAMPLES, Figure, Panel, Series
 from finescale.wording import capital, method_name, slug
 
 Array = np.ndarray[Any, Any]
@@ -90,13 +90,13 @@ def figure_5(decision: Decision) -> Figure | None:
         "the data size at which they cross, with its 90% band."
     )
     if any(math.isfinite(pair.H) for pair in pairs):
-        caption += " Dotted: equal reducible loss (Eq. 3), which is not the crossover."
+        caption += f" Dotted: {equal_reducible(found.outcome)} (Eq. 3), which is not the crossover."
     for pair in never:
         caption += f" {capital(method_name(pair.first))} and {method_name(pair.second)} do not cross here."
     title = "Figure 5. Which method is best, and where they cross"
     title += "" if found.task == "unnamed" else f" ({found.task})"
     name = f"figure-5-{slug(found.task)}"
-    return Figure(name, 5, title, caption, tuple(panels), best)
+    return Figure(name, 5, title, caption, tuple(panels), best, up=EXAMPLES)
 
 
 def _map(decision: Decision, sizes: tuple[float, float]) -> MapPanel:

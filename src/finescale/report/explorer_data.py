@@ -19,7 +19,7 @@ from finescale.forecasts.grid import Surface
 from finescale.forecasts.group import Forecast
 from finescale.laws.fitted import FAR, FittedLaw
 from finescale.laws.trace import Expression
-from finescale.records.outcome_words import noun
+from finescale.records.outcome_words import after_difference, after_value, digits, noun
 from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE
 from finescale.records.values import rules
@@ -103,7 +103,9 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     return {
         "noun": noun(outcome),
         "sign": outcome.sign,
-        "unit": f" {outcome.unit}" if outcome.unit else "",
+        "unit": after_value(outcome),
+        "apart": after_difference(outcome),
+        "digits": digits(outcome),
         "lead": "below" if outcome.lower else "above",
         "most": "lowest" if outcome.lower else "highest",
     }

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import polars as pl
 
 from finescale.laws.fitted import FittedLaw
 from finescale.records.held_out import of_one_curve
+from finescale.records.outcome_words import axis, law_words, noun
+from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE
 from finescale.records.settings import at_base
 from finescale.report.drawing import palette
@@ -72,6 +74,7 @@ class Figure:
         legend: What the colours stand for.
         up: The title of the y axis, which all panels share.
         log: Whether the axes are logarithmic: x, y.
+        bounds: What the y axis does not leave.
         law: Whether the curves are laws; else they join the points.
     """
 
@@ -81,9 +84,28 @@ class Figure:
     caption: str
     panels: tuple[Panel, ...]
     legend: str
-    up: str = "test loss (nats per token, log scale)"
+    up: str
     log: tuple[bool, bool] = (True, True)
+    bounds: tuple[float, float] = (-math.inf, math.inf)
     law: bool = True
+
+
+class Upwards(TypedDict):
+    """What a figure's y axis is, as its keywords."""
+
+    up: str
+    log: tuple[bool, bool]
+    bounds: tuple[float, float]
+
+
+def upwards(outcome: Outcome) -> Upwards:
+    """The y axis of an outcome: losses on a log scale, scores as they are and within their bounds."""
+    loss = outcome.kind == "loss"
+    return {
+        "up": axis(outcome),
+        "log": (True, loss),
+        "bounds": (-math.inf, math.inf) if loss else (outcome.low, outcome.high),
+    }
 
 
 def figure_1(task: TaskEvidence) -> Figure | None:
@@ -118,12 +140,15 @@ def figure_1(task: TaskEvidence) -> Figure | None:
         panels.append(
             Panel(model_title(everything, value), series, tuple(points), tuple(curve), _bare(task, value))
         )
-    caption = "Each curve is a law of its own, L = A·D^-β + E, with its 90% band. " + _MARKS
+    law_said = _laws_said(task.outcome, panels, "Each curve is a law of its own, L = A·D^-β + E")
+    caption = law_said + _MARKS
     caption += thinning(heights)
     if len(picked) < len(values):
         caption += f" {len(picked)} of {len(values)} model sizes are shown."
-    title = "Figure 1. Loss against finetuning data, method by method" + of_task(task)
-    return Figure(f"figure-1-{slug(task.task)}", 1, title, caption, tuple(panels), "method")
+    measured = capital(noun(task.outcome))
+    title = f"Figure 1. {measured} against finetuning data, method by method{of_task(task)}"
+    name, axes = f"figure-1-{slug(task.task)}", upwards(task.outcome)
+    return Figure(name, 1, title, caption, tuple(panels), "method", **axes)
 
 
 _MARKS = (
@@ -171,10 +196,18 @@ def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
         return None
     at = NUMBERS[factor]
     title = f"Figure {at}. {capital(factor_name(factor))} and finetuning data together" + of_task(task)
-    caption = "Curves are the multiplicative joint law, L = A·X^-α·D^-β + E, with its 90% band. "
+    caption = _laws_said(task.outcome, panels, "Curves are the multiplicative joint law, L = A·X^-α·D^-β + E")
     caption += "Marks as in Figure 1." + thinning(heights)
     caption += " Not every value is shown." if more else ""
-    return Figure(f"figure-{at}-{slug(task.task)}", at, title, caption, tuple(panels), LEGENDS[factor])
+    name, axes = f"figure-{at}-{slug(task.task)}", upwards(task.outcome)
+    return Figure(name, at, title, caption, tuple(panels), LEGENDS[factor], **axes)
+
+
+def _laws_said(outcome: Outcome, panels: Sequence[Panel], law: str) -> str:
+    """What a caption says of the curves, and of a score what L is; empty where no curve is drawn."""
+    if not any(panel.curve for panel in panels):
+        return ""
+    return f"{law}, with its 90% band.{law_words(outcome)} "
 
 
 def method_series(task: TaskEvidence) -> tuple[Series, ...]:

@@ -10,14 +10,14 @@ import polars as pl
 
 from finescale.laws.fitted import FittedLaw
 from finescale.records.noise import Noise
-from finescale.records.outcome_words import amount
+from finescale.records.outcome_words import after_difference, amount
 from finescale.records.outcome_words import difference as tell_gap
 from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE
 from finescale.records.settings import ANY, PAPER_FACTORS, UNNAMED, at_base, base_value
 from finescale.report.evidence import TaskEvidence
 from finescale.report.noise import LEVEL, Difference, difference
-from finescale.wording import capital, count, listed, method_name, nats, pet_word
+from finescale.wording import capital, count, listed, method_name, pet_word
 
 Observed = tuple[float, int]
 """A setting's mean loss and its number of runs."""
@@ -85,11 +85,14 @@ def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> TaskAnswer:
         return TaskAnswer(task.task, _alone(task, rows), (), (), setting)
     last = found[-1]
     noise = "; ".join(
-        f"{method_name(m)} {nats(task.noise[m].sd, 4)}" for m in task.methods if task.noise[m].known
+        f"{method_name(m)} {amount(task.outcome, task.noise[m].sd, 1)}"
+        for m in task.methods
+        if task.noise[m].known
     )
     support = [_lead(last, task.outcome)]
     if noise:
-        unit = f", {task.outcome.unit}" if task.outcome.unit else ""
+        after = after_difference(task.outcome).strip()
+        unit = f", {after}" if after else ""
         support.append(f"Noise between seeds (standard deviation of one run{unit}): {noise}.")
     support += _law_words(task, last)
     support += _worse_than_untuned(task, rows)
@@ -226,7 +229,7 @@ def _law_words(task: TaskEvidence, last: Verdict) -> list[str]:
     if low <= 0:
         return [
             f"{where} {method_name(best)} and {method_name(second)} cannot be told apart "
-            f"({interval}{' ' + outcome.unit if outcome.unit else ''})."
+            f"({interval}{after_difference(outcome)})."
         ]
     words = f"{where} {method_name(best)} is ahead of {method_name(second)} by {gap} ({interval})."
     same = next((v for v in task_verdicts(task) if v.examples == size), None)

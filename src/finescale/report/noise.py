@@ -13,7 +13,7 @@ LEVEL = 0.9
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two means in nats with its interval; NaN limits where the noise is unknown."""
+    """The difference of two means with its interval; NaN limits where the noise is unknown."""
 
     value: float
     low: float
@@ -26,7 +26,7 @@ class Difference:
 
 
 def smallest_difference(noise: Noise, runs: int) -> float:
-    """The smallest difference of two means of so many runs each whose interval leaves 0 out, in nats."""
+    """The smallest difference of two means of so many runs each whose interval leaves 0 out."""
     if not noise.known or runs < 1:
         return float("nan")
     return _quantile(noise.freedom) * noise.sd * math.sqrt(2 / runs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 
-from finescale.records.outcome_words import heading
+from finescale.records.outcome_words import heading, law_words, unit_of
 from finescale.report.drawing import palette
 from finescale.report.drawing.markup import Html, tag
 from finescale.report.evidence import runs_in_words
@@ -81,10 +81,10 @@ def html(content: Content, filled: Sequence[tuple[Section, Made]]) -> str:
     outcome = content.evidence.records.outcome
     closing = f"{frame.height} finished study runs (untuned models among them). "
     closing += (
-        "Loss is in nats per target token; perplexity is exp(loss)."
+        f"Loss is in {unit_of(outcome)}{'; perplexity is exp(loss)' if outcome.per_token else ''}."
         if outcome.kind == "loss"
-        else f"Everything is about {heading(outcome)}. The paper's tables, figures and findings are of "
-        "losses (without --score)."
+        else f"Everything is about {heading(outcome)}.{law_words(outcome)} The paper's laws are of losses "
+        "(a page without --score)."
     )
     footer = tag("footer", tag("p", closing))
     script = Html(f"<script>{explorer.script()}</script>")

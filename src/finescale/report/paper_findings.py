@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from finescale.advice.candidate import SIZE
+from finescale.records.outcome_words import amount, difference, law_words
 from finescale.records.records import DATA_SIZE, untuned
 from finescale.records.scores import LOSS, metric_name
 from finescale.records.settings import GROUP, PAPER_FACTORS, at_base, setting_columns
@@ -24,7 +25,7 @@ from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plai
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of, untuned_rates
 from finescale.report.findings import law_at_base
 from finescale.report.score_figures import forgetting_rows
-from finescale.wording import chance, count, listed, method_name, nats, number
+from finescale.wording import chance, count, listed, method_name, number
 
 Array = np.ndarray[Any, Any]
 CLAIMS = {
@@ -119,6 +120,9 @@ def findings_sheet(tested: Sequence[Finding], evidence: Evidence) -> Sheet:
         "are shares of bootstrap draws of the fitted laws, or of resampled settings; where a law misses, "
         "they are surer than they should be.",
     ]
+    said = law_words(evidence.records.outcome)
+    if said:
+        notes.append(f"The paper's findings are about losses; here the laws are of a score.{said}")
     untuned_methods = untuned_rates(evidence)
     if untuned_methods:
         who = listed([method_name(method) for method in untuned_methods])
@@ -145,7 +149,8 @@ def _forms(task: TaskEvidence, seed: int) -> Iterator[Finding]:
         )
         gap = (each["second"] - each["first"]).to_numpy()
         means = (both["first"].mean(), both["second"].mean())
-        here = f"off by {nats(means[0], 4)} nats, additive {nats(means[1], 4)}"  # type: ignore[arg-type]
+        off, rival = float(means[0]), float(means[1])  # type: ignore[arg-type]
+        here = f"off by {difference(task.outcome, off, 1)}, additive {amount(task.outcome, rival, 1)}"
         yield Finding(task.task, 1, who, here, *_paired(gap, seed, "held-out settings"))
 
 
@@ -211,7 +216,8 @@ def _stability(task: TaskEvidence, seed: int) -> Iterator[Finding]:
         return
     rng = np.random.default_rng((seed, 3))
     lora, prompt = (part.sd**2 * part.freedom / rng.chisquare(part.freedom, _DRAWS) for part in noise)
-    here = f"between seeds {nats(noise[0].sd, 4)} nats, prompt tuning {nats(noise[1].sd, 4)}"
+    here = f"between seeds {difference(task.outcome, noise[0].sd, 1)}, "
+    here += f"prompt tuning {amount(task.outcome, noise[1].sd, 1)}"
     yield Finding(task.task, 3, who, here, _share(prompt - lora), "runs that differ by their seed alone")
 
 
@@ -248,10 +254,11 @@ def _changes(task: TaskEvidence, decision: Decision | str) -> Iterator[Finding]:
         return
     data = np.geomspace(low, high, _GRID)
     size = found.base.get(SIZE)
-    losses = [member.law.mean_draws(member.asked(size, data)) for member in found.members]
+    sign = found.outcome.sign
+    losses = [sign * member.law.mean_draws(member.asked(size, data)) for member in found.members]
     best = np.stack(losses).argmin(axis=0)  # [draws, data]
     share = float(np.mean((best != best[:, :1]).any(axis=1)))
-    means = np.stack([member.law.centre(member.asked(size, data)) for member in found.members])
+    means = np.stack([sign * member.law.centre(member.asked(size, data)) for member in found.members])
     order = dict.fromkeys(means.argmin(axis=0).tolist())
     named = [method_name(found.members[index].name) for index in order]
     here = f"{listed(named, 'then')} {reach}" if len(named) > 1 else f"{named[0]} throughout, {reach}"

@@ -10,10 +10,11 @@ import numpy as np
 
 from finescale.laws.fitted import FittedLaw
 from finescale.laws.published import equal_reducible_loss
+from finescale.records.outcome_words import equal_reducible, law_words
 from finescale.report import paper
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task_column
 from finescale.report.evidence import Evidence, TaskEvidence
-from finescale.wording import factor_name, interval, method_name, number
+from finescale.wording import capital, factor_name, interval, method_name, number
 
 _FACTORS = ("model_params", "pretrain_tokens")
 """The factors of the paper's Table 5."""
@@ -33,11 +34,12 @@ def table_5(evidence: Evidence) -> Sheet:
     ]
     if any("paper_H" in row for row in rows):
         shown += [column("paper: H", "paper_H", number), column("paper: gamma", "paper_gamma", number)]
+    outcome = evidence.records.outcome
     notes = (
         "D = H X^gamma (Eq. 3) is the crossover only where both floors E are equal; the crossovers "
-        "themselves are above. In brackets: intervals from the joint bootstrap draws.",
+        "themselves are above. In brackets: intervals from the joint bootstrap draws." + law_words(outcome),
     )
-    title = "Table 5. Equal reducible loss of two multiplicative laws"
+    title = f"Table 5. {capital(equal_reducible(outcome))} of two multiplicative laws"
     return Sheet("table-5-equal-reducible-loss", title, rows, shown, notes if rows else ())
 
 
@@ -51,7 +53,8 @@ def _of_task(task: TaskEvidence) -> list[Row]:
             H, gamma = equal_reducible_loss(laws[0], laws[1])
             row: dict[str, Any] = {"task": task.task, "factor": factor, "first": first, "second": second}
             row |= {"H": _known(H), "gamma": _known(gamma)} | _intervals(laws[0], laws[1])
-            printed = paper.equal_reducible(task.task, first, second, factor)
+            of_loss = task.outcome.kind == "loss"  # H and gamma are the same in any unit of a loss
+            printed = paper.equal_reducible(task.task, first, second, factor) if of_loss else None
             rows.append(row | ({"paper_H": printed[0], "paper_gamma": printed[1]} if printed else {}))
     return rows
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from finescale.records.outcome_words import difference_unit
 from finescale.records.records import DATA_SIZE, Records, untuned
 from finescale.records.scores import LOSS, Scores, metric_name
 from finescale.records.settings import at_base, setting_columns
@@ -155,8 +156,9 @@ def forgetting_rows(task: TaskEvidence, records: Records) -> pl.DataFrame:
         records: The records with ``pretrain_loss_before`` and ``pretrain_loss_after``.
 
     Returns:
-        The runs' columns with ``gain`` (nats below the untuned model's test loss) and ``forgotten`` (nats
-        above the loss on pretraining text before finetuning); empty where the records do not know.
+        The runs' columns with ``gain`` (by how much the outcome is better than the untuned model's) and
+        ``forgotten`` (nats above the loss on pretraining text before finetuning); empty where the records do
+        not know.
     """
     frame = records.frame.filter(pl.col("task") == task.task)
     nothing = frame.clear().with_columns(gain=pl.lit(0.0), forgotten=pl.lit(0.0))
@@ -168,7 +170,8 @@ def forgetting_rows(task: TaskEvidence, records: Records) -> pl.DataFrame:
     start = task.bare.group_by(bases).agg(pl.col("loss").mean().alias("untuned_loss"))
     tuned = frame.filter(~untuned() & (pl.col(DATA_SIZE) > 0))
     joined = tuned.join(start, on=bases, nulls_equal=True).with_columns(
-        gain=pl.col("untuned_loss") - pl.col(records.loss), forgotten=pl.col(AFTER) - pl.col(BEFORE)
+        gain=records.outcome.sign * (pl.col("untuned_loss") - pl.col(records.loss)),
+        forgotten=pl.col(AFTER) - pl.col(BEFORE),
     )
     return joined.filter(pl.col("gain").is_not_null() & pl.col("forgotten").is_not_null())
 
@@ -187,6 +190,7 @@ def forgetting_figure(task: TaskEvidence, records: Records) -> Figure | None:
     if "model_params" in everything.columns:
         sizes = sorted(everything["model_params"].drop_nulls().unique().to_list()) or [None]
     picked = pick_values(sizes)
+    gain, unit = _gain(task)
     panels = []
     for size in picked:
         points: list[Mapping[str, Any]] = []
@@ -197,13 +201,13 @@ def forgetting_figure(task: TaskEvidence, records: Records) -> Figure | None:
             points += [{**point, "held_out": index == 0} for index, point in enumerate(made)]
         if points:
             rule = ({"series": "", "y": 0.0},)
-            across = "gain: test loss below the untuned model (nats)"
+            across = f"gain: {gain}{f' ({unit})' if unit else ''}"
             title = model_title(everything, size)
             panels.append(Panel(title, method_series(task), tuple(points), _joining(points), rule, across))
     if not panels:
         return None
     caption = (
-        "To the right: learned, nats of test loss below the untuned model. Upwards: forgotten, nats of loss "
+        f"To the right: learned, {f'{unit} of ' if unit else ''}{gain}. Upwards: forgotten, nats of loss "
         "on pretraining text above what it was before. Each line goes from the fewest examples (hollow) to "
         f"the most; bars reach from the lowest to the highest seed; dotted: nothing forgotten. {SIDE_BY_SIDE}"
     )
@@ -219,3 +223,10 @@ def forgetting_figure(task: TaskEvidence, records: Records) -> Figure | None:
         log=(False, False),
         law=False,
     )
+
+
+def _gain(task: TaskEvidence) -> tuple[str, str]:
+    """What is gained on the task, in words, and its unit: ``test loss below the untuned model``, ``nats``."""
+    outcome, unit = task.outcome, difference_unit(task.outcome)
+    side = "below" if outcome.lower else "above"
+    return f"{outcome.name} {side} the untuned model", "" if unit == outcome.name else unit

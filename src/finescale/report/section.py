@@ -82,10 +82,8 @@ class Section:
         name: Its anchor.
         title: Its heading.
         fill: Makes it: computes, draws and words.
-        of_losses: It is about losses, as the paper's figures are: a page about a score leaves it out.
     """
 
     name: str
     title: str
     fill: Callable[[Content], Made]
-    of_losses: bool = False

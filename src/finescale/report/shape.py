@@ -1,10 +1,14 @@
-"""Does the law hold? Bends of the curves and residuals that the noise between seeds cannot explain."""
+"""Does the law hold? Bends of the curves and residuals that the noise between seeds cannot explain.
+
+A score's curve is judged as its distance from the best value, to which its laws are fitted.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +17,19 @@ import polars as pl
 from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import BASELINE
 from finescale.laws.law import Law
+from finescale.records.outcome_words import (
+    amount,
+    deviation_unit,
+    difference,
+    difference_unit,
+    law_words,
+    lost_words,
+)
 from finescale.records.records import DATA_SIZE
 from finescale.records.settings import GROUP, setting_columns
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain
 from finescale.report.evidence import TaskEvidence
-from finescale.wording import capital, count, factor_name, method_name, nats
+from finescale.wording import capital, count, factor_name, method_name
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,7 @@ class Bend:
     """How the gain of a doubling of the data changes along a method's curves.
 
     Attributes:
-        small: Gain of a doubling in the lower half of the data sizes, nats (mean over curves).
+        small: Gain of a doubling in the lower half of the data sizes (mean over curves).
         large: The same in the upper half.
         error: Standard error of the difference of the two.
         curves: Number of curves.
@@ -38,7 +50,7 @@ class Bend:
 
     @property
     def downwards(self) -> bool:
-        """The curve falls faster and faster: no power law with a floor does that."""
+        """The curve improves faster and faster: no power law with a floor does that."""
         return self.large - self.small > max(2 * self.error, 0.25 * abs(self.small), 1e-9)
 
 
@@ -52,7 +64,7 @@ def bend(task: TaskEvidence, method: str) -> Bend | None:
         if curve[DATA_SIZE].n_unique() < 4:
             continue
         ordered = curve.sort(DATA_SIZE)
-        x, loss = np.log2(ordered[DATA_SIZE].to_numpy()), ordered["loss"].to_numpy()
+        x, loss = np.log2(ordered[DATA_SIZE].to_numpy()), task.outcome.sign * ordered["loss"].to_numpy()
         half = (x.size + 1) // 2
         ends = (slice(None, half), slice(-half, None))
         gains.append([-np.polyfit(x[end] - x[end].mean(), loss[end], 1)[0] for end in ends])
@@ -67,19 +79,20 @@ def bend(task: TaskEvidence, method: str) -> Bend | None:
 
 
 def bend_words(task: TaskEvidence) -> list[str]:
-    """A sentence for each method whose curve bends downwards, as no power law with a floor can."""
-    words = []
+    """A sentence for each method whose loss bends downwards (or score upwards), as no power law can."""
+    outcome, words = task.outcome, []
+    way = "downwards" if outcome.lower else "upwards"
+    rival = "" if outcome.scale != "logit" else "; the sigmoid law has such a phase"
     for method in task.methods:
         found = bend(task, method)
         if found is not None and found.downwards:
-            gain = (
-                f"{nats(found.small)} nats in the lower half of the sizes, {nats(found.large)} in the upper"
-            )
+            gain = f"{difference(outcome, found.small)} in the lower half of the sizes, "
+            gain += f"{amount(outcome, found.large)} in the upper"
             words.append(
-                f"{capital(method_name(method))} bends downwards: a doubling of the data brings {gain} "
+                f"{capital(method_name(method))} bends {way}: a doubling of the data brings {gain} "
                 f"(mean of {found.curves} curves). A power law can only flatten, so these runs are in "
                 "the phase "
-                "before it sets in, and the law promises too little from more data."
+                f"before it sets in, and the law promises too little from more data{rival}."
             )
     return words
 
@@ -91,7 +104,7 @@ def misfit_words(task: TaskEvidence, factor: str) -> list[str]:
         task: The evidence.
         factor: The joint law's factor.
     """
-    words = []
+    outcome, words = task.outcome, []
     for method in task.methods:
         law = task.law("multiplicative", method, factor)
         if law is None:
@@ -105,12 +118,12 @@ def misfit_words(task: TaskEvidence, factor: str) -> list[str]:
         parts = []
         if missed:
             parts.append(
-                f"fitted settings lie {nats(law.delta_e, 4)} nats off the law on average, where the "
-                "noise between "
-                f"seeds explains {nats(expected, 4)}"
+                f"fitted settings lie {difference(outcome, law.delta_e, 1)} off the law on average, where "
+                f"the noise between seeds explains {amount(outcome, expected, 1)}"
             )
         if far:
-            parts.append(f"held-out settings lie {nats(law.delta_h, 4)} nats off: do not extrapolate with it")
+            off = difference(outcome, law.delta_h, 1)
+            parts.append(f"held-out settings lie {off} off: do not extrapolate with it")
         words.append(f"{who}: {'; '.join(parts)}.")
     return words
 
@@ -127,16 +140,19 @@ def _expected_deviation(task: TaskEvidence, method: str, law: FittedLaw) -> floa
 def curve_laws(task: TaskEvidence) -> Sheet:
     """Single-variable laws against one another, averaged over the curves of a method that all of them fit."""
     rows = [row for method in task.methods if (row := _compared(task, method)) is not None]
+    off = partial(amount, task.outcome, finer=1)
     shown: list[SheetColumn] = [SheetColumn("method", lambda row: method_name(row["method"]), numeric=False)]
     shown += [column("curves", "curves", str)]
     for kind, heading in (("held_out", "held out"), ("fitted", "fitted")):
         for name in task.curves:
             if any(row.get(f"{name}_{kind}") is not None for row in rows):
-                shown.append(column(f"{heading}: {name}", f"{name}_{kind}", lambda value: nats(value, 4)))
+                shown.append(column(f"{heading}: {name}", f"{name}_{kind}", off))
     shown.append(plain("best on held out", "best"))
     formulas = [f"{name}: {_words(fits[0].formula)}" for name, fits in task.curves.items() if len(fits)]
     note = "; ".join(formulas) + "."
-    title = "Laws of one variable: mean absolute deviation, nats per target token"
+    if law_words(task.outcome):
+        note += f" They are laws of {lost_words(task.outcome)}."
+    title = f"Laws of one variable: mean absolute deviation, {deviation_unit(task.outcome)}"
     return Sheet("single-variable-laws", title, rows, shown, (note,))
 
 
@@ -177,11 +193,11 @@ def steps_words(task: TaskEvidence) -> str:
     for method in task.methods:
         found = bend(task, method)
         if found is not None:
-            parts.append(f"{method_name(method)} {nats(found.small)} and {nats(found.large)}")
+            gains = (amount(task.outcome, gain) for gain in (found.small, found.large))
+            parts.append(f"{method_name(method)} {' and '.join(gains)}")
     sizes = task.settings[DATA_SIZE]
     if not parts or not sizes.len():
         return ""
     reach = f"{count(float(sizes.min()))} to {count(float(sizes.max()))} examples"  # type: ignore[arg-type]
-    return (
-        f"A doubling of the data, in the lower and in the upper half of {reach}, in nats: {'; '.join(parts)}."
-    )
+    halves = f"A doubling of the data, in the lower and in the upper half of {reach}"
+    return f"{halves}, in {difference_unit(task.outcome)}: {'; '.join(parts)}."

@@ -6,16 +6,19 @@ Where a task is one of the paper's, its own numbers stand beside.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from finescale.laws.fitted import FittedLaw, Parameter
 from finescale.laws.published import published, published_names
+from finescale.records.outcome_words import amount, deviation_unit, difference_unit, law_words, lost_words
+from finescale.records.outcomes import Outcome
 from finescale.records.settings import PAPER_FACTORS
 from finescale.report import paper
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task_column
 from finescale.report.evidence import Evidence, TaskEvidence
-from finescale.wording import factor_name, interval, method_name, nats
+from finescale.wording import factor_name, interval, method_name
 
 SUFFIX = {"model_params": "m", "pretrain_tokens": "p", "pet_size": "t"}
 """The paper's subscripts: model, pretraining, tuning parameters."""
@@ -31,7 +34,8 @@ def paper_tables(evidence: Evidence) -> list[Sheet]:
 
 def table_2(evidence: Evidence) -> Sheet:
     """Mean absolute deviation on held-out and fitted settings: the multiplicative law against its rivals."""
-    laws = [law.name for law in evidence.joint_laws]
+    laws, outcome = [law.name for law in evidence.joint_laws], evidence.records.outcome
+    off = partial(amount, outcome, finer=1)
     rows = [row for task in evidence.tasks for row in _deviations(task, laws)]
     notes = []
     if rows and not any(task.settings["held_out"].any() for task in evidence.tasks):
@@ -47,14 +51,14 @@ def table_2(evidence: Evidence) -> Sheet:
         )
     return Sheet(
         "table-2-deviations",
-        "Tables 2 and 6. Mean absolute deviation of the joint laws, nats per target token",
+        f"Tables 2 and 6. Mean absolute deviation of the joint laws, {deviation_unit(outcome)}",
         rows,
         (
             *task_column(evidence),
             SheetColumn("method", lambda row: method_name(row["method"]), numeric=False),
             SheetColumn("factor", lambda row: factor_name(row["factor"]), numeric=False),
-            *[shown for law in laws for shown in _held_out(law, rows)],
-            *[column(f"fitted: {law}", f"{law}_fitted", _deviation) for law in laws],
+            *[shown for law in laws for shown in _held_out(law, rows, off)],
+            *[column(f"fitted: {law}", f"{law}_fitted", off) for law in laws],
             SheetColumn(
                 "settings: held out + fitted", lambda row: f"{row['n_held_out']} + {row['n_fitted']}"
             ),
@@ -63,11 +67,11 @@ def table_2(evidence: Evidence) -> Sheet:
     )
 
 
-def _held_out(law: str, rows: list[Row]) -> list[SheetColumn]:
+def _held_out(law: str, rows: list[Row], off: Callable[[float], str]) -> list[SheetColumn]:
     """A law's deviation on held-out settings, and the paper's own beside it where a row has one."""
-    mine = column(f"held out: {law}", f"{law}_held_out", _deviation)
+    mine = column(f"held out: {law}", f"{law}_held_out", off)
     beside = any(f"paper_{law}" in row for row in rows)
-    return [mine, *([column("paper", f"paper_{law}", _deviation)] if beside else [])]
+    return [mine, *([column("paper", f"paper_{law}", off)] if beside else [])]
 
 
 def _deviations(task: TaskEvidence, names: Sequence[str]) -> list[Row]:
@@ -83,7 +87,8 @@ def _deviations(task: TaskEvidence, names: Sequence[str]) -> list[Row]:
                 row[f"{name}_held_out"] = _finite(known[name].delta_h) if name in known else None
                 row[f"{name}_fitted"] = _finite(known[name].delta_e) if name in known else None
                 printed = paper.held_out_deviation(task.task, method, factor, name)
-                row |= {} if printed is None else {f"paper_{name}": printed}
+                beside = printed is not None and task.outcome.per_token  # the paper's are of that
+                row |= {f"paper_{name}": printed} if beside else {}
             first = next(iter(known.values()))
             held = {name: row[f"{name}_held_out"] for name in laws if row[f"{name}_held_out"] is not None}
             better = min(held, key=lambda name: held[name]) if len(held) > 1 else None
@@ -95,13 +100,15 @@ def _deviations(task: TaskEvidence, names: Sequence[str]) -> list[Row]:
 
 def table_4(evidence: Evidence) -> Sheet:
     """The multiplicative law's parameters with intervals, one row a task and method."""
+    outcome = evidence.records.outcome
     rows = [row for task in evidence.tasks for row in _parameters(task)]
     present = [factor for factor in PAPER_FACTORS if any(f"A_{SUFFIX[factor]}" in row for row in rows)]
     names = [f"{letter}_{SUFFIX[factor]}" for factor in present for letter in ("A", "alpha")]
-    headings = {name: name for name in names} | {"E": "E (nats)", "beta": "beta"}
+    headings = {name: name for name in names} | {"E": f"E ({_floor_unit(outcome)})", "beta": "beta"}
     level = next((f"{100 * law.level:g}%" for law in _all_laws(evidence) if law.draws), "")
     title = "Table 4. Parameters of the multiplicative law L = A·X^-α·D^-β + E"
-    notes = [f"In brackets: {level} intervals from the bootstrap."] if level else []
+    notes = [law_words(outcome).strip()] if law_words(outcome) else []
+    notes += [f"In brackets: {level} intervals from the bootstrap."] if level else []
     if present:
         meant = ", ".join(f"{SUFFIX[factor]}: {factor_name(factor)}" for factor in present)
         notes.append(
@@ -120,6 +127,11 @@ def table_4(evidence: Evidence) -> Sheet:
         ),
         tuple(notes),
     )
+
+
+def _floor_unit(outcome: Outcome) -> str:
+    """What E is counted in: the loss's unit, or the score's distance from its best value."""
+    return difference_unit(outcome) if outcome.kind == "loss" else lost_words(outcome)
 
 
 def _who(row: Row) -> str:
@@ -142,7 +154,7 @@ def _parameters(task: TaskEvidence) -> list[Row]:
                 row |= _named("beta", law.parameters["beta"]) | _named("E", law.parameters["E"])
         if "beta" in row:
             rows.append(row | {"source": "records"})
-            rows += _published(task.task, method)
+            rows += _published(task.task, method) if task.outcome.per_token else []
     return rows
 
 
@@ -181,7 +193,3 @@ def _all_laws(evidence: Evidence) -> list[FittedLaw]:
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _deviation(value: float) -> str:
-    return nats(value, 4)

@@ -41,7 +41,7 @@ def write_report(
         evidence: What the report says.
         source: Where it comes from.
         out: The folder; files that no report wrote are left alone.
-        sections: The page's sections in its order; a page about a score leaves out those about losses.
+        sections: The page's sections in its order.
         pictures: The files of each figure, of `PICTURES`; PNG and PDF take longer than all else.
 
     Returns:
@@ -63,8 +63,7 @@ def write_report(
         for task in evidence.tasks
     }
     content = Content(evidence, decisions, source)
-    of_loss = evidence.records.outcome.kind == "loss"
-    filled = [(section, section.fill(content)) for section in sections if of_loss or not section.of_losses]
+    filled = [(section, section.fill(content)) for section in sections]
     files = _files([made for _, made in filled], pictures)
     before = _earlier(out)
     files[MANIFEST] = "".join(f"{name}\n" for name in files).encode()

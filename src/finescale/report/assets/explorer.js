@@ -163,7 +163,7 @@
       // a forecast's own error is in its probabilities
       if (gap === 0 && !(best.probability > d.sure)) said.push(`${best.c.label} and ${second.c.label} tie`);
     } else if (Number.isNaN(off)) said.push("the laws could not be tested this far outside their data");
-    else if (off > gap) said.push(`the laws were off by ${off.toFixed(3)}${d.outcome.unit} where they were tested, more than the ${gap.toFixed(3)} between the two`);
+    else if (off > gap) said.push(`the laws were off by ${off.toFixed(d.outcome.digits)}${d.outcome.apart} where they were tested, more than the ${gap.toFixed(d.outcome.digits)} between the two`);
     if (best.probability < d.sure) said.push(`the probability is ${chance(best.probability)} only`);
     return said;
   };
@@ -308,13 +308,13 @@
       const rows = all.slice(0, d.shown), [best, second] = rows;
       shown = d.candidates.filter((c) => rows.some((r) => r.c === c));
       const off = Math.max(...rows.map((r) => r.missed || 0)), tested = rows.some((r) => r.missed === r.missed);
-      const lead = second ? `, ${Math.abs(second.loss - best.loss).toFixed(3)} ${d.outcome.lead} ${second.c.label}` : "";
+      const lead = second ? `, ${Math.abs(second.loss - best.loss).toFixed(d.outcome.digits)} ${d.outcome.lead} ${second.c.label}` : "";
       root.querySelector(".verdict").textContent = why.length
         ? "Cannot tell."
-        : `${capital(best.c.label)}: ${best.loss.toFixed(3)}${d.outcome.unit}${lead}; best with a probability of ${chance(best.probability)}.`;
+        : `${capital(best.c.label)}: ${best.loss.toFixed(d.outcome.digits)}${d.outcome.unit}${lead}; best with a probability of ${chance(best.probability)}.`;
       root.querySelector(".why").textContent = why.length
         ? `Because ${why.join("; ")}. By the ${d.forecast ? "forecast" : "laws"} alone ${best.c.label} has the ${d.outcome.most} ${d.outcome.noun}${lead}.`
-        : tested ? `${d.forecast ? "The forecast was" : "The laws were"} off by up to ${off.toFixed(3)}${d.outcome.unit} on average where tested.`
+        : tested ? `${d.forecast ? "The forecast was" : "The laws were"} off by up to ${off.toFixed(d.outcome.digits)}${d.outcome.apart} on average where tested.`
           : "There were too few data sizes to hide any as a test.";
       const timed = rows.every((r) => Number.isFinite(r.hours)), counted = d.candidates.some((c) => c.flops[1].length);
       root.querySelector("tbody").replaceChildren(...rows.map((r) => {
@@ -322,10 +322,10 @@
         tr.dataset.candidate = r.c.name;
         key.scope = "row";
         key.append(mark(r.c), capital(r.c.label));
-        tr.append(key, cell(r.loss, r.loss.toFixed(3), "loss"));
-        tr.append(cell(r.low, `${r.low.toFixed(3)} to ${r.high.toFixed(3)}`, "low"));
+        tr.append(key, cell(r.loss, r.loss.toFixed(d.outcome.digits), "loss"));
+        tr.append(cell(r.low, `${r.low.toFixed(d.outcome.digits)} to ${r.high.toFixed(d.outcome.digits)}`, "low"));
         tr.lastChild.dataset.high = String(r.high);
-        tr.append(cell(r.runLow, `${r.runLow.toFixed(3)} to ${r.runHigh.toFixed(3)}`, "run_low"));
+        tr.append(cell(r.runLow, `${r.runLow.toFixed(d.outcome.digits)} to ${r.runHigh.toFixed(d.outcome.digits)}`, "run_low"));
         tr.lastChild.dataset.high = String(r.runHigh);
         tr.append(cell(r.probability, chance(r.probability), "probability"));
         if (values.price !== null) {

@@ -141,7 +141,9 @@ def _y_reach(figure: Figure) -> Reach:
     near = [y for y in lines if low - reach <= y <= high + reach]
     low, high = min([low, *near]), max([high, *near])
     pad = 0.06 * max(high - low, 1e-3 * abs(high)) or 0.1
-    return Reach(max(low - pad, 1e-6) if figure.log[1] else low - pad, high + pad, figure.log[1], HEIGHT)
+    least, most = figure.bounds
+    floor = max(least, 1e-6) if figure.log[1] else least
+    return Reach(max(low - pad, floor), min(high + pad, most), figure.log[1], HEIGHT)
 
 
 def _y_axis(reach: Reach, title: str) -> Axis:
@@ -168,7 +170,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _layers(panel: Panel, figure: Figure, across: Axis, up: Axis) -> list[Spec]:
     labels = [series.label for series in panel.series]
-    key = {"title": figure.legend, "columns": 4, "symbolSize": 60, "symbolOpacity": 1}
+    key = {"title": figure.legend, "columns": 4, "symbolSize": 60, "symbolOpacity": 1, "symbolLimit": 0}
 
     def told_by(looks: list[str]) -> Spec:
         return category("series", scale={"domain": labels, "range": looks}, legend=key, sort=labels)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
-from finescale.records.outcome_words import unit_of
+from finescale.records.outcome_words import amount, unit_of
 from finescale.records.rate_edges import rate_edges
 from finescale.records.settings import UNNAMED
 from finescale.report.decisions import Decision
@@ -15,7 +16,7 @@ from finescale.report.findings import TaskAnswer, answer, law_at_base
 from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import missing, tables
 from finescale.report.sections.runs import troubles
-from finescale.wording import count, interval, method_name, nats, slug
+from finescale.wording import count, interval, method_name, slug
 
 
 def _fill(content: Content) -> Made:
@@ -81,7 +82,8 @@ def verdict_sheet(item: TaskAnswer, task: TaskEvidence) -> Sheet:
         SheetColumn("best", lambda row: str(row["best"]), numeric=False),
         SheetColumn("lead of the best", lambda row: _with_interval(row, "lead", "lead_low", "lead_high")),
     ]
-    shown += [column(f"{method_name(m)}: mean", m, lambda value: nats(value, 4)) for m in task.methods]
+    told = partial(amount, task.outcome, finer=1)
+    shown += [column(f"{method_name(m)}: mean", m, told) for m in task.methods]
     shown += [_law_cell(m) for m in task.methods if laws[m] is not None]
     title = f"At the base setting: observed means and the laws' means, {unit_of(task.outcome)}"
     notes = (

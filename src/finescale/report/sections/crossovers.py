@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from finescale.advice.candidate import SIZE
+from finescale.records.outcome_words import equal_reducible
 from finescale.report.crossmap import figure_5
 from finescale.report.decisions import Decision
 from finescale.report.drawing.crosschart import crossover_svgs
@@ -39,8 +40,6 @@ def _fill(content: Content) -> Made:
         parts.append(fold("Every pair at every model size", *tables(sheets[-1:])))
     if not content.decisions:
         needs.append("Crossovers need two methods or more.")
-    if content.evidence.records.outcome.kind == "score":  # Table 5 is about reducible losses
-        return Made(join(*parts), sheets, pictures, needs)
     equal = table_5(content.evidence)
     lacks = "Table 5 needs multiplicative laws of two methods over model size or pretraining tokens."
     parts += tables([equal])
@@ -82,10 +81,11 @@ def crossover_sheet(decision: Decision) -> Sheet:
         "In brackets: the 90% interval; outside: how many times outside the data of either method it lies."
     ]
     if any(math.isfinite(pair.H) for pair in decision.pairs):
-        shown.append(column("equal reducible loss", "equal_reducible_loss", count))
+        equal = equal_reducible(decision.found.outcome)
+        shown.append(column(equal, "equal_reducible_loss", count))
         shown += [column("H", "H", number), column("gamma", "gamma", number)]
         notes.append(
-            "Equal reducible loss is H X^gamma (Eq. 3): the crossover only if both floors E were equal."
+            f"{capital(equal)} is H X^gamma (Eq. 3): the crossover only if both floors E were equal."
         )
     by = decision.found.law + ("" if decision.found.forecast else " law")
     title = f"Crossovers: at which data size the better method changes ({by})"

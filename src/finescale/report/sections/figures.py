@@ -38,4 +38,4 @@ def _fill(content: Content) -> Made:
     return Made(join(*parts), pictures=[*pictures, *base], needs=needs)
 
 
-SECTION = Section("figures", "The laws in pictures", _fill, of_losses=True)
+SECTION = Section("figures", "The laws in pictures", _fill)

@@ -34,4 +34,4 @@ def _test(row: Row, with_task: bool) -> Html:
     return tag("li", verdict, tag("span", f"{who}: {row['here']}", source))
 
 
-SECTION = Section("findings", "The paper's findings on these records", _fill, of_losses=True)
+SECTION = Section("findings", "The paper's findings on these records", _fill)

@@ -15,7 +15,7 @@ from finescale.wording import slug
 
 _HOLDS = (
     "No sign in these records that the multiplicative law fails: it misses no more than the noise "
-    "between seeds explains, and no curve bends downwards."
+    "between seeds explains, and no curve bends {way}."
 )
 
 
@@ -25,7 +25,7 @@ def _fill(content: Content) -> Made:
         words = bend_words(task) + [text for factor in PAPER_FACTORS for text in misfit_words(task, factor)]
         mine = [tag("p", "Not everywhere:"), bullets(*words)] if words else []
         if not words and task.laws:
-            mine.append(tag("p", _HOLDS))
+            mine.append(tag("p", _HOLDS.format(way="downwards" if task.outcome.lower else "upwards")))
         mine += [paragraphs(steps) for steps in [steps_words(task)] if steps]
         parts += [tag("h3", task.task)] if mine and len(content.evidence.tasks) > 1 else []
         parts += mine
@@ -41,4 +41,4 @@ def _of_one_task(sheet: Sheet, task: TaskEvidence, content: Content) -> Sheet:
     return replace(sheet, name=f"{sheet.name}-{slug(task.task)}", title=f"{sheet.title} ({task.task})")
 
 
-SECTION = Section("holds", "Does the law hold?", _fill, of_losses=True)
+SECTION = Section("holds", "Does the law hold?", _fill)

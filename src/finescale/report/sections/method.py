@@ -14,7 +14,7 @@ from finescale.laws.estimate import DELTA
 from finescale.laws.fitted import FittedLaw
 from finescale.laws.formulas import EXPONENT
 from finescale.laws.solver.assembly import GRID_SIZES
-from finescale.records.outcome_words import amount
+from finescale.records.outcome_words import amount, difference_unit, law_words
 from finescale.records.records import untuned
 from finescale.records.settings import UNNAMED
 from finescale.report.decisions import Decision
@@ -48,7 +48,8 @@ def checklist(content: Content) -> list[tuple[str, str]]:
     evidence, source = content.evidence, content.source
     records = evidence.records
     held = int(records.frame["held_out"].sum())
-    unit = "nats" if records.outcome.kind == "loss" else "its distance from the best value"
+    of_score = "its distance from the best value"
+    unit = of_score if records.outcome.kind == "score" else difference_unit(records.outcome)
     level = next((law.level for _, law in all_laws(evidence)), 0.9)
     starts = ", ".join(
         f"{' x '.join([str(size)] * free)} for {free}" for free, size in GRID_SIZES.items() if free < 4
@@ -59,7 +60,7 @@ def checklist(content: Content) -> list[tuple[str, str]]:
             "Laws",
             "multiplicative L = A·X^-α·D^-β + E and additive L = A·X^-α + B·D^-β + E, in the paper's two "
             "steps: beta and E shared over model size and pretraining tokens first, then fixed; Figure 1: "
-            "L = A·D^-β + E, each curve alone.",
+            f"L = A·D^-β + E, each curve alone.{law_words(records.outcome)}",
         ),
         (
             "Points",

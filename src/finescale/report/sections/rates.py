@@ -52,7 +52,8 @@ def learning_rates(evidence: Evidence) -> Sheet:
     if fixed:
         who = listed([method_name(method) for method in fixed])
         notes.append(f"The batch size was not tuned for {who}: one size was used and no other was tried.")
-    if any(row["dev_loss"] is not None for row in rows):
+    swept = any(row["dev_loss"] is not None for row in rows)
+    if swept:
         notes.append(
             "The sweep runs at one small setting; the chosen rate is then used for every model and data size."
         )
@@ -66,7 +67,7 @@ def learning_rates(evidence: Evidence) -> Sheet:
             if len({row["batch_size"] for row in rows}) > 1
             else []
         ),
-        column("dev loss (nats)", "dev_loss", lambda value: nats(value, 4)),
+        *([column("dev loss (nats)", "dev_loss", lambda value: nats(value, 4))] if swept else []),
         plain("outcome", "outcome"),
     )
     return Sheet(

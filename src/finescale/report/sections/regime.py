@@ -71,4 +71,4 @@ def _left_regime(task: str, method: str, over: list[Row], everywhere: bool) -> s
     )
 
 
-SECTION = Section("regime", "Data per trained parameter", _fill, of_losses=True)
+SECTION = Section("regime", "Data per trained parameter", _fill)

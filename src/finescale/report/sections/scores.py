@@ -130,4 +130,4 @@ def _kinds(evidence: Evidence, task: TaskEvidence) -> list[tuple[str, str, pl.Da
     return found
 
 
-SECTION = Section("scores", "Generation, zero-shot, few-shot, forgetting", _fill, of_losses=True)
+SECTION = Section("scores", "Generation, zero-shot, few-shot, forgetting", _fill)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import polars as pl
 
 from finescale.records.noise import UNKNOWN, Noise
+from finescale.records.outcome_words import amount, difference_unit
+from finescale.records.outcomes import Outcome
 from finescale.records.records import untuned
 from finescale.report.drawing.markup import join
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task_column
@@ -14,7 +17,7 @@ from finescale.report.evidence import Evidence
 from finescale.report.noise import LEVEL, smallest_difference
 from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import tables
-from finescale.wording import method_name, nats
+from finescale.wording import method_name
 
 
 def _fill(content: Content) -> Made:
@@ -25,6 +28,8 @@ def _fill(content: Content) -> Made:
 
 def stability(evidence: Evidence) -> Sheet:
     """By task and method: the noise between seeds with its interval, and the share of runs that diverged."""
+    outcome = evidence.records.outcome
+    unit = difference_unit(outcome)
     rows: list[Row] = []
     counted = _outcomes(evidence)
     noise = {(task.task, method): task.noise[method] for task in evidence.tasks for method in task.methods}
@@ -47,9 +52,11 @@ def stability(evidence: Evidence) -> Sheet:
     shown = (
         *task_column(evidence),
         SheetColumn("method", lambda row: method_name(row["method"]), numeric=False),
-        SheetColumn("SD of one run (nats)", _noise_words),
+        SheetColumn(f"SD of one run ({unit})", partial(_noise_words, outcome)),
         column("settings with two seeds or more", "settings", str),
-        column("smallest difference told (nats)", "smallest_difference", lambda value: nats(value, 4)),
+        column(
+            f"smallest difference told ({unit})", "smallest_difference", partial(amount, outcome, finer=1)
+        ),
         SheetColumn("diverged study runs", _diverged_words),
         SheetColumn("diverged in the sweep", lambda row: f"{row['sweep_diverged']} of {row['sweep_runs']}"),
     )
@@ -117,10 +124,11 @@ def _usual_runs(settings: pl.DataFrame, method: str) -> int:
     return int(runs or 1)  # type: ignore[arg-type]
 
 
-def _noise_words(row: Row) -> str:
+def _noise_words(outcome: Outcome, row: Row) -> str:
     if row["sd"] is None:
         return "-"
-    return f"{nats(row['sd'], 4)} [{nats(row['sd_low'], 4)}, {nats(row['sd_high'], 4)}]"
+    sd, low, high = (amount(outcome, row[name], 1) for name in ("sd", "sd_low", "sd_high"))
+    return f"{sd} [{low}, {high}]"
 
 
 def _diverged_words(row: Row) -> str:
@@ -130,4 +138,4 @@ def _diverged_words(row: Row) -> str:
     return f"{words} [{row['diverged_low']:.1%}, {row['diverged_high']:.1%}]"
 
 
-SECTION = Section("noise", "Stability", _fill, of_losses=True)
+SECTION = Section("noise", "Stability", _fill)

@@ -32,4 +32,4 @@ def _problems(content: Content) -> Html:
     return fold(f"What to know about these fits ({len(found) + len(words)})", bullets(*words, *found))
 
 
-SECTION = Section("tables", "How well the laws predict, and their parameters", _fill, of_losses=True)
+SECTION = Section("tables", "How well the laws predict, and their parameters", _fill)
