@@ -9,6 +9,7 @@ from nano_run import planned
 from finescale.errors import UsageError
 from finescale.models.bundled import find_checkpoint
 from finescale.runs.finetune import execute, probe
+from finescale.runs.leg import Leg
 from finescale.spec.run import (
     EvaluationSpec,
     ForgettingSpec,
@@ -167,3 +168,26 @@ def test_content_hashes_name_weights_tokenizer_and_data():
     assert (model.pretrain_tokens, model.revision) == (3_532_800, "tokens-3532800")
     assert set(content) == {"weights", "tokenizer", "data"}
     assert all(len(value) == 64 for value in content.values())
+
+
+def test_a_run_in_legs_ends_with_the_same_bits_as_a_whole_one(tmp_path):
+    item, measured = planned(), {"wall_seconds", "tokens_per_second", "test_seconds", "curve"}
+    whole = execute(item, tmp_path / "whole")
+    looks = (1, 2, 4)
+    first = execute(item, tmp_path / "legs", Leg(1, looks))
+    second = execute(item, tmp_path / "legs", Leg(4, looks))
+    last = execute(item, tmp_path / "legs", Leg(None, looks))
+    assert (first["status"], second["status"], last["status"]) == ("paused", "paused", "done")
+    assert (first["steps"], second["steps"]) == (1, 4)
+    assert first["train_flops"] < second["train_flops"] < last["train_flops"]
+    curves = [json.loads((tmp_path / name / "curve.json").read_text()) for name in ("whole", "legs")]
+    assert curves[0]["dev_loss"] == curves[1]["dev_loss"]
+    assert [step for step, _ in curves[1]["looks"]] == [1, 2, 4]
+    assert last["curve"] == sorted([*map(tuple, curves[1]["looks"]), *map(tuple, curves[1]["dev_loss"])])
+    assert curves[1]["checkpoints"] == ["resumed at step 1", "resumed at step 4"]
+    assert {k: v for k, v in last.items() if k not in measured} == {
+        k: v for k, v in whole.items() if k not in measured
+    }
+    weights = [(tmp_path / name / "weights").exists() for name in ("whole", "legs")]
+    assert weights == [False, False]
+    assert not (tmp_path / "legs" / "checkpoints").exists()

@@ -217,7 +217,7 @@ def test_the_file_is_durable_and_versioned(tmp_path: Path, ledger: Ledger) -> No
 
 def test_a_ledger_of_an_older_version_keeps_its_scores(tmp_path: Path, ledger: Ledger) -> None:
     ledger.connection.executescript(
-        "DROP INDEX runs_by_kind; DROP INDEX attempts_by_outcome;"
+        "DROP INDEX runs_by_kind; DROP INDEX attempts_by_outcome; DROP TABLE curves;"
         " ALTER TABLE runs DROP COLUMN task; ALTER TABLE runs DROP COLUMN method;"
         " ALTER TABLE runs DROP COLUMN model; ALTER TABLE runs DROP COLUMN lr_tuned_at;"
         " ALTER TABLE attempts DROP COLUMN seconds;"
@@ -243,7 +243,9 @@ def test_a_ledger_of_the_version_before_keeps_its_records_and_gains_empty_column
     attempt = ledger.claim("a", ME)
     assert attempt is not None
     ledger.commit("a", attempt, {"a": DONE})
-    ledger.connection.executescript("ALTER TABLE runs DROP COLUMN lr_tuned_at; PRAGMA user_version = 2")
+    ledger.connection.executescript(
+        "ALTER TABLE runs DROP COLUMN lr_tuned_at; DROP TABLE curves; PRAGMA user_version = 2"
+    )
     ledger.connection.close()
     with Ledger(tmp_path / "ledger.sqlite") as opened:
         (row,) = opened.rows()
@@ -255,6 +257,30 @@ def test_a_ledger_of_the_version_before_keeps_its_records_and_gains_empty_column
     added += [name for name in frame.columns if name.endswith("s_truncated")]
     assert len(added) == 11
     assert frame.select(added).rows() == [(None,) * 11]
+
+
+def test_a_paused_run_is_pending_with_its_curve_and_can_be_stopped_for_good(ledger: Ledger) -> None:
+    first = ledger.claim("a", ME)
+    assert first is not None
+    ledger.pause("a", first, [(4, 3.5)], {"status": "stopped", "dev_loss": 3.5}, seconds=2.0)
+    assert (ledger.statuses(), ledger.leases(), list(ledger.curve("a"))) == ({}, [], [(4, 3.5)])
+    second = ledger.claim("a", ME)
+    assert second is not None
+    ledger.pause("a", second, [(4, 3.5), (8, 3.4)], {"status": "stopped", "dev_loss": 3.4}, seconds=3.0)
+    ledger.stop("a", "it would win with 1% only")
+    ledger.stop("a", "another driver's verdict: the first counts")
+    assert ledger.statuses() == {"a": "stopped"}
+    assert ledger.record("a") == {"status": "stopped", "dev_loss": 3.4}
+    ended = [(row["outcome"], row["error"]) for row in ledger.attempts("a")]
+    assert ended == [("paused", None), ("stopped", "it would win with 1% only")]
+    assert (ledger.total_seconds(), ledger.seconds(), ledger.claim("a", ME)) == (5.0, {}, None)
+    ledger.reopen(["a"])
+    assert (ledger.statuses(), list(ledger.curve("a"))) == ({}, [])
+    third = ledger.claim("a", ME)
+    assert third is not None
+    assert ledger.commit("a", third, {"a": DONE}, seconds=10.0, curve=[(4, 3.5), (16, 3.0)])
+    assert ledger.seconds() == {"a": 12.0}
+    assert list(ledger.curve("a")) == [(4, 3.5), (16, 3.0)]
 
 
 def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:

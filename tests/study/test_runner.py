@@ -18,8 +18,9 @@ from finescale.records.records import COLUMNS, read_records
 from finescale.spec.parts import Choice
 from finescale.spec.run import OptimizerSpec
 from finescale.study.ledger import Ledger
-from finescale.study.plan import PretrainPlan, choose
+from finescale.study.plan import PretrainPlan
 from finescale.study.runner import Summary, run_study
+from finescale.study.sweep import choose
 
 SUPPORT = Path(__file__).parents[1] / "support"
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from finescale.runs.expected import planned_steps
+from finescale.runs.leg import PAUSED, Leg
 from finescale.spec.expand import PlannedRun
 from finescale.spec.run import ModelSpec, Objective, OptimizerSpec, PretrainRunSpec
 
@@ -143,3 +145,29 @@ def pretrain(
         {"status": "done", "model": spec.model, "pretrain_tokens": tokens, "test_loss": 4.0}
         for tokens in (1000, 2000)
     ]
+
+
+def raced(planned: PlannedRun, folder: Path, leg: Leg = Leg()) -> dict[str, object]:  # noqa: B008 - frozen
+    """A candidate of a race: its loss falls from 5 to `loss` with the square of the steps that are left.
+
+    It notes each leg that it makes, and goes on where the one before ended.
+    """
+    steps = planned_steps(planned.run)
+    if not steps or planned.run.finetune_examples == 128:
+        return noted(planned, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    notes = folder / "legs"
+    until = min(leg.until or steps, steps)
+    with notes.open("a") as file:
+        file.write(f"{until}\n")
+    best = loss(planned) + 500 * abs(planned.run.train.learning_rate - 3e-3)
+    curve = [(step, best + (1 - step / steps) ** 2) for step in sorted({*leg.looks, steps}) if step <= until]
+    if until < steps:
+        return {"status": PAUSED, "dev_loss": curve[-1][1], "steps": until, "curve": curve}
+    return {**instant(planned, folder), "dev_loss": best, "steps": steps, "curve": curve}
+
+
+def raced_slowly(planned: PlannedRun, folder: Path, leg: Leg = Leg()) -> dict[str, object]:  # noqa: B008
+    """The same, a tenth of a second a leg."""
+    time.sleep(0.1)
+    return raced(planned, folder, leg)

@@ -18,6 +18,7 @@ from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agre
 from finescale.ladder import train_flops
 from finescale.runs.distributed import save_trained_part, shard_if_needed
 from finescale.runs.expected import describe
+from finescale.runs.leg import PAUSED, Leg
 from finescale.runs.measure import measure, pretraining_loss_before
 from finescale.runs.memory import SAVE_MEMORY, out_of_memory, peak_memory
 from finescale.runs.prepare import (
@@ -43,17 +44,19 @@ CHECKED = 16
 """Examples that are evaluated both packed and padded before an untuned model is."""
 
 
-def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
+def execute(planned: PlannedRun, folder: Path, leg: Leg = Leg()) -> dict[str, object]:  # noqa: B008 - frozen
     """Runs one planned run and returns its record's fields; `failed` and `diverged` are outcomes too.
 
     Args:
         planned: The run.
         folder: The run's own folder; its curve (`curve.json`), the trained adapter and, while it trains, its
             checkpoints go there. Called again after an interruption, the run goes on from the newest.
+        leg: What of the run is to be made now (default: all of it).
 
     Returns:
         Columns of the records table, and `scores` for the second table. `wall_seconds` adds up over the
-        attempts (of an interrupted one, up to the checkpoint that the next began with).
+        attempts (of an interrupted one, up to the checkpoint that the next began with). At the end of a leg
+        that is not the run's last the status is `paused`, and `curve` has step and dev loss so far.
 
     Raises:
         UsageError: The package for the study's `resume.url` is not installed.
@@ -64,10 +67,10 @@ def execute(planned: PlannedRun, folder: Path) -> dict[str, object]:
     finished = True
     try:
         if spec.finetune_examples:
-            record |= _finetune(planned, folder, checkpoints)
+            record |= {"status": "done", **_finetune(planned, folder, checkpoints, leg)}
         else:
-            record |= _evaluate_untuned(spec, folder)
-        record["status"] = "done"
+            record |= {"status": "done", **_evaluate_untuned(spec, folder)}
+        finished = record["status"] != PAUSED
     except Diverged as reason:
         record |= {"status": "diverged", "error": str(reason)}
     except (FrozenParameters, UsageError) as reason:
@@ -126,7 +129,7 @@ def _evaluate_untuned(spec: RunSpec, folder: Path) -> dict[str, object]:
     return {"dev_loss": loss.mean, "trainable_params": 0, **shares, **measured.fields()}
 
 
-def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> dict[str, object]:
+def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints, leg: Leg) -> dict[str, object]:
     spec = planned.run
     torch.manual_seed(spec.seed)  # dropout, where a model has it
     base, task, settings = open_base(spec), task_of(spec), spec.train
@@ -159,8 +162,20 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
         parts = (rows[i : i + micro] for i in range(0, len(rows), micro))
         return [collate([encoded.examples[i] for i in part], pad, length, packed) for part in parts]
 
-    schedule = _schedule(settings, steps)
+    schedule = _schedule(settings, steps, leg)
     progress = train(tuned, batches_at, schedule, lambda _: evaluate(tuned, dev_batches).mean, checkpoints)
+    sizes = {"trainable_params": tuned.trainable_params, "active_params": base.sizes.active_params}
+    flops = train_flops(
+        spec.method.kind,
+        base.sizes.active_nonembedding_params,
+        base.sizes.head_params,
+        progress.tokens,
+        progress.target_tokens,
+    )
+    known = {**_trained(progress), **sizes, "finetune_tokens": encoded.target_tokens, "train_flops": flops}
+    if not schedule.is_over(progress):
+        write_curve(folder, progress, {"packed": packed, "checkpoints": checkpoints.history})
+        return {**known, "status": PAUSED, "curve": progress.seen()}
     _check_diverged(spec, progress, dev, tuned.model.config.get_text_config().vocab_size)
     measured = measure(spec, base, tuned, folder, packed, before)
     seconds = {"steps": progress.seconds, "evaluations": progress.evaluation_seconds, **measured.seconds}
@@ -179,26 +194,17 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints) -> di
         },
     )
     save_trained_part(planned, tuned, base, folder)
-    sizes = {"trainable_params": tuned.trainable_params, "active_params": base.sizes.active_params}
-    flops = train_flops(
-        spec.method.kind,
-        base.sizes.active_nonembedding_params,
-        base.sizes.head_params,
-        progress.tokens,
-        progress.target_tokens,
-    )
+    raced = {"curve": progress.seen()} if leg.looks else {}
     return {
-        **_trained(progress),
-        **sizes,
-        "finetune_tokens": encoded.target_tokens,
-        "train_flops": flops,
+        **known,
+        **raced,
         **encoded.shares_cut("train"),
         **dev.shares_cut("dev"),
         **measured.fields(),
     }
 
 
-def _schedule(settings: TrainSpec, steps: int) -> Schedule:
+def _schedule(settings: TrainSpec, steps: int, leg: Leg) -> Schedule:
     return Schedule(
         steps,
         settings.optimizer,
@@ -208,13 +214,16 @@ def _schedule(settings: TrainSpec, steps: int) -> Schedule:
         keep_best=True,
         patience=settings.patience,
         bf16=settings.precision == "bf16",
+        look_at=leg.looks,
+        until=leg.until,
     )
 
 
 def _trained(progress: TrainingProgress) -> dict[str, object]:
-    """A record's fields that tell of the training itself."""
+    """A record's fields that tell of the training itself; of a paused one until then."""
+    seen = [progress.best_loss] if progress.dev_curve else [loss for _, loss in progress.looks]
     return {
-        "dev_loss": progress.best_loss,
+        "dev_loss": min(seen, default=None),
         "steps": progress.step,
         "best_step": progress.best_step,
         "tokens_processed": progress.tokens,

@@ -212,11 +212,13 @@ def checkpoints_of(resume: ResumeSpec, run: str, folder: Path) -> Checkpoints:
 
 
 def write_curve(folder: Path, progress: TrainingProgress, notes: Mapping[str, object]) -> None:
-    """Writes a run's `curve.json`: dev curve and gradient norms, and whatever is to be said of the run."""
+    """Writes a run's `curve.json`: dev curve, a race's looks, gradient norms, and whatever is to be said."""
     if not is_first():
         return
     folder.mkdir(parents=True, exist_ok=True)
     curve = {"dev_loss": progress.dev_curve, "gradient_norm": progress.gradient_norms, **notes}
+    if progress.looks:
+        curve["looks"] = progress.looks
     aside = folder / "curve.partial"
     aside.write_text(json.dumps(curve), encoding="utf-8")
     aside.replace(folder / "curve.json")

@@ -251,6 +251,8 @@ class SweepSetting(Strict):
     model: Model
     finetune_examples: Count
     seed: Seed = 0
+    race: bool = False
+    """Stop candidates early that will not win, by their dev losses so far; the others stay what they are."""
 
 
 def _named_or_own(value: Any) -> str:

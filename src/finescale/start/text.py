@@ -166,7 +166,8 @@ def _rates(design: Design) -> Iterator[str]:
     smallest = design.models[0].name
     yield from _comment(
         f"Learning rates: the best of each method by dev loss, tried on {smallest} with {design.sweep_size:,}"
-        " examples. A comparison of methods with untuned rates is no evidence."
+        " examples. A comparison of methods with untuned rates is no evidence. The sweep is a race: a rate"
+        " that will not win is stopped early."
     )
     yield "learning_rates:"
     for method, found in design.rates.items():
@@ -174,7 +175,7 @@ def _rates(design: Design) -> Iterator[str]:
         rates = list(found.rates)
         other = found.optimizer != OPTIMIZER
         yield f"  {_one(method, [{'optimizer': found.optimizer, 'rates': rates}] if other else rates)}"
-    yield _one("sweep", {"model": smallest, "finetune_examples": design.sweep_size})
+    yield _one("sweep", {"model": smallest, "finetune_examples": design.sweep_size, "race": True})
 
 
 def _train(design: Design) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from finescale.errors import FinescaleError, UsageError
 from finescale.study.filesystem import check_local
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_SECONDS = 60.0
 """So long a process waits for another one's transaction."""
 
@@ -46,6 +46,9 @@ CREATE TABLE scores (
     split TEXT NOT NULL DEFAULT 'test', low REAL, high REAL, examples INTEGER, signature TEXT,
     PRIMARY KEY (run, dataset, shots, metric)
 );
+CREATE TABLE curves (
+    run TEXT PRIMARY KEY, attempt INTEGER NOT NULL, curve TEXT NOT NULL, fields TEXT NOT NULL
+);
 CREATE TABLE choices (
     method TEXT NOT NULL, sweep TEXT NOT NULL, committed REAL NOT NULL, chosen TEXT NOT NULL,
     evidence TEXT NOT NULL, PRIMARY KEY (method, sweep)
@@ -74,6 +77,12 @@ CREATE INDEX records_by_run ON records (run, status);
 """,
     # also tells older versions, which do not know the status `stopped`, to keep away
     2: "ALTER TABLE runs ADD COLUMN lr_tuned_at TEXT",
+    # the dev curves of a race's candidates, and what else is known of a paused one
+    3: """
+CREATE TABLE curves (
+    run TEXT PRIMARY KEY, attempt INTEGER NOT NULL, curve TEXT NOT NULL, fields TEXT NOT NULL
+)
+""",
 }
 """What turns each older schema version into the next one."""
 

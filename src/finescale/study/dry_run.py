@@ -16,6 +16,7 @@ from finescale.study.ledger import ENDED_WELL, Ledger
 from finescale.study.plan import FinetunePlan, PretrainPlan, StudyPlan
 from finescale.study.progress import duration
 from finescale.study.prospects import prospects
+from finescale.study.race_rule import RUNGS
 
 GPU_FLOPS = 1.25e14
 """FLOP/s that a GPU is taken to sustain: 40% of the 312 TFLOP/s (bf16) of an A100."""
@@ -115,6 +116,11 @@ def _finetuning(spec: Study, plan: FinetunePlan, folder: Path, gpu_flops: float)
         f"{sum(held)} of {study_runs} study runs held out ({sum(held) / max(1, study_runs):.0%}); "
         f"about {total:.2g} training FLOPs (estimated), {time}."
     )
+    if spec.sweep is not None and spec.sweep.race and study_runs < len(runs):
+        yield (
+            "The sweep is a race: its cost here is an upper bound. A candidate that will not win ends after "
+            f"{RUNGS[0]:.1%} of its steps or at the next rungs."
+        )
     yield from _standing(statuses, [item.run.fingerprint() for item in runs], folder)
     yield from _evaluation(runs, total / gpu_flops / 3600 >= WORTH_A_GPU)
     if spec.hold_out is not None and not any(held):

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from finescale.errors import UsageError
 from finescale.study.owner import is_gone, is_here
-from finescale.study.reading import LedgerReading, digest
+from finescale.study.reading import Curve, LedgerReading, digest
 
 LEASE_GRACE_SECONDS = 60.0
 """A lease whose heart has not beaten for so long is free, whoever holds it."""
@@ -200,6 +200,7 @@ class Ledger(LedgerReading):
         environment: Mapping[str, Any] | None = None,
         traceback: str | None = None,
         seconds: float | None = None,
+        curve: Curve | None = None,
     ) -> bool:
         """Commits the outcome of an attempt, with all its records at once.
 
@@ -213,6 +214,7 @@ class Ledger(LedgerReading):
             environment: Package versions, machine, device.
             traceback: Of an error.
             seconds: What the attempt took, measured where it was made.
+            curve: Step and dev loss, of a candidate of a race.
 
         Returns:
             False where another attempt was first: this outcome is dropped.
@@ -231,12 +233,9 @@ class Ledger(LedgerReading):
             if not first:
                 return False
             for name, fields in records.items():
-                text = json.dumps(fields, allow_nan=False)
-                self.connection.execute(
-                    "INSERT INTO records (record, run, attempt, status, committed, fields, digest)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (name, run, attempt, str(fields["status"]), now, text, digest(text)),
-                )
+                self._record(name, run, attempt, fields)
+            if curve is not None:
+                self._keep_curve(run, attempt, curve, {})
             self.connection.executemany(
                 f"INSERT OR REPLACE INTO scores (run, {', '.join(SCORE_COLUMNS)})"
                 f" VALUES (?{', ?' * len(SCORE_COLUMNS)})",
@@ -263,6 +262,54 @@ class Ledger(LedgerReading):
             told = {"error": error, "traceback": traceback, "environment": environment}
             self._end(attempt, outcome, time.time(), **told)
             return self.ended(run, outcome)
+
+    def pause(
+        self,
+        run: str,
+        attempt: int,
+        curve: Curve,
+        fields: Mapping[str, Any],
+        *,
+        environment: Mapping[str, Any] | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Ends an attempt at a pause of its run, which stays pending and goes on from its checkpoint.
+
+        Args:
+            run: Fingerprint.
+            attempt: The attempt's number.
+            curve: Step and dev loss so far.
+            fields: What the run's record would hold, were it stopped here.
+            environment: Package versions, machine, device.
+            seconds: What the attempt took.
+        """
+        with self.transaction():
+            self._end(attempt, "paused", time.time(), environment=environment, seconds=seconds)
+            if not self.read("SELECT 1 FROM records WHERE run = ?", (run,)):
+                self._keep_curve(run, attempt, curve, fields)
+
+    def stop(self, run: str, why: str) -> None:
+        """Ends a paused run for good: its record has the status `stopped`, and what was known at the pause.
+
+        Args:
+            run: Fingerprint; one that has a record stays as it is.
+            why: The reason, for its last attempt.
+        """
+        with self.transaction():
+            if self.read("SELECT 1 FROM records WHERE run = ?", (run,)):
+                return
+            paused = self.read("SELECT attempt, fields FROM curves WHERE run = ?", (run,))[0]
+            fields = {**json.loads(paused["fields"]), "status": "stopped"}
+            self._record(run, run, paused["attempt"], fields)
+            ended = "UPDATE attempts SET outcome = 'stopped', error = ? WHERE attempt = ?"
+            self.connection.execute(ended, (why, paused["attempt"]))
+
+    def reopen(self, runs: Iterable[str]) -> None:
+        """Makes stopped runs pending again, from their beginning: the study needs them whole."""
+        with self.transaction():
+            for run in runs:
+                self.connection.execute("DELETE FROM records WHERE run = ? AND status = 'stopped'", (run,))
+                self.connection.execute("DELETE FROM curves WHERE run = ?", (run,))
 
     def ended(self, run: str, outcome: str) -> int:
         """How many attempts of a run have ended with an outcome, since `retry`."""
@@ -302,6 +349,18 @@ class Ledger(LedgerReading):
             self.connection.execute("INSERT OR IGNORE INTO choices VALUES (?, ?, ?, ?, ?)", row)
 
     # --- inside
+
+    def _record(self, name: str, run: str, attempt: int, fields: Mapping[str, Any]) -> None:
+        text = json.dumps(fields, allow_nan=False)
+        self.connection.execute(
+            "INSERT INTO records (record, run, attempt, status, committed, fields, digest)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (name, run, attempt, str(fields["status"]), time.time(), text, digest(text)),
+        )
+
+    def _keep_curve(self, run: str, attempt: int, curve: Curve, fields: Mapping[str, Any]) -> None:
+        row = (run, attempt, json.dumps([list(point) for point in curve]), json.dumps(fields))
+        self.connection.execute("INSERT OR REPLACE INTO curves VALUES (?, ?, ?, ?)", row)
 
     def _end(
         self,

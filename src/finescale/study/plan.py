@@ -1,18 +1,15 @@
-"""A study's plan: which runs are known now, what they will cost, and what the learning-rate sweep chose."""
+"""A study's plan: which runs are known now, and what they will cost."""
 
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
-from finescale.errors import DataError, FinescaleError, UsageError
+from finescale.errors import FinescaleError, UsageError
 from finescale.executors.local import Job
 from finescale.ladder import LADDER
 from finescale.runs.expected import RunEstimates
@@ -22,6 +19,7 @@ from finescale.spec.resources import Resources, Retries
 from finescale.spec.run import PretrainRunSpec
 from finescale.spec.study import Study
 from finescale.study.ledger import Entry, Ledger
+from finescale.study.sweep import Sweeps
 
 EXECUTE = "finescale.runs.finetune:execute"
 EXECUTE_PRETRAINING = "finescale.runs.pretrain:execute_pretraining"
@@ -57,6 +55,10 @@ class StudyPlan(Protocol):
 
     def awaits(self, run: str) -> bool:
         """Whether the plan may know more runs once this one is finished."""
+        ...
+
+    def holds(self, run: str) -> bool:
+        """Whether the run is not to be started now: it waits for others."""
         ...
 
     def advance(self, ledger: Ledger) -> list[PlannedJob]:
@@ -102,9 +104,8 @@ class FinetunePlan:
         self._resolve = resolve
         self._folder = folder
         self._execute = execute
-        self._sweeps = sweep_runs(study, resolve)
-        self._choices: dict[str, Choice] = {}
-        self._stuck: set[str] = set()
+        race = study.sweep is not None and study.sweep.race
+        self._sweeps = Sweeps(sweep_runs(study, resolve), folder, race=race)
         self.problems: list[FinescaleError] = []
         self._expected = RunEstimates()
         self._known: tuple[dict[str, Choice], list[PlannedJob]] | None = None
@@ -112,28 +113,27 @@ class FinetunePlan:
 
     def awaits(self, run: str) -> bool:
         """Whether the run belongs to a sweep that is not decided."""
-        return any(
-            item.run.fingerprint() == run for method in self._undecided() for _, item in self._sweeps[method]
-        )
+        return self._sweeps.awaits(run)
+
+    def holds(self, run: str) -> bool:
+        """Whether the run waits for others of its race."""
+        return self._sweeps.holds(run)
 
     def advance(self, ledger: Ledger) -> list[PlannedJob]:
-        """Every run that is known now; commits the choice of each method whose sweep is finished."""
-        for method in self._undecided():
-            try:
-                choice = self._choose(ledger, method, self._sweeps[method])
-            except DataError as error:
-                self._stuck.add(method)
-                self.problems.append(error)
-                continue
-            if choice is not None:
-                self._choices[method] = choice
-        return self.tasks()
+        """Every run that is known now; commits what has become decidable of each method's sweep."""
+        self.problems += self._sweeps.advance(ledger)
+        tasks = self.tasks()
+        statuses = ledger.statuses()
+        whole = (task.entry for task in tasks if task.entry.purpose == "study")
+        if cut := [entry.run for entry in whole if statuses.get(entry.run) == "stopped"]:
+            ledger.reopen(cut)  # a candidate that lost a race, and is a run of the study by now
+        return tasks
 
     def tasks(self) -> list[PlannedJob]:
         """Every run that is known now: untuned models, stars, and sweep runs that no star needs."""
-        if self._known is None or self._known[0] != self._choices:
+        if self._known is None or self._known[0] != self._sweeps.choices:
             with _collector_paused():
-                self._known = dict(self._choices), self._tasks()
+                self._known = dict(self._sweeps.choices), self._tasks()
         return self._known[1]
 
     def runs(self) -> list[PlannedRun]:
@@ -146,10 +146,11 @@ class FinetunePlan:
 
     def undecided(self) -> list[PlannedRun]:
         """The runs whose learning rate is not chosen yet, each with the first candidate in its place."""
+        chosen = self._sweeps.choices
         waiting = {
-            method: tried[0][0] for method, tried in self._sweeps.items() if method not in self._choices
+            method: tried[0][0] for method, tried in self._sweeps.tried.items() if method not in chosen
         }
-        runs = expand(self._spec, {**self._choices, **waiting}, self._resolve) if waiting else []
+        runs = expand(self._spec, {**chosen, **waiting}, self._resolve) if waiting else []
         return [item for item in runs if item.run.method.name in waiting]
 
     def held_out_of(self, runs: Sequence[PlannedRun]) -> list[bool]:
@@ -176,18 +177,13 @@ class FinetunePlan:
     def _needed(self, method: str) -> Resources:
         return for_method(self._spec.resources, method) or Resources()
 
-    def _undecided(self) -> list[str]:
-        return [
-            method for method in self._sweeps if method not in self._choices and method not in self._stuck
-        ]
-
     def _tasks(self) -> list[PlannedJob]:
         """Untuned models, stars whose learning rate is chosen, and sweep runs that are none of these."""
         items = untuned_runs(self._spec, self._resolve)
-        items += expand(self._spec, self._choices, self._resolve)
+        items += expand(self._spec, self._sweeps.choices, self._resolve)
         known = [self._expected.of(item) for item in items]
         held = held_out([fields for fields, _ in known], self._spec.hold_out)
-        tried = [item for candidates in self._sweeps.values() for _, item in candidates]
+        tried = [item for candidates in self._sweeps.tried.values() for _, item in candidates]
         items += tried
         known += [self._expected.of(item) for item in tried]
         held += [False] * len(tried)
@@ -203,33 +199,9 @@ class FinetunePlan:
 
     def _job(self, entry: Entry) -> Job:
         item: PlannedRun = entry.spec
-        needed = self._needed(item.run.method.name)
-        return Job(entry.run, self._execute, (item, self._folder / "runs" / entry.run), needed)
-
-    def _choose(
-        self, ledger: Ledger, method: str, tried: Sequence[tuple[Choice, PlannedRun]]
-    ) -> Choice | None:
-        """The committed choice of a method's sweep, made now if its last run is finished."""
-        runs = [item.run.fingerprint() for _, item in tried]
-        sweep = hashlib.sha256("".join(sorted(runs)).encode()).hexdigest()[:20]
-        committed = ledger.choice(method, sweep)
-        if committed is None:
-            outcomes = [ledger.record(run) for run in runs]
-            if any(outcome is None for outcome in outcomes):
-                return None
-            candidates = [choice for choice, _ in tried]
-            index, evidence = choose(method, candidates, [outcome or {} for outcome in outcomes])
-            evidence["candidates"] = [
-                {"run": run, **candidate} for run, candidate in zip(runs, evidence["candidates"], strict=True)
-            ]
-            ledger.choose(method, sweep, candidates[index].model_dump(mode="json"), evidence)
-            committed = ledger.choice(method, sweep)
-            assert committed is not None
-        with suppress(ValidationError):
-            chosen = Choice.model_validate(committed[0])
-            if chosen in [choice for choice, _ in tried]:
-                return chosen
-        raise ledger.damaged(f"the choice of {method} is none of the candidates of its sweep: {committed[0]}")
+        needed, leg = self._needed(item.run.method.name), self._sweeps.leg(entry.run)
+        arguments = (item, self._folder / "runs" / entry.run)
+        return Job(entry.run, self._execute, arguments if leg is None else (*arguments, leg), needed)
 
 
 class PretrainPlan:
@@ -266,6 +238,11 @@ class PretrainPlan:
 
     def awaits(self, run: str) -> bool:
         """Never: all runs are known from the start."""
+        del run
+        return False
+
+    def holds(self, run: str) -> bool:
+        """Never: no run waits for another."""
         del run
         return False
 
@@ -315,60 +292,6 @@ class PretrainPlan:
 
     def _job(self, entry: Entry) -> Job:
         return Job(entry.run, self._execute, (entry.spec, self._folder, self._text))
-
-
-def choose(
-    method: str, candidates: Sequence[Choice], outcomes: Sequence[Mapping[str, Any]]
-) -> tuple[int, dict[str, Any]]:
-    """The choice of a sweep: the lowest best dev loss; of equal ones the lower learning rate.
-
-    Only runs that are done count. The evidence says whether the chosen rate is the lowest or highest that
-    was tried with its optimiser and batch size: then the best rate may lie outside the tried ones.
-
-    Args:
-        method: The method, for messages.
-        candidates: What was tried.
-        outcomes: The record of each.
-
-    Returns:
-        The index of the chosen candidate, and the evidence.
-
-    Raises:
-        DataError: No candidate has a dev loss.
-    """
-    losses = [outcome.get("dev_loss") if outcome.get("status") == "done" else None for outcome in outcomes]
-    finished = [index for index, loss in enumerate(losses) if loss is not None]
-    told = [
-        {
-            "optimizer": candidate.optimizer.model_dump(mode="json"),
-            "learning_rate": candidate.learning_rate,
-            "batch_size": candidate.batch_size,
-            "dev_loss": loss,
-            "status": outcome.get("status"),
-        }
-        for candidate, loss, outcome in zip(candidates, losses, outcomes, strict=True)
-    ]
-    if not finished:
-        reasons = {str(outcome.get("error") or outcome.get("status")) for outcome in outcomes}
-        raise DataError(
-            f"no learning rate of {method} worked: all {len(candidates)} runs of its sweep failed",
-            wanted="at least one sweep run that is done",
-            got="; ".join(sorted(reasons))[:300],
-            remedy=f"state other rates in learning_rates.{method}, or `finescale run --retry-failed`",
-        )
-    best = min(finished, key=lambda index: (losses[index], candidates[index].learning_rate))
-    chosen = candidates[best].learning_rate
-    rates = [
-        item.learning_rate
-        for item in candidates
-        if item == candidates[best].model_copy(update={"learning_rate": item.learning_rate})
-    ]
-    edges = [name for name, rate in (("lowest", min(rates)), ("highest", max(rates))) if rate == chosen]
-    return best, {
-        "rule": "lowest best dev loss; of equal ones the lower learning rate",
-        "edge": edges[0] if len(rates) > 1 and edges else None,
-        "candidates": told,
-    }
 
 
 @contextmanager

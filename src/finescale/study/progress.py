@@ -57,6 +57,10 @@ class Progress(Protocol):
         """An attempt broke; the run will be tried again."""
         ...
 
+    def paused(self, entry: Entry) -> None:
+        """A candidate of a race ended a leg; it goes on, or is stopped."""
+        ...
+
 
 class Silent:
     """Shows nothing."""
@@ -87,6 +91,9 @@ class Silent:
         """Not shown."""
 
     def broken(self, entry: Entry, error: str, attempts: int) -> None:
+        """Not shown."""
+
+    def paused(self, entry: Entry) -> None:
         """Not shown."""
 
 
@@ -253,7 +260,8 @@ class TerminalProgress:
         else:
             loss = record.get("test_loss")
             shown = f"test loss {loss:.4f}, " if isinstance(loss, float) else ""
-            self._last_run = f"; last: {title(entry)}: {shown}{seconds:.1f} s"
+            ended = "stopped early" if record["status"] == "stopped" else f"{shown}{seconds:.1f} s"
+            self._last_run = f"; last: {title(entry)}: {ended}"
         self._show()
 
     def broken(self, entry: Entry, error: str, attempts: int) -> None:
@@ -265,6 +273,10 @@ class TerminalProgress:
             markup=False,
             soft_wrap=True,
         )
+
+    def paused(self, entry: Entry) -> None:
+        """Moves the bar."""
+        self._costs.broken(entry)
 
     def _show(self) -> None:
         if self._bar is not None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from finescale.study.database import Database
+
+Curve = Sequence[tuple[int, float]]
+"""Step and dev loss (nats per target token), in the order of the steps."""
 
 
 class LedgerReading(Database):
@@ -67,7 +70,8 @@ class LedgerReading(Database):
             "SELECT attempts.run, coalesce(records.status, outcome) AS outcome, attempts.error, traceback,"
             " count(*) AS attempts, max(attempts.attempt) AS attempt, runs.fields"
             " FROM attempts JOIN runs USING (run) LEFT JOIN records USING (run) WHERE planned AND counts"
-            " AND outcome IN ('diverged', 'failed', 'broken') AND records.status IS NOT 'done'"
+            " AND outcome IN ('diverged', 'failed', 'broken')"
+            " AND coalesce(records.status, '') NOT IN ('done', 'stopped')"
             " GROUP BY attempts.run ORDER BY position"
         )
         return [{**dict(row), "fields": json.loads(row["fields"])} for row in rows]
@@ -97,20 +101,26 @@ class LedgerReading(Database):
     def seconds(self) -> dict[str, float]:
         """Measured seconds of every finished run; one that was stopped early says nothing of a whole one."""
         rows = self.read(
-            "SELECT run, seconds FROM attempts"
+            "SELECT run, seconds + coalesce((SELECT sum(legs.seconds) FROM attempts AS legs"
+            " WHERE legs.run = attempts.run AND legs.outcome = 'paused'), 0.0) AS seconds FROM attempts"
             " WHERE outcome IN ('done', 'diverged', 'failed') AND seconds IS NOT NULL"
         )
         return {row["run"]: row["seconds"] for row in rows}
 
     def total_seconds(self) -> float:
-        """Measured seconds of all finished runs together, stopped ones too."""
-        query = "SELECT sum(seconds) FROM attempts WHERE outcome IN ('done', 'stopped', 'diverged', 'failed')"
-        return self.read(query)[0][0] or 0.0
+        """Measured seconds of all finished runs together, stopped and paused ones too."""
+        ended = "'done', 'paused', 'stopped', 'diverged', 'failed'"
+        return self.read(f"SELECT sum(seconds) FROM attempts WHERE outcome IN ({ended})")[0][0] or 0.0
 
     def orphans(self) -> int:
         """How many finished runs the present plan no longer has."""
         query = "SELECT count(DISTINCT run) FROM records JOIN runs USING (run) WHERE NOT planned"
         return self.read(query)[0][0]
+
+    def curve(self, run: str) -> Curve:
+        """The dev curve of a race's candidate, as far as it is known; empty before its first pause."""
+        rows = self.read("SELECT curve FROM curves WHERE run = ?", (run,))
+        return [(int(step), float(loss)) for step, loss in json.loads(rows[0]["curve"])] if rows else []
 
     def scores(self) -> list[dict[str, Any]]:
         """Generation scores and per-set losses of the present plan's runs, in its order."""

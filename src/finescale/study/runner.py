@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +19,14 @@ from typing import Any
 from finescale.errors import FinescaleError
 from finescale.executors.attempt_log import log_file, note
 from finescale.executors.local import Executor, Result
+from finescale.runs.leg import PAUSED
 from finescale.study.export import export_study
 from finescale.study.failures import Failure, failures, remedy, run_in_words
 from finescale.study.ledger import ENDED_WELL, STATUSES, Ledger
 from finescale.study.owner import this_process
 from finescale.study.plan import PlannedJob, StudyPlan
 from finescale.study.progress import Progress, Silent
+from finescale.study.reading import Curve
 
 HEARTBEAT_SECONDS = 10.0
 POLL_SECONDS = 1.0
@@ -168,18 +170,30 @@ class _Drive:
         tasks = self.plan.advance(self.ledger)
         if [task.entry for task in tasks] != [task.entry for task in self.tasks.values()]:
             self.ledger.sync_plan(self.plan.study, [task.entry for task in tasks])
+        before = self.statuses if self.tasks else None
         self.tasks = {task.entry.run: task for task in tasks}
         self.statuses = self.ledger.statuses()
+        if before is not None:
+            self.tell_stopped(self.statuses.keys() - before.keys())
         self.fill()
         self.progress.plan(
             [task.entry for task in tasks], self.statuses, self.ledger.seconds(), self.plan.outlook()
         )
 
+    def tell_stopped(self, ended: Collection[str]) -> None:
+        """Tells of candidates of a race that the plan has ended."""
+        for run in ended:
+            if self.statuses[run] == "stopped" and run in self.tasks:
+                self.made += 1
+                self.progress.finished(self.tasks[run].entry, self.ledger.record(run) or {}, 0.0)
+
     def fill(self) -> None:
-        """The queue: every run that is neither finished nor running here."""
+        """The queue: every run that is neither finished nor running here, and waits for no other."""
         self.elsewhere.clear()
         open_tasks = (
-            task for run, task in self.tasks.items() if run not in self.statuses and run not in self.running
+            task
+            for run, task in self.tasks.items()
+            if run not in self.statuses and run not in self.running and not self.plan.holds(run)
         )
         sign = 1 if self.plan.shortest_first else -1
         self.queue = deque(
@@ -208,7 +222,8 @@ class _Drive:
             self.ledger.heartbeat(self.owner)
         if self.elsewhere and not self.queue and now - self.polled > POLL_SECONDS:
             self.polled = now
-            if self.ledger.statuses() == self.statuses:
+            racing = any(self.plan.awaits(task.entry.run) for task in self.elsewhere)
+            if self.ledger.statuses() == self.statuses and not racing:
                 self.fill()
             else:
                 self.advance()
@@ -218,6 +233,10 @@ class _Drive:
         attempt = self.running.pop(result.run)
         task = self.tasks[result.run]
         environment = {**result.environment, "seed": task.entry.fields.get("seed")}
+        result, curve = _curve_of(result)
+        if isinstance(result.value, Mapping) and result.value.get("status") == PAUSED:
+            self.pause(result, attempt, curve, environment)
+            return
         if result.error is not None:
             value: Any = {"status": "failed", "error": result.error}
             value |= {"wall_seconds": result.seconds, "peak_memory_bytes": result.peak_memory_bytes}
@@ -249,6 +268,7 @@ class _Drive:
             environment=environment,
             traceback=result.traceback,
             seconds=result.seconds,
+            curve=curve or None,
         )
         self.made += won
         self.statuses[result.run] = str(last["status"])
@@ -256,14 +276,32 @@ class _Drive:
         if self.plan.awaits(result.run):
             self.advance()
 
+    def pause(self, result: Result, attempt: int, curve: Curve, environment: Mapping[str, Any]) -> None:
+        """Commits the leg of a run that goes on when its race says so."""
+        fields = _checked_record({**result.value, "status": "stopped"}, result)
+        told = {"environment": environment, "seconds": result.seconds}
+        self.ledger.pause(result.run, attempt, curve, fields, **told)
+        self.note(result, attempt, fields, PAUSED)
+        self.progress.paused(self.tasks[result.run].entry)
+        self.advance()
+
     def note(self, result: Result, attempt: int, record: Mapping[str, Any], outcome: str) -> None:
         """Writes into the attempt's log how it ended, and what to do where that was not well."""
         log = log_file(self.folder.absolute(), result.run, attempt)
         note(log, f"{outcome} after {result.seconds:.1f} s")
-        if outcome not in ENDED_WELL:
+        if outcome not in (*ENDED_WELL, PAUSED):
             error, fields = str(record.get("error")), self.tasks[result.run].entry.fields
             note(log, f"cause: {error}")
             note(log, f"remedy: {remedy(outcome, error, fields, result.traceback or '')}")
+
+
+def _curve_of(result: Result) -> tuple[Result, Curve]:
+    """The result without the curve that a run tells its race, and the curve; nothing that is no number."""
+    if not isinstance(result.value, Mapping) or "curve" not in result.value:
+        return result, []
+    value = {name: item for name, item in result.value.items() if name != "curve"}
+    curve = [(int(step), float(loss)) for step, loss in result.value["curve"] if math.isfinite(loss)]
+    return replace(result, value=value), curve
 
 
 def _checked(result: Result) -> tuple[Any, Sequence[Mapping[str, Any]]]:

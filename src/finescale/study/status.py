@@ -141,7 +141,9 @@ def status_view(state: Mapping[str, Any]) -> Iterator[RenderableType]:
     for choice in state["choices"]:
         chosen, edge = choice["chosen"], choice["evidence"].get("edge")
         size = f", batch size {chosen['batch_size']}" if chosen.get("batch_size") else ""
-        note = f" - the {edge} rate tried: a better one may lie beyond" if edge else ""
+        tried = [one.get("status") for one in choice["evidence"]["candidates"]]
+        note = f", {tried.count('stopped')} of {len(tried)} candidates stopped early" * ("stopped" in tried)
+        note += f" - the {edge} rate tried: a better one may lie beyond" if edge else ""
         yield _text(
             f"{choice['method']}: {chosen['optimizer']['name']} at {chosen['learning_rate']:g}{size}"
             f" chosen by the sweep{note}"

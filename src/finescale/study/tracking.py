@@ -239,6 +239,10 @@ class Tracking:
         """Passed on: the run will be tried again."""
         self._progress.broken(entry, error, attempts)
 
+    def paused(self, entry: Entry) -> None:
+        """Passed on."""
+        self._progress.paused(entry)
+
     def _work(self) -> None:
         trackers: dict[str, Tracker] = {}
         failed: set[str] = set()

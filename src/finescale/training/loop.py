@@ -57,6 +57,8 @@ class Schedule:
         evaluate_at: Steps (from 1) after which the dev loss is measured.
         keep_best: Put back the trained tensors of the lowest dev loss at the end.
         patience: Stop after so many evaluations in a row without a new lowest dev loss; None: never.
+        look_at: Steps (from 1) after which the dev loss is measured for others to see; it decides nothing.
+        until: Pause after this step; None: at the end.
         bf16: Autocast the forward pass to bfloat16; weights, gradients and the optimiser stay float32.
     """
 
@@ -67,7 +69,14 @@ class Schedule:
     evaluate_at: Collection[int]
     keep_best: bool
     patience: int | None = None
+    look_at: Collection[int] = ()
+    until: int | None = None
     bf16: bool = False
+
+    def is_over(self, progress: TrainingProgress) -> bool:
+        """Whether the training is at its end, not at a pause."""
+        waited = self.patience is not None and progress.waited >= self.patience
+        return waited or progress.step >= self.steps
 
 
 def train(
@@ -77,7 +86,7 @@ def train(
     evaluate: Callable[[TrainingProgress], float],
     checkpoints: Checkpoints | None = None,
 ) -> TrainingProgress:
-    """Trains for a number of steps, or until the dev loss has stopped falling.
+    """Trains for a number of steps, or until the dev loss has stopped falling, or to a pause.
 
     Cut anywhere and called again with the same arguments and checkpoints, it ends with the same bits as if it
     had never been cut: everything that a step depends on is in `Training` or follows from the step's number.
@@ -90,7 +99,8 @@ def train(
         checkpoints: Where the training is saved now and then, and continued from; None: nowhere.
 
     Returns:
-        What was done; the model holds the best (or last) weights.
+        What was done; the model holds the best (or last) weights. At a pause (`Schedule.is_over` says no) a
+        checkpoint is saved, to go on from.
 
     Raises:
         Diverged: A loss or a gradient is not finite.
@@ -103,9 +113,8 @@ def train(
     start = tuned.state()
     if checkpoints is not None:
         checkpoints.resume(training)
-    while progress.step < schedule.steps and (
-        schedule.patience is None or progress.waited < schedule.patience
-    ):
+    until = schedule.steps if schedule.until is None else schedule.until
+    while progress.step < until and not schedule.is_over(progress):
         norm = _update(training, batches_at, schedule)
         if start and progress.step >= moved_at:
             _check_moved(tuned, start, progress.step)
@@ -113,9 +122,14 @@ def train(
         if progress.step in schedule.evaluate_at:
             progress.gradient_norms.append((progress.step, norm))
             _evaluate(training, evaluate, schedule.keep_best)
+        elif progress.step in schedule.look_at:
+            progress.looks.append((progress.step, _dev_loss(progress, evaluate)))
         if checkpoints is not None:
             checkpoints.offer(training)
-    if progress.best_state is not None:
+    if not schedule.is_over(progress):
+        if checkpoints is not None:
+            checkpoints.save(training)
+    elif progress.best_state is not None:
         tuned.restore(progress.best_state)
     return progress
 
@@ -159,11 +173,7 @@ def _evaluate(training: Training, evaluate: Callable[[TrainingProgress], float],
     progress = training.progress
     progress.train_loss = progress.nats / progress.nats_targets
     progress.nats, progress.nats_targets = 0.0, 0
-    began = time.monotonic()
-    loss = evaluate(progress)
-    progress.evaluation_seconds += time.monotonic() - began
-    if not math.isfinite(loss):
-        raise Diverged(progress.step, "dev loss was not finite")
+    loss = _dev_loss(progress, evaluate)
     progress.dev_curve.append((progress.step, loss))
     _log.info("step %d: train loss %.4f, dev loss %.4f", progress.step, progress.train_loss, loss)
     if loss < progress.best_loss:
@@ -172,6 +182,20 @@ def _evaluate(training: Training, evaluate: Callable[[TrainingProgress], float],
         progress.waited = 0
     else:
         progress.waited += 1
+
+
+def _dev_loss(progress: TrainingProgress, evaluate: Callable[[TrainingProgress], float]) -> float:
+    """The dev loss now, nats per target token.
+
+    Raises:
+        Diverged: It is not finite.
+    """
+    began = time.monotonic()
+    loss = evaluate(progress)
+    progress.evaluation_seconds += time.monotonic() - began
+    if not math.isfinite(loss):
+        raise Diverged(progress.step, "dev loss was not finite")
+    return loss
 
 
 def _gradient_norm(parameters: list[torch.nn.Parameter]) -> float:

@@ -32,6 +32,7 @@ class TrainingProgress:
         nats_targets: Target tokens of those steps.
         train_loss: Mean loss of the steps between the last two evaluations, nats per target token.
         dev_curve: (step, dev loss) of each evaluation.
+        looks: (step, dev loss) where it was taken for others to see: it chose nothing.
         gradient_norms: (step, global gradient norm) at each evaluation.
         waited: Evaluations in a row without a new lowest dev loss.
         best_step: Step of the lowest dev loss.
@@ -51,12 +52,17 @@ class TrainingProgress:
     nats_targets: int = 0
     train_loss: float = math.nan
     dev_curve: list[tuple[int, float]] = field(default_factory=list)
+    looks: list[tuple[int, float]] = field(default_factory=list)
     gradient_norms: list[tuple[int, float]] = field(default_factory=list)
     waited: int = 0
     best_step: int = 0
     best_loss: float = math.inf
     best_state: dict[str, torch.Tensor] | None = None
     records: list[dict[str, Any]] = field(default_factory=list)
+
+    def seen(self) -> list[tuple[int, float]]:
+        """Every dev loss that was taken: (step, nats per target token), evaluations and looks."""
+        return sorted([*self.dev_curve, *self.looks])
 
 
 @dataclass(frozen=True)

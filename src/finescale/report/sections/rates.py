@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -52,6 +53,11 @@ def learning_rates(evidence: Evidence) -> Sheet:
     if fixed:
         who = listed([method_name(method) for method in fixed])
         notes.append(f"The batch size was not tuned for {who}: one size was used and no other was tried.")
+    if any(str(row["outcome"]).startswith("stopped") for row in rows):
+        notes.append(
+            "The sweep was a race: a candidate that would win with less than 5% was stopped; its dev loss is"
+            " the one of that moment."
+        )
     swept = any(row["dev_loss"] is not None for row in rows)
     if swept:
         notes.append(
@@ -113,12 +119,18 @@ def _candidates(part: pl.DataFrame, chosen: dict[tuple[Any, ...], int]) -> list[
     for run in part.iter_rows(named=True):
         key = tuple(run[name] for name in _CANDIDATE)
         done = run["status"] in (None, "done")
-        outcome = "chosen" if key in chosen else "tried" if done else str(run["status"])
+        outcome = "chosen" if key in chosen else "tried" if done else _ended(run)
         rows.append(
             {name: run[name] for name in ("task", "method", *_CANDIDATE)}
             | {"dev_loss": run["dev_loss"], "outcome": outcome, "runs": chosen.get(key, 0)}
         )
     return rows
+
+
+def _ended(run: Mapping[str, Any]) -> str:
+    """How a candidate ended that is not done; of one that lost a race also when."""
+    steps = run.get("steps") if run["status"] == "stopped" else None
+    return str(run["status"]) if steps is None else f"stopped after {count(steps)} steps"
 
 
 def _without_sweep(used: dict[tuple[Any, Any], dict[tuple[Any, ...], int]], swept: set[Any]) -> list[Row]:
