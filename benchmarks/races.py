@@ -18,8 +18,9 @@ Recorded sweeps are replayed as they are and with resampled seeds: their fitted 
 
 Figures: race_cost (compute of the race over that of the full sweep: training, dev losses where the race looks
 included, the test evaluation of what is finished) and race_same_choice of recorded sweeps with looks and the
-simulated ones together; each group's own; race_cost_training (steps alone); race_regret (mean dev loss lost
-by another choice, nats); race_order_matters (replays whose outcome depends on the order of arrival: 0).
+simulated ones together; race_as_good (the choice is within 0.05% of the best dev loss: what the rule takes
+for equal); each group's own; NAME_cost_training (steps alone); NAME_regret (mean dev loss lost by another
+choice, nats); race_order_matters (replays whose outcome depends on the order of arrival: 0).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from report import publish
 
 from finescale.spec.file import load_study
 from finescale.spec.study import Study
-from finescale.study.race_rule import RUNGS, Entrant, judge, loss_at
+from finescale.study.race_rule import RUNGS, TOLERANCE, Entrant, judge, loss_at
 
 ROOT = Path(__file__).parent.parent
 STUDIES = {"nano": "nano.yaml", "nano_sweeps": "nano.yaml", "smollm2_135m": "smollm2.yaml"}
@@ -287,6 +288,7 @@ class Tally:
     training: list[float]
     same: list[bool]
     regrets: list[float]
+    good: list[bool]
     ordered: int = 0
 
     def take(self, sweep: Sweep, rng: np.random.Generator) -> None:
@@ -297,7 +299,9 @@ class Tally:
         self.costs.append(one.cost)
         self.training.append(one.training)
         self.same.append(one.chosen == best)
-        self.regrets.append(sweep.candidates[one.chosen].loss - sweep.candidates[best].loss)
+        least = sweep.candidates[best].loss
+        self.regrets.append(sweep.candidates[one.chosen].loss - least)
+        self.good.append(self.regrets[-1] <= TOLERANCE * least)
 
     def figures(self, name: str) -> dict[str, float | int | None]:
         """The figures of the group."""
@@ -306,6 +310,7 @@ class Tally:
             f"{name}_cost": round(float(np.mean(self.costs)), 3),
             f"{name}_cost_training": round(float(np.mean(self.training)), 3),
             f"{name}_same_choice": round(float(np.mean(self.same)), 3),
+            f"{name}_as_good": round(float(np.mean(self.good)), 3),
             f"{name}_regret": round(float(np.mean(self.regrets)), 5),
             f"{name}_regret_at_most": round(float(np.quantile(self.regrets, 0.99)), 5),
         }
@@ -313,7 +318,7 @@ class Tally:
 
 def tally() -> Tally:
     """An empty one."""
-    return Tally([], [], [], [])
+    return Tally([], [], [], [], [])
 
 
 def main() -> None:
@@ -353,6 +358,7 @@ def main() -> None:
     both = [tallies["looks"], tallies["simulated"]]
     figures["race_cost"] = round(float(np.mean([np.mean(one.costs) for one in both])), 3)
     figures["race_same_choice"] = round(float(np.mean([np.mean(one.same) for one in both])), 3)
+    figures["race_as_good"] = round(float(np.mean([np.mean(one.good) for one in both])), 3)
     figures["race_order_matters"] = sum(one.ordered for one in tallies.values())
     for name, one in tallies.items():
         figures |= one.figures(name) if one.same else {}

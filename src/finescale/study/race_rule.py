@@ -7,7 +7,8 @@ that are left after the last rung go to their ends one by one, the most likely f
 
 The candidates of a sweep share their data, its order and the schedule, so their curves are paired: what the
 finished one gained from a rung to its end is what another will gain, to within `SPREAD` of it. A rate above
-the best one of its optimiser gains more: what a high rate has too much is taken away as the schedule falls.
+the best one of its optimiser gains more: what a high rate has too much is taken away as the schedule falls;
+one below it gains rather less.
 Nothing here depends on which run ended first, on clocks or on the number of workers. The constants were
 measured on sweeps of all three methods (benchmarks/races.py).
 """
@@ -16,21 +17,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import erfc, hypot, log2, sqrt
+from math import cos, erfc, hypot, log2, pi, sqrt
 
-RUNGS = (1 / 8, 1 / 4, 1 / 2)
+RUNGS = (1 / 8, 1 / 4, 1 / 2, 3 / 4)
 """The shares of a run after which a candidate is judged."""
 GIVE_UP = 0.05
 """A candidate whose chance to win is lower is stopped."""
 SPREAD = 0.1
 """Standard deviation of a candidate's gain from a rung to its end, as a share of the finished one's."""
-ANNEALED = 0.2
-"""What a rate gains besides for each doubling above the best one while the schedule falls, as a share of the
-gain after the first rung."""
-ANNEALED_SPREAD = 0.1
-"""Standard deviation of that."""
-MOST_DOUBLINGS = 2.0
-"""A rate further above the best one's counts as so far above."""
+COOLED = 0.08
+"""What a rate of half the best one's (or less) gains less, as a share of the finished one's gain."""
+ANNEALED = 0.36
+"""What a rate of twice the best one's (or more) gains besides while the schedule falls, as a share of the
+finished one's gain after the first rung; in proportion to the rate that is left."""
+ANNEALED_SPREAD = 0.35
+"""Standard deviation of that, in proportion to the square of the rate that is left."""
 NOISE = 5e-4
 """Standard deviation of a dev loss at a rung around its smooth curve, as a share of the loss."""
 TOLERANCE = 5e-4
@@ -143,9 +144,10 @@ def chance(entrants: Sequence[Entrant], index: int, share: float, first: float =
         return 1.0
     gain = sum(known) / len(known)
     after_first = [gain for gain in firsts if gain is not None] or known
-    annealed = _doublings(entrants, index, share) * sum(after_first) / len(after_first)
-    short = loss - best * (1 - TOLERANCE) - gain - ANNEALED * annealed
-    spread = hypot(SPREAD * gain, ANNEALED_SPREAD * annealed, NOISE * loss)
+    heat, left = _heat(entrants, index, share), 0.5 * (1 + cos(pi * share))
+    annealed = max(heat, 0.0) * left * sum(after_first) / len(after_first)
+    short = loss - best * (1 - TOLERANCE) - gain - ANNEALED * annealed + COOLED * max(-heat, 0.0) * gain
+    spread = hypot(SPREAD * gain, ANNEALED_SPREAD * left * annealed, NOISE * loss)
     return 0.5 * erfc(short / spread / sqrt(2))
 
 
@@ -169,12 +171,12 @@ def _gain(finished: Entrant, share: float) -> float | None:
     return None if at is None or finished.loss is None else max(at - finished.loss, 0.0)
 
 
-def _doublings(entrants: Sequence[Entrant], index: int, share: float) -> float:
-    """How far a candidate's rate is above the best one of its family at a rung; 0 for the best and below."""
+def _heat(entrants: Sequence[Entrant], index: int, share: float) -> float:
+    """How far a rate is above the best one of its family at a rung: 1 for twice as high, -1 for half."""
     own = entrants[index]
     there = [(loss_at(one.curve, share), one.rate) for one in entrants if one.family == own.family]
     best = min((loss, rate) for loss, rate in there if loss is not None)[1]
-    return min(max(log2(own.rate / best), 0.0), MOST_DOUBLINGS)
+    return min(max(log2(own.rate / best), -1.0), 1.0)
 
 
 def _leader(entrants: Sequence[Entrant], here: Sequence[int], share: float) -> int:
