@@ -38,6 +38,7 @@ from finescale.laws.options import FitKeywords as FitKeywords
 from finescale.laws.published import published as published
 from finescale.laws.select import Backtest as Backtest
 from finescale.laws.select import backtest as backtest
+from finescale.planning.deciding import Decision as Decision
 from finescale.planning.outlook import Outlook as Outlook
 from finescale.planning.outlook import Plan as Plan
 from finescale.planning.outlook import Planned as Planned

@@ -144,6 +144,29 @@ def test_the_exit_code_says_how_the_study_ended(
         ]
 
 
+def test_until_decided_the_last_lines_say_what_was_decided_and_what_is_left(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executed_by(monkeypatch, "lawful")
+    text = TEXT.replace("lora: 1e-2", "lora: [1e-2, 2e-2]").replace("[nano-0.05m, nano-0.1m]", "[nano-0.05m]")
+    study.write_text(text.replace("lora: [128]", "lora: [128, 256]"))
+    for wrong, words in (
+        (("--sure", "0.9"), "a probability of nothing"),
+        (("--until-decided", "finetune_examples=1M"), "--until-decided: 1M examples are more than 10 times"),
+        (("--until-decided", "finetune_examples=256", "--sure", "20%"), "--sure: no probability to decide"),
+    ):
+        result = call("run", study, *wrong)
+        assert isinstance(result.exception, UsageError)
+        assert words in str(result.exception)
+    assert not (study.parent / "results").exists()
+    result = call("run", study, "--until-decided", "finetune_examples=256", "--sure", "90%", "--workers", "1")
+    said = result.output.splitlines()
+    assert result.exit_code == 0, result.output
+    assert "with a probability of 90% (base setting: " in said[0]
+    assert said[-3].startswith("Decided. Full tuning for 256 examples on a model of 112K parameters: ")
+    assert said[-1].endswith("`finescale run small.yaml` makes them.") == ("Not run: " in said[-1])
+
+
 def test_a_run_s_attempts_are_shown_with_cause_remedy_and_log(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

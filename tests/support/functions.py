@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from collections.abc import Callable
@@ -46,6 +47,17 @@ def instant(planned: PlannedRun, folder: Path) -> dict[str, object]:
         "steps": 1,
         "scores": scores,
     }
+
+
+def lawful(planned: PlannedRun, folder: Path) -> dict[str, object]:
+    """A power law of data and model a method, with the noise of a seed; full tuning wins with much data."""
+    value = noted(planned, folder)
+    run, tuned = planned.run, planned.run.finetune_examples > 0
+    floor, scale, power = {"full": (1.5, 12.0, 0.45), "lora": (2.3, 2.5, 0.25)}[run.method.name]
+    size = {"nano-0.05m": 0.1, "nano-0.1m": 0.05}.get(run.model.name, 0.0)
+    noise = random.Random(run.fingerprint()).gauss(0, 0.004)
+    loss = floor + scale * run.finetune_examples**-power + size + noise if tuned else 5.0 + size
+    return {**value, "dev_loss": loss, "test_loss": loss, "train_flops": 1e9 * run.finetune_examples}
 
 
 def noted(planned: PlannedRun, folder: Path) -> dict[str, object]:

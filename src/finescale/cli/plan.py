@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from finescale.cli.laws import write_json
-from finescale.cli.reading import Table, pairs
+from finescale.cli.reading import Table
 from finescale.cli.terminal import console
 from finescale.errors import UsageError
 from finescale.files import write_text
@@ -18,7 +18,7 @@ from finescale.planning.continued import extend_study
 from finescale.planning.outlook import Plan
 from finescale.planning.plan import open_plan_source, plan
 from finescale.planning.views import headline, outlook_table, question, runs_table
-from finescale.records.columns import WHOLE
+from finescale.records.named_sizes import named_sizes
 from finescale.records.values import number
 from finescale.wording import listed
 
@@ -52,8 +52,7 @@ def plan_command(
         UsageError: A source, target or option that makes no sense.
         DataError: Nothing can or need be planned.
     """
-    stated = pairs(target.split(","), "--target", _FORM)
-    at = {name: number(value, "--target", whole=name in WHOLE) for name, value in stated.items()}
+    at = named_sizes(target, "--target", _FORM)
     offered = {"values": _numbers(values, "--values"), "examples": _numbers(examples, "--examples")}
     source = open_plan_source(table.path, table.options)
     if out is not None and source.study is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from finescale.executors.attempt_log import LEVELS
 from finescale.executors.backends import check, open_executor
 from finescale.executors.local import LocalExecutor
 from finescale.executors.machine import usable_cores
+from finescale.front.deciding import UntilDecided
+from finescale.front.deciding import until_decided as decider
 from finescale.spec.file import load_study, with_location
 from finescale.spec.places import COPY, STUDY_FILES, base_folder, study_folder
 from finescale.spec.study import PretrainStudy, Study
@@ -55,6 +58,8 @@ def run(
     gpu_flops: float = GPU_FLOPS,
     log_level: str = "info",
     quiet: bool = False,
+    until_decided: str | None = None,
+    sure: float | None = None,
     execute: str = EXECUTE,
     console: Console | None = None,
 ) -> int:
@@ -75,6 +80,8 @@ def run(
         gpu_flops: FLOP/s that one GPU sustains, for the dry run's GPU-hours.
         log_level: The lowest level of messages in the runs' logs: debug, info, warning or error.
         quiet: Print nothing but what went wrong.
+        until_decided: The question at whose answer the study stops (`front.deciding`).
+        sure: The probability of being best at which it is answered.
         execute: `module:function` that executes a finetuning run.
         console: Where to print.
 
@@ -83,16 +90,11 @@ def run(
     """
     console = console or terminal.console()
     meanwhile = Console(quiet=True) if quiet else console
+    go_on = shlex.join(["finescale", "run", str(study_file), *(["--out", str(out)] if out else [])])
     study_file, out = _file_of(study_file, out)
     spec = load_study(study_file)
-    if workers is not None and workers < 1:
-        raise UsageError("no workers", wanted="at least 1", got=str(workers), where="--workers")
-    if not gpu_flops > 0:
-        raise UsageError("no speed", wanted="FLOP/s above 0", got=str(gpu_flops), where="--gpu-flops")
+    _check_options(workers, gpu_flops, log_level)
     check(executor, address)
-    if log_level not in LEVELS:
-        wanted = ", ".join(LEVELS)
-        raise UsageError("unknown level", wanted=f"one of {wanted}", got=log_level, where="--log-level")
     folder = out or study_folder(spec.name, study_file)
     if out is None and folder.is_absolute():  # found, not told
         say(meanwhile, f"{spec.name}: its results are in {folder}")
@@ -101,6 +103,7 @@ def run(
         plan = open_plan(spec, folder, text=text, execute=execute, shown=shown)
     except UsageError as error:
         raise with_location(error, study_file) from None
+    chooser = _chooser(spec, plan, until_decided, sure, meanwhile)
     for note in data_notes(spec, shown=shown):
         say(meanwhile, note)
     if look:
@@ -122,12 +125,36 @@ def run(
             for note in notes:
                 say(meanwhile, note)
             progress = _progress(spec, folder, meanwhile, size)
-            summary = run_study(plan, folder, where, progress=progress, log_level=log_level)
+            summary = run_study(plan, folder, where, progress=progress, log_level=log_level, chooser=chooser)
     except KeyboardInterrupt:
         say(console, "\nStopped. Everything finished is kept; the same command continues.", style="yellow")
         return INTERRUPTED
     _show_end(console, spec, folder, summary, quiet=quiet)
+    for words in chooser.words(f"`{go_on}`") if chooser is not None else ():
+        say(meanwhile, words)
     return summary.exit_code
+
+
+def _check_options(workers: int | None, gpu_flops: float, log_level: str) -> None:
+    """Refuses options that cannot be meant."""
+    if workers is not None and workers < 1:
+        raise UsageError("no workers", wanted="at least 1", got=str(workers), where="--workers")
+    if not gpu_flops > 0:
+        raise UsageError("no speed", wanted="FLOP/s above 0", got=str(gpu_flops), where="--gpu-flops")
+    if log_level not in LEVELS:
+        wanted = ", ".join(LEVELS)
+        raise UsageError("unknown level", wanted=f"one of {wanted}", got=log_level, where="--log-level")
+
+
+def _chooser(
+    spec: Study | PretrainStudy, plan: StudyPlan, asked: str | None, sure: float | None, console: Console
+) -> UntilDecided | None:
+    """What chooses the runs until a question is decided; None where none is asked."""
+    if asked is not None:
+        return decider(spec, plan, asked, sure=sure, say=partial(say, console))
+    if sure is not None:
+        raise UsageError("a probability of nothing", wanted="--until-decided QUESTION", where="--sure")
+    return None
 
 
 def _retry(folder: Path, failed: bool, diverged: bool, console: Console) -> None:

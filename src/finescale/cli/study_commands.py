@@ -100,13 +100,24 @@ def run(
         str, typer.Option(help="What the runs' logs hold: debug, info, warning or error.")
     ] = "info",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only what went wrong.")] = False,
+    until_decided: Annotated[
+        str | None,
+        typer.Option(
+            metavar="QUESTION",
+            help="Stop once the best method is known, e.g. for finetune_examples=50k,model_params=13B.",
+        ),
+    ] = None,
+    sure: Annotated[
+        str | None, typer.Option(metavar=NUMBER, help="With which probability it is known. (default: 0.95)")
+    ] = None,
 ) -> None:
     """Run what is missing of a study; after a crash or Ctrl-C the same command continues.
 
-    Exit code: 0 every run is done; 3 some failed or diverged; 4 none is done; 1 the study could not go on;
-    2 a mistake in the command or the study; 130 stopped by Ctrl-C.
+    Exit code: 0 every run is done, or the question is decided; 3 some failed or diverged; 4 none is done;
+    1 the study could not go on; 2 a mistake in the command or the study; 130 stopped by Ctrl-C.
     """
     from finescale.cli import run as commands
+    from finescale.records.values import share
 
     raise typer.Exit(
         commands.run(
@@ -124,6 +135,8 @@ def run(
             gpu_flops=gpu_flops,
             log_level=log_level,
             quiet=quiet,
+            until_decided=until_decided,
+            sure=None if sure is None else share(sure, "--sure"),
         )
     )
 

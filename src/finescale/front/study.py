@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +15,7 @@ from finescale.executors.backends import check, open_executor
 from finescale.executors.local import LocalExecutor
 from finescale.executors.machine import usable_cores
 from finescale.files import write_text
+from finescale.front.deciding import until_decided as decider
 from finescale.front.jupyter import NotebookProgress, in_notebook
 from finescale.front.view import StudyView
 from finescale.spec.file import in_our_words
@@ -173,6 +175,8 @@ class Study(StudySpec):
         address: str | None = None,
         progress: bool | Progress = True,
         out: str | Path | None = None,
+        until_decided: str | Mapping[str, float] | None = None,
+        sure: float | None = None,
         execute: str = EXECUTE,
     ) -> Summary:
         """Runs what is missing of the study; called again, it goes on where it stopped.
@@ -183,6 +187,10 @@ class Study(StudySpec):
             address: The Ray cluster's address.
             progress: A bar in a notebook or terminal, lines elsewhere; False: nothing; an object: it is told.
             out: The study's folder; default: `folder`.
+            until_decided: A question, e.g. ``{"finetune_examples": 50_000}``, with ``model_params`` for
+                another model than the base: runs are made in the order expected to settle it at least cost,
+                until the best method is known. The summary then has a `decision`, and what is `left`.
+            sure: The probability at which it is known; default: 95%.
             execute: `module:function` that executes a run, for a trainer of one's own: it takes the planned
                 run and the run's folder, and gives back the columns of its record.
 
@@ -202,6 +210,9 @@ class Study(StudySpec):
             self._out = Path(out)
         folder, say = self.folder, _say if progress is True else _silent
         plan = self._plan(execute=execute)
+        chooser = None
+        if until_decided is not None:
+            chooser = decider(self, plan, until_decided, sure=sure, say=say, where="until_decided")
         for note in data_notes(self):
             say(note)
         make_folder(folder, self.name, self._copy(), None if self._file is None else base_folder(self._file))
@@ -214,13 +225,17 @@ class Study(StudySpec):
         if self.tracking:
             shown = Tracking(shown, self.tracking, self.name, folder, say)
         try:
-            summary = run_study(plan, folder, where, progress=shown)
+            summary = run_study(plan, folder, where, progress=shown, chooser=chooser)
         except KeyboardInterrupt:
             say("Stopped. Everything finished is kept; run() goes on.")
             raise
         for problem in summary.problems:
             say(str(problem))
-        return summary
+        if chooser is None:
+            return summary
+        for words in chooser.words("run() without a question"):
+            say(words)
+        return chooser.summary(summary)
 
     def status(self) -> StudyView:
         """How the study stands: what `finescale status` prints, and its JSON by name.

@@ -89,6 +89,21 @@ def number(text: str, where: str, *, whole: bool = False, wanted: str = "e.g. 7e
     return float(value)
 
 
+def share(text: str, where: str) -> float:
+    """A share of a command line: ``0.95`` or ``95%``.
+
+    Args:
+        text: The share.
+        where: The option.
+
+    Raises:
+        UsageError: It is no number.
+    """
+    plain = text.strip()
+    scale = 0.01 if plain.endswith("%") else 1.0
+    return number(plain.removesuffix("%"), where, wanted="e.g. 0.95 or 95%") * scale
+
+
 def rules() -> dict[str, Any]:
     """What `number` reads by, for the report's script: patterns of whole texts, and what suffixes mean."""
     patterns = {"number": _NUMBER, "us": _SURE_US, "eu": _SURE_EU, "point": _ONE_POINT, "comma": _ONE_COMMA}

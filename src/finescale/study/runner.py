@@ -1,8 +1,9 @@
 """The runner: drives a plan through an executor into the ledger; run again, it goes on where it stopped.
 
-Order: the sweep first, then everything else, the longest run first unless the study says otherwise. A
-finished run is never redone. A run that breaks (its process dies, its function raises) or diverges is tried
-again later, as often as the study's `retries` say.
+Order: the sweep first, then everything else, the longest run first unless the study says otherwise; or what a
+chooser asks for, batch by batch, until it asks for nothing. A finished run is never redone. A run that breaks
+(its process dies, its function raises) or diverges is tried again later, as often as the study's `retries`
+say.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from finescale.errors import FinescaleError
 from finescale.executors.attempt_log import log_file, note
 from finescale.executors.local import Executor, Result
 from finescale.runs.leg import PAUSED
+from finescale.study.choosing import Chooser
 from finescale.study.export import export_study
 from finescale.study.failures import Failure, failures, remedy, run_in_words
-from finescale.study.ledger import ENDED_WELL, STATUSES, Ledger
+from finescale.study.ledger import ENDED_WELL, STATUSES, Entry, Ledger
 from finescale.study.owner import this_process
 from finescale.study.plan import PlannedJob, StudyPlan
 from finescale.study.progress import Progress, Silent
@@ -31,7 +33,9 @@ from finescale.study.reading import Curve
 HEARTBEAT_SECONDS = 10.0
 POLL_SECONDS = 1.0
 SOME_FAILED, NONE_DONE = 3, 4
-"""Exit codes of a study whose runs were all tried."""
+"""Exit codes of a study whose runs were all tried, or that was stopped as enough is known."""
+NOT_RUN = "not run"
+"""The status, in a summary, of a run that nobody asked for."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ def run_study(
     *,
     progress: Progress | None = None,
     log_level: str = "info",
+    chooser: Chooser | None = None,
 ) -> Summary:
     """Executes every run of a plan that is not finished, and exports the records.
 
@@ -77,6 +82,7 @@ def run_study(
         executor: Where runs are executed; closed at the end, whatever happens.
         progress: Told what happens.
         log_level: The lowest level of messages in the runs' logs.
+        chooser: Chooses the runs that are made, sweeps apart; None: all.
 
     Returns:
         How the study stands; what went wrong is told there.
@@ -88,7 +94,8 @@ def run_study(
     with Ledger(folder / "ledger.sqlite") as ledger:
         ledger.check()
         ledger.belongs_to(plan.study)
-        drive = _Drive(plan, folder, ledger, executor, progress=progress or Silent(), log_level=log_level)
+        shown = progress or Silent()
+        drive = _Drive(plan, folder, ledger, executor, progress=shown, log_level=log_level, chooser=chooser)
         try:
             with drive.progress:
                 drive.all()
@@ -112,6 +119,7 @@ class _Drive:
         *,
         progress: Progress,
         log_level: str,
+        chooser: Chooser | None,
     ) -> None:
         self.plan = plan
         self.folder = folder
@@ -125,6 +133,8 @@ class _Drive:
         self.queue: deque[PlannedJob] = deque()
         self.elsewhere: deque[PlannedJob] = deque()  # another driver has their leases
         self.running: dict[str, int] = {}  # fingerprint to attempt
+        self.chooser = chooser
+        self.chosen: set[str] = set()
         self.made = 0
         self.beat = 0.0
         self.polled = 0.0
@@ -135,11 +145,24 @@ class _Drive:
         while True:
             self.submit()
             if not (self.running or self.queue or self.elsewhere):
-                return
+                if not self.more():
+                    return
+                continue
             for result in self.executor.wait(POLL_SECONDS):
                 self.finish(result)
             self.keep_alive()
             self.progress.running(self.executor.progress())
+
+    def more(self) -> bool:
+        """Whether a chooser asks for further runs; they are in the queue then."""
+        if self.chooser is None:
+            return False
+        self.statuses = self.ledger.statuses()
+        entries = [task.entry for task in self.tasks.values()]
+        asked = self.chooser.choose(self.ledger, entries, self.statuses, self.executor.free())
+        self.chosen.update(asked)
+        self.fill()
+        return bool(self.queue)
 
     def end(self) -> None:
         """Stops what still runs, gives back its leases, and exports what is finished."""
@@ -154,13 +177,13 @@ class _Drive:
         swept = {
             task.entry.fields.get("method")
             for run, task in self.tasks.items()
-            if task.entry.purpose == "sweep" and self.statuses[run] == "done"
+            if task.entry.purpose == "sweep" and self.statuses.get(run) == "done"
         }
         for run, task in self.tasks.items():
-            status, entry = self.statuses[run], task.entry
+            status, entry = self.statuses.get(run, NOT_RUN), task.entry
             counts[status] = counts.get(status, 0) + 1
             spared = status == "diverged" and entry.purpose == "sweep" and entry.fields.get("method") in swept
-            if status not in ENDED_WELL and not spared:
+            if status not in (*ENDED_WELL, NOT_RUN) and not spared:
                 unwell.add(run)
         told = failures(row for row in self.ledger.troubles() if row["run"] in unwell) if unwell else ()
         return Summary(counts, self.made, self.ledger.orphans(), tuple(told), tuple(self.plan.problems))
@@ -188,17 +211,23 @@ class _Drive:
                 self.progress.finished(self.tasks[run].entry, self.ledger.record(run) or {}, 0.0)
 
     def fill(self) -> None:
-        """The queue: every run that is neither finished nor running here, and waits for no other."""
+        """The queue: every run that is due, and neither finished nor running here."""
         self.elsewhere.clear()
         open_tasks = (
             task
             for run, task in self.tasks.items()
-            if run not in self.statuses and run not in self.running and not self.plan.holds(run)
+            if run not in self.statuses and run not in self.running and self.is_due(task.entry)
         )
         sign = 1 if self.plan.shortest_first else -1
         self.queue = deque(
             sorted(open_tasks, key=lambda task: (task.entry.purpose != "sweep", sign * task.entry.cost))
         )
+
+    def is_due(self, entry: Entry) -> bool:
+        """Whether a run waits for no other, and is asked for: of a chooser's study sweeps are in any case."""
+        if self.plan.holds(entry.run):
+            return False
+        return self.chooser is None or entry.purpose == "sweep" or entry.run in self.chosen
 
     def submit(self) -> None:
         """Fills the executor's free slots."""
