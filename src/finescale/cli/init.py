@@ -20,7 +20,8 @@ from finescale.errors import UsageError
 from finescale.files import write_text
 from finescale.models.bundled import checkpoints
 from finescale.records.budgets import read_budget
-from finescale.records.columns import DATA_SIZE, WHOLE
+from finescale.records.columns import DATA_SIZE
+from finescale.records.named_sizes import named_sizes
 from finescale.records.values import number
 from finescale.spec.file import parse_study
 from finescale.spec.places import study_folder
@@ -127,8 +128,7 @@ def _target(
     if target is None:
         largest = float(records.frame[DATA_SIZE].max())  # type: ignore[arg-type]
         return {"model_params": float(models[-1].params), DATA_SIZE: min(4 * largest, float(examples))}
-    stated = pairs(target.split(","), "--aim", "model_params=7e9,finetune_examples=1e5")
-    at = {name: number(value, "--aim", whole=name in WHOLE) for name, value in stated.items()}
+    at = named_sizes(target, "--aim", "model_params=7e9,finetune_examples=1e5")
     if at.get(DATA_SIZE, 0.0) > examples:
         raise UsageError(
             "the data is smaller than what is aimed at",
