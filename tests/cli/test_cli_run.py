@@ -164,7 +164,8 @@ def test_until_decided_the_last_lines_say_what_was_decided_and_what_is_left(
     assert result.exit_code == 0, result.output
     assert "with a probability of 90% (base setting: " in said[0]
     assert said[-3].startswith("Decided. Full tuning for 256 examples on a model of 112K parameters: ")
-    assert said[-1].endswith("`finescale run small.yaml` makes them.") == ("Not run: " in said[-1])
+    assert said[-1].startswith("Not run: 6 runs: 3 full tuning (128 to 256 examples), 3 LoRA (128 to 256 ")
+    assert said[-1].endswith(f"`finescale run {study}` makes them.")
 
 
 def test_a_run_s_attempts_are_shown_with_cause_remedy_and_log(
