@@ -275,6 +275,8 @@ def test_the_flags_of_run_and_status() -> None:
         "--address",
         "--log-level",
         "--quiet",
+        "--until-decided",
+        "--sure",
         "--help",
     }
     assert flags["status"] == {"--export", "--json", "--watch", "--logs", "--help"}
