@@ -270,6 +270,7 @@ def test_the_flags_of_run_and_status() -> None:
         "--text",
         "--retry-failed",
         "--retry-diverged",
+        "--retune",
         "--check",
         "--executor",
         "--address",

@@ -220,6 +220,11 @@ def test_a_stopped_candidate_that_the_study_comes_to_need_is_run_whole(tmp_path:
     assert (again["status"].to_list(), again["purpose"].to_list()) == (["done"], ["study"])
 
 
+def test_a_trainer_of_ones_own_that_knows_no_races_makes_whole_runs(tmp_path: Path) -> None:
+    summary = run_study(plan(tmp_path, "noted", RACE), tmp_path, LocalExecutor(2))
+    assert (summary.exit_code, set(summary.counts)) == (0, {"done"})
+
+
 def test_a_sweep_that_has_chosen_is_not_raced_again(tmp_path: Path) -> None:
     run(tmp_path, SWEEP)
     assert run(tmp_path, RACE).made == 0

@@ -22,6 +22,7 @@ from finescale.errors import DataError, UsageError
 from finescale.laws.fitted import FAR
 from finescale.laws.law import Law
 from finescale.records.rate_edges import rate_edges
+from finescale.records.rate_moves import rate_checks
 from finescale.records.records import DATA_SIZE, Records, read_records
 from finescale.wording import capital, count, listed, method_name
 
@@ -165,6 +166,8 @@ def answer_each(
         other = disagreement(part.records, task, advice, priced, options, advise)
         methods = {option.method for option in advice.options}
         edges = [edge.words for edge in rate_edges(part.records, advice.task) if edge.method in methods]
+        checks = (check for check in rate_checks(part.records, advice.task) if check.method in methods)
+        edges += [check.words for check in checks if check.moved]
         advice = replace(advice, otherwise=other, cautions=tuple(edges))
         if part.tokenizer:
             advice = of_tokenizer(advice, part.tokenizer)

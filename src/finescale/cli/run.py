@@ -53,6 +53,7 @@ def run(
     text: Path | None = None,
     retry_failed: bool = False,
     retry_diverged: bool = False,
+    retune: bool = False,
     executor: str = "local",
     address: str | None = None,
     gpu_flops: float = GPU_FLOPS,
@@ -75,6 +76,7 @@ def run(
         text: Folder with the pretraining text (`kind: pretrain`).
         retry_failed: Run failed runs again.
         retry_diverged: Run diverged runs again.
+        retune: Check the chosen learning rates at the study's corners, and run what follows from that.
         executor: Where runs are executed, one of `executors.backends.EXECUTORS`.
         address: The Ray cluster's address (default: this machine's, or a new one).
         gpu_flops: FLOP/s that one GPU sustains, for the dry run's GPU-hours.
@@ -100,7 +102,7 @@ def run(
         say(meanwhile, f"{spec.name}: its results are in {folder}")
     shown = dry_run and not probe
     try:
-        plan = open_plan(spec, folder, text=text, execute=execute, shown=shown)
+        plan = open_plan(spec, folder, text=text, execute=execute, shown=shown, retune=retune)
     except UsageError as error:
         raise with_location(error, study_file) from None
     chooser = _chooser(spec, plan, until_decided, sure, meanwhile)

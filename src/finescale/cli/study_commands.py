@@ -93,6 +93,10 @@ def run(
     retry_diverged: Annotated[
         bool, typer.Option("--retry-diverged", help="Run diverged runs again.")
     ] = False,
+    retune: Annotated[
+        bool,
+        typer.Option("--retune", help="Check the chosen learning rates at the largest data and model sizes."),
+    ] = False,
     gpu_flops: Annotated[
         float, typer.Option(help="FLOP/s that a GPU sustains, for --dry-run (default: 40% of an A100).")
     ] = 1.25e14,
@@ -130,6 +134,7 @@ def run(
             text=text,
             retry_failed=retry_failed,
             retry_diverged=retry_diverged,
+            retune=retune,
             executor=executor,
             address=address,
             gpu_flops=gpu_flops,

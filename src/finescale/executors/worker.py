@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from finescale.executors.attempt_log import capture_output, forgiving_streams, last_words, tail
+from finescale.runs.leg import Leg
 from finescale.runs.memory import accounted_peak, forget_peak, peak_memory
 
 PACKAGES = ("finescale", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "polars")
@@ -154,8 +155,11 @@ def _call(asked: Call, tell: Callable[[float], None]) -> Any:
     torch, threads = sys.modules.get("torch"), int(os.environ.get("OMP_NUM_THREADS") or 1)
     if torch is not None and torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    extra = {"progress": _seldom(tell)} if "progress" in inspect.signature(called).parameters else {}
-    return called(*asked.arguments, **extra)
+    known = inspect.signature(called).parameters
+    extra = {"progress": _seldom(tell)} if "progress" in known else {}
+    whole = "leg" not in known  # a trainer of somebody's own that knows no races
+    arguments = [item for item in asked.arguments if not (whole and isinstance(item, Leg))]
+    return called(*arguments, **extra)
 
 
 def _describe_error(error: Exception, log: Path | None) -> str:

@@ -28,12 +28,17 @@ class PlannedRun(Strict):
     run: RunSpec
     purpose: Literal["sweep", "study"]
     lr_tuned: bool
+    lr_tuned_at: str | None = None
+    """The settings (model and data size) whose sweeps the learning rate comes from."""
     keep: Literal["nothing", "adapters", "weights"] = "nothing"
     resume: ResumeSpec = ResumeSpec()
 
 
 Resolve = Callable[[str, str, int | str], tuple[ModelSpec, dict[str, str]]]
 """(task, model name, pretrain tokens or "last") -> model, content hashes of weights, tokenizer and data."""
+
+Retuned = Callable[[str, str, int], "tuple[Choice, str] | None"]
+"""(method, model name, data size) -> the choice there and the corners that it comes from."""
 
 
 def sweep_runs(study: Study, resolve: Resolve) -> dict[str, list[tuple[Choice, PlannedRun]]]:
@@ -43,22 +48,25 @@ def sweep_runs(study: Study, resolve: Resolve) -> dict[str, list[tuple[Choice, P
         choices = study.candidates(method)
         if len(choices) < 2 or study.sweep is None:
             continue
-        pet_size = study.base_size(method)
-        setting = (
-            study.sweep.model,
-            "last",
-            method,
-            pet_size,
-            study.sweep.finetune_examples,
-            study.sweep.seed,
-        )
-        found[method] = [
-            (choice, _maker(study, choice, "sweep", False, resolve)(setting)) for choice in choices
-        ]
+        place = study.sweep.model, study.sweep.finetune_examples
+        found[method] = [(choice, swept_run(study, method, choice, place, resolve)) for choice in choices]
     return found
 
 
-def expand(study: Study, choices: Mapping[str, Choice], resolve: Resolve) -> list[PlannedRun]:
+def swept_run(
+    study: Study, method: str, choice: Choice, place: tuple[str, int], resolve: Resolve
+) -> PlannedRun:
+    """A candidate's run of a sweep at a model and a data size."""
+    assert study.sweep is not None
+    model, examples = place
+    tokens = "last" if model == study.sweep.model else study.base.pretrain_tokens
+    setting = model, tokens, method, study.base_size(method), examples, study.sweep.seed
+    return _maker(study, choice, "sweep", None, resolve)(setting)
+
+
+def expand(
+    study: Study, choices: Mapping[str, Choice], resolve: Resolve, retuned: Retuned = lambda *_: None
+) -> list[PlannedRun]:
     """The study's runs, sweep apart; equal runs of different stars merge by fingerprint.
 
     Args:
@@ -66,6 +74,7 @@ def expand(study: Study, choices: Mapping[str, Choice], resolve: Resolve) -> lis
         choices: The sweep's choice for each method that was swept; a method with more than one candidate and
             no choice yet is left out (its runs come once the choice is committed).
         resolve: Finds models, checkpoints and content hashes.
+        retuned: The choice at a setting where it was checked at the study's corners.
 
     Returns:
         Planned runs in the order of the stars, without the untuned models (`untuned_runs`).
@@ -87,11 +96,18 @@ def expand(study: Study, choices: Mapping[str, Choice], resolve: Resolve) -> lis
         if choice is not None:
             rates = {(item.optimizer, item.learning_rate) for item in candidates}
             tuned = method in choices and len(rates) > 1
-            makers[method] = _maker(study, choice, "study", tuned, resolve)
+            at = f"{study.sweep.model} at {study.sweep.finetune_examples}" if study.sweep else ""
+            makers[method] = _maker(study, choice, "study", at if tuned else None, resolve)
     planned: dict[str, PlannedRun] = {}
+
+    @cache
+    def maker(method: str, model: str, examples: int) -> Callable[[Setting], PlannedRun]:
+        found = retuned(method, model, examples)
+        return makers[method] if found is None else _maker(study, found[0], "study", found[1], resolve)
+
     for setting in _settings(study):
         if setting[2] in makers:
-            item = makers[setting[2]](setting)
+            item = maker(setting[2], setting[0], setting[4])(setting)
             planned.setdefault(item.run.fingerprint(), item)
     return list(planned.values())
 
@@ -99,7 +115,7 @@ def expand(study: Study, choices: Mapping[str, Choice], resolve: Resolve) -> lis
 def untuned_runs(study: Study, resolve: Resolve) -> list[PlannedRun]:
     """One evaluation of each untuned base model that the study uses (0 examples)."""
     planned: dict[str, PlannedRun] = {}
-    make = _maker(study, study.candidates(study.methods()[0])[0], "study", False, resolve)
+    make = _maker(study, study.candidates(study.methods()[0])[0], "study", None, resolve)
     for model, tokens in dict.fromkeys(setting[:2] for setting in _settings(study)):
         item = make((model, tokens, "full", None, 0, 0))
         planned.setdefault(f"{item.run.model.name}@{item.run.model.pretrain_tokens}", item)
@@ -129,7 +145,7 @@ def _settings(study: Study) -> Iterable[Setting]:
 
 
 def _maker(
-    study: Study, choice: Choice, purpose: Literal["sweep", "study"], tuned: bool, resolve: Resolve
+    study: Study, choice: Choice, purpose: Literal["sweep", "study"], tuned_at: str | None, resolve: Resolve
 ) -> Callable[[Setting], PlannedRun]:
     """Makes a method's runs from their settings; what the runs share is made once."""
     method_of = cache(study.method)
@@ -158,6 +174,7 @@ def _maker(
             evaluation=evaluation,
             version=study.version,
         )
-        return PlannedRun(run=run, purpose=purpose, lr_tuned=tuned, keep=keep, resume=study.resume)
+        tuned = {"lr_tuned": tuned_at is not None, "lr_tuned_at": tuned_at}
+        return PlannedRun(run=run, purpose=purpose, **tuned, keep=keep, resume=study.resume)
 
     return make

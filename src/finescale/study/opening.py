@@ -29,6 +29,7 @@ def open_plan(
     text: Path | None = None,
     execute: str = EXECUTE,
     shown: bool = False,
+    retune: bool = False,
 ) -> StudyPlan:
     """A study's plan; refuses what could not run.
 
@@ -39,6 +40,7 @@ def open_plan(
         execute: `module:function` that executes a finetuning run.
         shown: The plan is only shown: neither weights nor data of the hub are opened, unless the study has
             begun in the folder; only contents tell which of its runs are done.
+        retune: Check the chosen learning rates at the study's corners.
 
     Raises:
         UsageError: Libraries, models, methods or data that are not there or not what they say; `where` is the
@@ -55,7 +57,15 @@ def open_plan(
         from finescale.study.resolve import resolver  # noqa: PLC0415 - opens tasks and models
 
         contents = not shown or (folder / LEDGER).is_file()
-        return FinetunePlan(spec, resolver(spec, contents), folder.absolute(), execute)
+        _check_retune(spec, retune)
+        return FinetunePlan(spec, resolver(spec, contents), folder.absolute(), execute, retune=retune)
+    if retune:
+        raise UsageError(
+            "--retune is for finetuning studies",
+            wanted="kind: finetune",
+            got="kind: pretrain",
+            where="--retune",
+        )
     if text is None and not shown:
         raise UsageError(
             "a pretraining study needs its text",
@@ -67,6 +77,18 @@ def open_plan(
 
     runs = pretrain_runs(spec, text)
     return PretrainPlan(spec.name, runs, folder.absolute(), text or Path(), retries=spec.retries)
+
+
+def _check_retune(spec: Study, retune: bool) -> None:
+    """Refuses to check rates of which none was swept."""
+    if retune and not any(len(spec.candidates(method)) > 1 for method in spec.methods()):
+        raise UsageError(
+            "no learning rate of this study is swept",
+            wanted="several rates in learning_rates, whose choice can be checked",
+            got="one rate for every method",
+            remedy="state several rates and a sweep, or run without --retune",
+            where="--retune",
+        )
 
 
 def data_notes(spec: Study | PretrainStudy, *, shown: bool = False) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from finescale.spec.parts import Choice, for_method
 from finescale.spec.resources import Resources, Retries
 from finescale.spec.run import PretrainRunSpec
 from finescale.spec.study import Study
+from finescale.study.corners import Corners
 from finescale.study.ledger import Entry, Ledger
 from finescale.study.sweep import Sweeps
 
@@ -85,7 +86,9 @@ class StudyPlan(Protocol):
 class FinetunePlan:
     """The sweep, then the untuned models and the stars with the chosen learning rates."""
 
-    def __init__(self, study: Study, resolve: Resolve, folder: Path, execute: str = EXECUTE) -> None:
+    def __init__(
+        self, study: Study, resolve: Resolve, folder: Path, execute: str = EXECUTE, *, retune: bool = False
+    ) -> None:
         """Expands the study.
 
         Args:
@@ -93,6 +96,7 @@ class FinetunePlan:
             resolve: Finds models and content hashes.
             folder: The study's folder.
             execute: `module:function` that executes a run: (planned run, the run's folder) -> record.
+            retune: Check the chosen learning rates at the study's corners.
 
         Raises:
             UsageError: `hold_out` is no valid expression, or names a column that no run has.
@@ -106,22 +110,26 @@ class FinetunePlan:
         self._execute = execute
         race = study.sweep is not None and study.sweep.race
         self._sweeps = Sweeps(sweep_runs(study, resolve), folder, race=race)
+        self._corners = Corners(study, resolve)
+        self.retune = retune
         self.problems: list[FinescaleError] = []
         self._expected = RunEstimates()
-        self._known: tuple[dict[str, Choice], list[PlannedJob]] | None = None
+        self._held: set[str] = set()
+        self._known: tuple[tuple[dict[str, Choice], object], list[PlannedJob]] | None = None
         self.tasks()
 
     def awaits(self, run: str) -> bool:
-        """Whether the run belongs to a sweep that is not decided."""
-        return self._sweeps.awaits(run)
+        """Whether the run belongs to a sweep that is not decided, or to a check of its choice."""
+        return self._sweeps.awaits(run) or self._corners.awaits(run)
 
     def holds(self, run: str) -> bool:
-        """Whether the run waits for others of its race."""
-        return self._sweeps.holds(run)
+        """Whether the run waits for others of its race, or for a rate that is being checked."""
+        return run in self._held or self._sweeps.holds(run)
 
     def advance(self, ledger: Ledger) -> list[PlannedJob]:
         """Every run that is known now; commits what has become decidable of each method's sweep."""
         self.problems += self._sweeps.advance(ledger)
+        self._corners.advance(ledger, self._sweeps.choices, retune=self.retune)
         tasks = self.tasks()
         statuses = ledger.statuses()
         whole = (task.entry for task in tasks if task.entry.purpose == "study")
@@ -131,9 +139,10 @@ class FinetunePlan:
 
     def tasks(self) -> list[PlannedJob]:
         """Every run that is known now: untuned models, stars, and sweep runs that no star needs."""
-        if self._known is None or self._known[0] != self._sweeps.choices:
+        state = dict(self._sweeps.choices), self._corners.state()
+        if self._known is None or self._known[0] != state:
             with _collector_paused():
-                self._known = dict(self._sweeps.choices), self._tasks()
+                self._known = state, self._tasks()
         return self._known[1]
 
     def runs(self) -> list[PlannedRun]:
@@ -180,10 +189,11 @@ class FinetunePlan:
     def _tasks(self) -> list[PlannedJob]:
         """Untuned models, stars whose learning rate is chosen, and sweep runs that are none of these."""
         items = untuned_runs(self._spec, self._resolve)
-        items += expand(self._spec, self._sweeps.choices, self._resolve)
+        items += expand(self._spec, self._sweeps.choices, self._resolve, self._corners.choice)
         known = [self._expected.of(item) for item in items]
         held = held_out([fields for fields, _ in known], self._spec.hold_out)
         tried = [item for candidates in self._sweeps.tried.values() for _, item in candidates]
+        tried += self._corners.runs()
         items += tried
         known += [self._expected.of(item) for item in tried]
         held += [False] * len(tried)
@@ -192,9 +202,12 @@ class FinetunePlan:
         for item, (fields, cost), out in zip(items, known, held, strict=True):
             run = item.run.fingerprint()
             if run not in tasks:
-                tasks[run] = PlannedJob(
-                    Entry(run, item.purpose, out, item.lr_tuned, cost, fields, item), make
-                )
+                tuned = item.lr_tuned, cost, fields, item, item.lr_tuned_at
+                tasks[run] = PlannedJob(Entry(run, item.purpose, out, *tuned), make)
+        unsettled = self._corners.unsettled()
+        self._held = {run for run, task in tasks.items() if task.entry.spec.run.method.name in unsettled} - {
+            item.run.fingerprint() for item in tried
+        }
         return list(tasks.values())
 
     def _job(self, entry: Entry) -> Job:

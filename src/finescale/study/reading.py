@@ -117,6 +117,13 @@ class LedgerReading(Database):
         query = "SELECT count(DISTINCT run) FROM records JOIN runs USING (run) WHERE NOT planned"
         return self.read(query)[0][0]
 
+    def swept(self, runs: Sequence[str]) -> bool:
+        """Whether any of these runs was planned for a sweep."""
+        query = (
+            "SELECT 1 FROM runs WHERE purpose = 'sweep' AND run IN (SELECT value FROM json_each(?)) LIMIT 1"
+        )
+        return bool(self.read(query, (json.dumps(list(runs)),)))
+
     def curve(self, run: str) -> Curve:
         """The dev curve of a race's candidate, as far as it is known; empty before its first pause."""
         rows = self.read("SELECT curve FROM curves WHERE run = ?", (run,))

@@ -7,6 +7,7 @@ from functools import partial
 
 from finescale.records.outcome_words import amount, unit_of
 from finescale.records.rate_edges import rate_edges
+from finescale.records.rate_moves import rate_checks
 from finescale.records.settings import UNNAMED
 from finescale.report.decisions import Decision
 from finescale.report.drawing.markup import Html, bullets, fold, join, note, tag
@@ -35,6 +36,8 @@ def _fill(content: Content) -> Made:
             parts.append(tag("h3", found.task))
         parts.append(tag("p", found.headline, class_="headline"))
         parts += [note(edge.words) for edge in rate_edges(evidence.records, task.task)]
+        checks = rate_checks(evidence.records, task.task)
+        parts += [note(check.words) for check in checks if check.moved and not check.followed]
         parts.append(_advice_words(content.decisions[found.task]))
         if found.setting:
             where = f"Task {found.task}, b" if found.task != UNNAMED else "B"

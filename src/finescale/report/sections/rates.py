@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from finescale.records.rate_edges import rate_edges
+from finescale.records.rate_moves import RateCheck, rate_checks
 from finescale.records.settings import setting_columns
 from finescale.report.drawing.markup import join
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain, task_column
@@ -24,17 +25,23 @@ _CANDIDATE = ("optimizer", "learning_rate", "batch_size")
 def _fill(content: Content) -> Made:
     sheet = learning_rates(content.evidence)
     needs = [] if sheet.rows else ["They need a column learning_rate."]
-    return Made(join(*tables([sheet])), [sheet], needs=needs)
+    sheets = [sheet, corners] if (corners := rate_corners(content.evidence)).rows else [sheet]
+    return Made(join(*tables(sheets)), sheets, needs=needs)
 
 
 def learning_rates(evidence: Evidence) -> Sheet:
     """Every candidate of the sweep with its dev loss, and which one the study used."""
     frame = _with_candidates(evidence.records.every_row)
     used = _used(frame)
+    checks = rate_checks(evidence.records)
+    for check in checks:  # of a retuned study the sweep's choice alone, not the rates between the corners
+        key = check.task, check.method
+        kept = used.get(key, {})
+        used[key] = {item: many for item, many in kept.items() if item[1] == check.chosen} or kept
     rows: list[Row] = []
     notes: list[str] = []
     if "learning_rate" in frame.columns:
-        sweep = _sweep_runs(frame)
+        sweep = _sweep_runs(_without_corners(frame, checks))
         sweep = sweep.with_columns(
             [pl.lit(None).alias(name) for name in ("dev_loss", "status") if name not in sweep.columns]
         )
@@ -47,6 +54,7 @@ def learning_rates(evidence: Evidence) -> Sheet:
         rows += _without_sweep(used, {(row["task"], row["method"]) for row in rows})
     several = len(evidence.tasks) > 1
     notes += [f"{e.task}: {e.words}" if several else e.words for e in rate_edges(evidence.records)]
+    notes += [check.words for check in checks if check.moved]
     for method in untuned_rates(evidence):
         notes.append(f"{capital(method_name(method))}: the learning rate was not tuned (no sweep chose it).")
     fixed = _one_batch_size(rows)
@@ -59,7 +67,7 @@ def learning_rates(evidence: Evidence) -> Sheet:
             " the one of that moment."
         )
     swept = any(row["dev_loss"] is not None for row in rows)
-    if swept:
+    if swept and not checks:
         notes.append(
             "The sweep runs at one small setting; the chosen rate is then used for every model and data size."
         )
@@ -79,6 +87,44 @@ def learning_rates(evidence: Evidence) -> Sheet:
     return Sheet(
         "learning-rates", "Learning rates: what was tried and what was used", rows, shown, tuple(notes)
     )
+
+
+def rate_corners(evidence: Evidence) -> Sheet:
+    """The rates that were tried at the study's corners, and where the best one lies there."""
+    checks = rate_checks(evidence.records)
+    rows: list[Row] = [
+        {"task": check.task, "method": check.method, "model": check.model, "examples": check.examples}
+        | {"learning_rate": rate, "dev_loss": loss}
+        | {"outcome": "best" if rate == check.best else "the sweep's" if rate == check.chosen else "tried"}
+        for check in checks
+        for rate, loss in check.tried
+    ]
+    still = [check for check in checks if not check.moved]
+    notes = [check.words for check in checks if check.moved]
+    if still:
+        held = listed(
+            [f"{method_name(c.method)} at {count(c.examples)} examples on {c.model}" for c in still]
+        )
+        notes.append(f"The best rate lies within a step of the sweep's for {held}.")
+    shown = (
+        *task_column(evidence),
+        _METHOD,
+        plain("model", "model"),
+        column("examples", "examples", count),
+        column("learning rate", "learning_rate", lambda value: f"{value:g}"),
+        column("dev loss (nats)", "dev_loss", lambda value: nats(value, 4)),
+        plain("outcome", "outcome"),
+    )
+    return Sheet("rate-corners", "Learning rates checked at the study's corners", rows, shown, tuple(notes))
+
+
+def _without_corners(frame: pl.DataFrame, checks: Sequence[RateCheck]) -> pl.DataFrame:
+    """The records without what was tried at the corners."""
+    for check in checks:
+        there = (pl.col("model") == check.model) & (pl.col("finetune_examples") == check.examples)
+        there &= (pl.col("task") == check.task) & (pl.col("method") == check.method)
+        frame = frame.filter(~(there & (pl.col("purpose") == "sweep")).fill_null(False))
+    return frame
 
 
 def _sweep_runs(frame: pl.DataFrame) -> pl.DataFrame:
