@@ -119,6 +119,27 @@ def test_advice_by_loss_names_the_leader_by_accuracy_where_that_is_another_one()
     assert fs.recommend(agreeing, examples=2048, bootstrap=100).otherwise == ""
 
 
+def test_a_method_that_leads_by_both_is_no_other_leader_where_only_one_has_models_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    apart = {
+        1e8: 0.1,
+        2e8: -0.3,
+        4e8: 0.25,
+        8e8: -0.2,
+    }  # accuracy does not follow from the size, the loss does
+    rows = [
+        {"task": "t", "method": method, "model": f"m{size:g}", "model_params": size, "finetune_examples": n}
+        | {"test_loss": 4 * size**-0.05 * n**-0.05 + worse + 0.001 * rng.standard_normal(), "lr_tuned": True}
+        | {"accuracy": 0.5 + shift + 0.02 * np.log2(n / 64) - worse + 0.002 * rng.standard_normal()}
+        for method, worse in (("full", 0.0), ("lora", 0.05))
+        for size, shift in apart.items()
+        for n in SIZES
+    ]
+    advice = fs.recommend(pl.DataFrame(rows), score="accuracy", examples=2048, bootstrap=50)
+    assert advice.options[0].name == "full on m4e+08"
+    assert advice.otherwise == ""
+
+
 def test_a_constant_score_is_said_with_its_place_and_nothing_is_advised() -> None:
     runs = table(1).with_columns(accuracy=pl.lit(0.5))
     advice = fs.recommend(runs, score="accuracy", examples=1024, bootstrap=50)

@@ -2,11 +2,13 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from paper_tables import table, table4
 
 from finescale.errors import UsageError
+from finescale.laws.fitted import Parameter
 from finescale.laws.published import equal_reducible_loss, published, published_names
 
 FACTOR = {"model": "model_params", "pretrain": "pretrain_tokens", "pet": "pet_size"}
@@ -64,6 +66,13 @@ def test_equal_reducible_loss_is_where_the_reducible_parts_meet():
     at = {"model_params": 4e9, "finetune_examples": H * 4e9**gamma}
     gaps = [float(law.predict(at).value) - law.value("E") for law in (first, second)]
     assert gaps[0] == pytest.approx(gaps[1], rel=1e-9)
+
+
+def test_a_law_that_is_its_floor_alone_has_no_equal_reducible_loss():
+    law = published("wmt19-en-zh", "full")
+    flat = replace(law, parameters={**law.parameters, "A": Parameter(0.0, 0.0, 0.0)})
+    for pair in ((law, flat), (flat, law), (law, law)):
+        assert all(math.isnan(value) for value in equal_reducible_loss(*pair))
 
 
 def test_laws_that_the_paper_does_not_have_are_refused():

@@ -57,14 +57,22 @@ def disagreement(  # noqa: PLR0917
     except FinescaleError:
         return ""
     leader = told.options[0]
-    if leader.name == first.name:
+    if _alike(leader, first):
         return ""
-    place = next((at for at, one in enumerate(told.options) if one.name == first.name), None)
+    place = next((at for at, one in enumerate(told.options) if _alike(one, first)), None)
     words = f"By {other.name} it is otherwise: {method_name(leader.name)} leads with {_told(leader, other)}"
     if place is None:
         return f"{words}."
     here = f"{method_name(first.name)} is number {place + 1} of {len(told.options)}"
     return f"{words}; {here} with {_told(told.options[place], other)}."
+
+
+def _alike(one: Option, other: Option) -> bool:
+    """Whether two candidates are one, though one of them may be of all models or PET sizes together."""
+    if one.method != other.method:
+        return False
+    pairs = ((one.model, other.model), (one.pet_size, other.pet_size))
+    return all(mine == theirs or None in (mine, theirs) for mine, theirs in pairs)
 
 
 def _told(option: Option, outcome: Outcome) -> str:

@@ -120,10 +120,12 @@ def equal_reducible_loss(first: FittedLaw, second: FittedLaw) -> tuple[float, fl
         second: Another of the same factor.
 
     Returns:
-        H = (A_1 / A_2)^(1 / (beta_1 - beta_2)) and gamma = (alpha_2 - alpha_1) / (beta_1 - beta_2).
+        H = (A_1 / A_2)^(1 / (beta_1 - beta_2)) and gamma = (alpha_2 - alpha_1) / (beta_1 - beta_2); NaN where
+        the betas are equal, or a law is its floor alone (A = 0).
     """
     gap = first.value("beta") - second.value("beta")
-    with np.errstate(all="ignore"):
-        H = np.exp(np.log(first.value("A") / second.value("A")) / gap) if gap else np.nan
-        gamma = (second.value("alpha") - first.value("alpha")) / gap if gap else np.nan
-    return float(H), float(gamma)
+    if gap == 0 or not (first.value("A") > 0 and second.value("A") > 0):
+        return float("nan"), float("nan")
+    with np.errstate(over="ignore"):
+        H = np.exp(np.log(first.value("A") / second.value("A")) / gap)
+    return float(H), (second.value("alpha") - first.value("alpha")) / gap
