@@ -91,6 +91,10 @@ def test_targets_that_make_no_sense_are_refused() -> None:
         fs.recommend(records, target_score=80)
     with pytest.raises(fs.UsageError, match="--target-loss"):
         fs.recommend(records, target_loss=0.5)
+    hundred = fs.read_records(table(1).with_columns(pl.col("accuracy") * 100), score="accuracy")
+    with pytest.raises(fs.UsageError, match="runs to 100 here") as told:
+        fs.recommend(hundred, target_score=0.8)
+    assert told.value.remedy == "--target-score 80"
     with pytest.raises(fs.UsageError, match="read by"):
         fs.recommend(fs.read_records(table(1), score="accuracy"), score="error_rate")
 

@@ -196,6 +196,32 @@ def test_fractions_and_percentages_in_one_column_are_refused() -> None:
         read_records(table(accuracy=[0.5, 60.0, 70.0, 0.6, 65.0, 75.0]), score="accuracy")
 
 
+@pytest.mark.parametrize(
+    ("odd", "row", "said"),
+    [(-0.2, 3, "outside its bounds"), (1.7, 5, "on two scales"), (1.2, 2, "outside its bounds")],
+)
+def test_a_score_that_cannot_be_right_is_said_with_its_row(odd: float, row: int, said: str) -> None:
+    values = [0.5, 0.6, 0.7] * 2
+    values[row] = odd
+    with pytest.raises(UsageError, match=said) as told:
+        read_records(table(accuracy=values), score="accuracy")
+    assert f"row {row + 1}, column accuracy" in told.value.where
+    assert told.value.got.startswith(f"{odd:g}")
+
+
+def test_a_misspelt_score_is_asked_for_as_a_score() -> None:
+    with pytest.raises(UsageError, match="no column") as told:
+        read_records(table(accuracy=[0.5, 0.6, 0.7] * 2), score="acuracy")
+    assert "--score accuracy" in told.value.remedy
+    assert "--column" not in told.value.remedy
+
+
+def test_a_direction_against_the_name_is_taken_and_said() -> None:
+    records = read_records(table(accuracy=[0.5, 0.6, 0.7] * 2), score="accuracy", better="lower")
+    assert records.outcome.better == "lower"
+    assert any("higher is better; --better lower is taken" in note for note in records.notes)
+
+
 def test_a_stated_unit_converts() -> None:
     frame = table(test_loss=[8.0, 4.0, 2.0] * 2)
     assert read_records(frame, unit="bits").frame["test_loss"][0] == pytest.approx(8 * 0.693147, abs=1e-4)

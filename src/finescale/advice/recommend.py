@@ -185,7 +185,7 @@ def advise(found: Candidates, question: Question, prices: Costs) -> Advice:
     Raises:
         DataError: As ``recommend``.
     """
-    check_target(found.outcome, question)
+    check_target(found.outcome, question, found.runs)
     target, sign = question.target, found.outcome.sign
     by_target = target is not None and question.examples is None and question.budget is None
     found = _comparable(found, question)

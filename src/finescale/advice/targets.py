@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from finescale.advice.options import Needed, Question
 from finescale.errors import DataError, UsageError
@@ -34,8 +35,13 @@ def check(question: Question) -> None:
             raise UsageError(flag, wanted="a number above 0", got=f"{value:g}")
 
 
-def check_target(outcome: Outcome, question: Question) -> None:
-    """Refuses the target of another kind than the outcome, and one outside the score's bounds.
+def check_target(outcome: Outcome, question: Question, runs: pl.DataFrame) -> None:
+    """Refuses the target of another kind than the outcome, outside the score's bounds, or on another scale.
+
+    Args:
+        outcome: What is compared.
+        question: The question.
+        runs: The runs, with the outcome.
 
     Raises:
         UsageError: One of them.
@@ -54,6 +60,14 @@ def check_target(outcome: Outcome, question: Question) -> None:
             f"--target-{kind} {value:g} is outside the bounds of {outcome.name}",
             wanted=f"{outcome.low:g} to {outcome.high:g}",
             got=f"{value:g}",
+        )
+    least = runs[outcome.column].min()
+    if outcome.high == 100 and 0 < value <= 1 and least is not None and float(least) > 1:  # type: ignore[arg-type]
+        raise UsageError(
+            f"--target-{kind} {value:g}, and {outcome.name} runs to 100 here",
+            wanted=f"a number on that scale; the lowest of these runs is {least:g}",
+            got=f"{value:g}",
+            remedy=f"--target-{kind} {100 * value:g}",
         )
 
 

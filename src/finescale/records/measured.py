@@ -26,6 +26,7 @@ from finescale.records.outcomes import (
     unit_by_name,
 )
 from finescale.records.roles import SETTING
+from finescale.records.typed import SOURCE_ROW
 
 _OF_TRAINING = re.compile(r"(pre_?)?train")
 """How a column starts that is no result of finetuning: measured on training data, or on pretraining text."""
@@ -92,7 +93,12 @@ def measure(
             notes.append(
                 f"`{theirs}` is a score ({outcome.better} is better), so it is read as --score {theirs}."
             )
-        _check_scale(values, outcome, origin)
+        _check_scale(frame, outcome, origin)
+        if options.better is not None and score is not None and options.better != score.better:
+            notes.append(
+                f"`{theirs}` says by its name that {score.better} is better; "
+                f"--better {options.better} is taken."
+            )
         doubts = _constant(values, outcome, origin)
         return Measured(frame, every_row, outcome, notes=tuple(notes), doubts=doubts)
     if has_percent:
@@ -129,35 +135,46 @@ def _score(
     return replace(made, chance=worst) if tighter else made
 
 
-def _check_scale(values: pl.Series, outcome: Outcome, origin: str) -> None:
+def _check_scale(frame: pl.DataFrame, outcome: Outcome, origin: str) -> None:
     """Refuses values outside the bounds, and fractions and percentages in one column.
 
     Raises:
-        UsageError: One of them.
+        UsageError: One of them; it names the first row.
     """
-    where = f"{origin}, column {outcome.column}"
-    finite = values.filter(values.is_finite())
-    if not finite.len():
-        return
-    low, high = float(finite.min() or 0), float(finite.max() or 0)  # type: ignore[arg-type]
-    if low < outcome.low or high > outcome.high:
+    values = frame[outcome.column]
+    known = values.is_finite().fill_null(False)
+    outside = known & ~values.is_between(outcome.low, outcome.high).fill_null(False)
+    if outside.any():
         raise UsageError(
             f"{outcome.name} outside its bounds",
             wanted=f"{outcome.low:g} to {outcome.high:g}",
-            got=f"{low:g} to {high:g}",
-            remedy="state the bounds: --bounds LOW,HIGH",
-            where=where,
+            got=_first(values, outside),
+            remedy="correct it; or state the bounds: --bounds LOW,HIGH",
+            where=_place(frame, outside, outcome.column, origin),
         )
-    if outcome.high == 100 and not outcome.unit:
-        small = finite.filter((finite > 0) & (finite <= 1)).len()
-        if 0.1 * finite.len() <= small < finite.len():
-            raise UsageError(
-                f"{outcome.name} on two scales",
-                wanted="fractions (0.7) or percentages (70), not both",
-                got=f"{small} of {finite.len()} values are at most 1, the largest is {high:g}",
-                remedy="write all on one scale; or, if they are right: --bounds 0,100 --unit percent",
-                where=where,
-            )
+    if outcome.high != 100 or outcome.unit:
+        return
+    small, many = known & (values > 0) & (values <= 1), int(known.sum())
+    if not 0.1 * many <= small.sum() < many:
+        return
+    odd = small if 2 * small.sum() <= many else known & (values > 1)
+    raise UsageError(
+        f"{outcome.name} on two scales",
+        wanted="fractions (0.7) or percentages (70), not both",
+        got=f"{_first(values, odd)}; {small.sum()} of {many} values are at most 1",
+        remedy="correct it, or write all on one scale; or, if they are right: --bounds 0,100 --unit percent",
+        where=_place(frame, odd, outcome.column, origin),
+    )
+
+
+def _first(values: pl.Series, rows: pl.Series) -> str:
+    """The first of the values that are meant, and how many more there are."""
+    more = int(rows.sum()) - 1
+    return f"{values[rows.arg_max() or 0]:g}" + (f", and {more} more such rows" if more else "")
+
+
+def _place(frame: pl.DataFrame, rows: pl.Series, column: str, origin: str) -> str:
+    return f"{origin}, row {frame[SOURCE_ROW][rows.arg_max() or 0]}, column {column}"
 
 
 def _constant(values: pl.Series, outcome: Outcome, origin: str) -> tuple[str, ...]:

@@ -215,6 +215,7 @@ def missing(
     *,
     command: str = "",
     free: Sequence[str] | None = None,
+    score: str | None = None,
 ) -> UsageError:
     """The error that names everything that is missing at once, with a command that can be pasted.
 
@@ -224,6 +225,7 @@ def missing(
         origin: The table.
         command: The command line so far.
         free: The columns that nothing else has taken; default: all.
+        score: The score that was asked for.
     """
     each: list[str] = []
     flags: list[str] = []
@@ -234,6 +236,9 @@ def missing(
         left = [column for column in left if column != theirs]
         each.append("one of " + ", ".join(names) if len(names) > 1 else f"a column `{names[0]}`")
         other = _other_outcome(columns) if theirs == "THEIRS" and ours.endswith("loss") else []
+        if names[0] == score:
+            meant = theirs if theirs != "THEIRS" else next(iter(_scores(columns)), "COLUMN")
+            other = ["--score", meant]
         flags.append(shlex.join(other or ["--column", f"{ours}={theirs}"]))
         if other:
             continue
