@@ -53,7 +53,7 @@ from finescale.study.runner import run_study
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = {
     "nano_full": (ROOT / "examples" / "nano_full.parquet", ROOT / "studies" / "nano_full.yaml"),
-    "nano": (ROOT / "examples" / "nano.parquet", ROOT / "studies" / "nano.yaml"),
+    "nano": (ROOT / "results" / "nano" / "records.parquet", ROOT / "studies" / "nano.yaml"),
     "smollm2": (ROOT / "examples" / "smollm2_135m.parquet", ROOT / "studies" / "smollm2.yaml"),
 }
 """Tables of records, and the studies that they are of; a table that is not there is left out, and said so."""

@@ -266,7 +266,7 @@ def test_a_table_cannot_be_written_as_a_study(tmp_path):
     few().write_csv(tmp_path / "runs.csv")
     table, target = Table(str(tmp_path / "runs.csv")), "model_params=1e9,finetune_examples=1e5"
     with pytest.raises(UsageError, match="--out continues a study"):
-        plan_command(table, target, 1e17, methods=("lora",), out=tmp_path / "x.yaml")
+        plan_command(table, target, "1e17", methods=("lora",), out=tmp_path / "x.yaml")
     assert not (tmp_path / "x.yaml").exists()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +25,7 @@ from finescale.spec.study import Study
 from finescale.start.begin import Begun, Wishes, begin
 from finescale.start.files import split_files, task_name
 from finescale.start.rates import candidates
+from finescale.tasks.catalog import open_task
 
 ROWS = 400
 QUIET = Console(quiet=True)
@@ -122,6 +125,23 @@ def test_every_kind_of_data_becomes_a_study_that_runs(
     assert spec.task.train is not None  # type: ignore[union-attr]
     assert Path(spec.task.train).is_absolute()  # type: ignore[union-attr]
     assert len(made.plan.runs()) > 2 * len(sizes)
+
+
+def test_the_languages_of_the_data_are_told_where_the_extra_is_there(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("py3langid")
+    some = open_task("mini-en-de", 2).train
+    data = jsonl(tmp_path / "pairs.jsonl", lambda n: {"source": some[n].source, "target": some[n].target})
+    made = begun(data, llama, out=tmp_path / "study.yaml")
+    assert "What is read is written in Latin (en), what is learned in Latin (de)." in in_one_line(made.text)
+    monkeypatch.setitem(sys.modules, "py3langid", None)
+    bare = in_one_line(begun(data, llama, out=tmp_path / "study.yaml").text)
+    assert "written in Latin, what is learned in Latin. Scripts, not languages: pip install" in bare
+
+
+def in_one_line(text: str) -> str:
+    return " ".join(text.replace("\n#", " ").split())
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt-neox", "qwen3", "mamba"])
@@ -310,3 +330,13 @@ def test_a_table_goes_on_with_the_runs_that_tell_most(
     refused = CliRunner().invoke(app, [*more, "--budget", "5e12", *aim])
     assert "smaller than what is aimed at" in str(refused.exception)
     assert "no budget" in str(CliRunner().invoke(app, more).exception)
+    paid = CliRunner().invoke(app, [*more, "--budget", "2usd", "--price-per-hour", "60"])
+    assert paid.exit_code == 0, (paid.output, paid.exception)
+    bought = re.search(r"2usd buys (\S+) FLOPs at (\S+) FLOP per second \(as fast as these runs", paid.output)
+    assert bought is not None
+    table = table.filter((pl.col("finetune_examples") <= 512) & (pl.col("purpose") == "study"))
+    table = table.filter(pl.col("train_flops") > 0)
+    rate = table["train_flops"].sum() / table["wall_seconds"].sum()
+    assert float(bought[2]) == pytest.approx(rate, rel=0.01)
+    assert float(bought[1]) == pytest.approx(120 * rate, rel=0.01)
+    assert bought[0] in in_one_line(Path("more.yaml").read_text())

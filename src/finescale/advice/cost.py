@@ -170,6 +170,21 @@ def costs(
     return Costs(tables, rates, price_per_hour, basis, timed, memory)
 
 
+def measured_rate(runs: pl.DataFrame) -> float | None:
+    """FLOP per second of all these runs together; None where they have no FLOPs or no times.
+
+    Args:
+        runs: Runs of tuned models, with ``method``.
+    """
+    runs, _ = _with_flops(runs, None, {})
+    hours = _hours(runs)
+    if hours is None or "train_flops" not in runs.columns:
+        return None
+    timed = runs.select(pl.col("train_flops").alias("flops"), hours[0].alias("hours"))
+    timed = timed.filter((pl.col("flops") > 0) & (pl.col("hours") > 0))
+    return float(timed["flops"].sum() / timed["hours"].sum() / 3600) if timed.height else None
+
+
 def _hours(runs: pl.DataFrame) -> tuple[pl.Expr, str] | None:
     """A run's hours, of all devices together where that is known, and where they are from."""
     folded = {re.sub(r"[\W_]+", "", name).casefold(): name for name in runs.columns}

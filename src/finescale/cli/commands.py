@@ -261,7 +261,8 @@ def plan(
         typer.Option(metavar=NUMBER, help="Tokens for one example, all passes. (default: as in the records)"),
     ] = None,
     flops_per_second: Annotated[
-        str | None, typer.Option(metavar=NUMBER, help="The machine's rate, for a budget in time or money.")
+        str | None,
+        typer.Option(metavar=NUMBER, help="The machine's rate, for time or money. (default: as measured)"),
     ] = None,
     price_per_hour: Annotated[
         str | None, typer.Option(metavar=NUMBER, help="Price of an hour of the machine.")
@@ -295,7 +296,8 @@ def plan(
     plan_command(
         Table(source, reading),
         target,
-        budget_flops(budget, prices) or 0.0,
+        budget,
+        prices=prices,
         values=values or (),
         examples=examples or (),
         out=out,

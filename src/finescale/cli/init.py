@@ -19,7 +19,7 @@ from finescale.cli.terminal import say
 from finescale.errors import UsageError
 from finescale.files import write_text
 from finescale.models.bundled import checkpoints
-from finescale.records.budgets import read_budget
+from finescale.records.budgets import WANTED, read_budget
 from finescale.records.columns import DATA_SIZE
 from finescale.records.named_sizes import named_sizes
 from finescale.records.values import number
@@ -69,7 +69,12 @@ def init_command(wishes: Wishes, *, ask: bool = False, console: Console | None =
 
 
 def continue_table(
-    table: Table, wishes: Wishes, target: str | None, *, console: Console | None = None
+    table: Table,
+    wishes: Wishes,
+    target: str | None,
+    *,
+    rate: float | None = None,
+    console: Console | None = None,
 ) -> None:
     """Plans the runs that tell most beside those of a table, and writes them as a study of one's own models.
 
@@ -78,21 +83,21 @@ def continue_table(
         wishes: Data, models and budget.
         target: What is to be predicted; None: four times the largest data size of the table, on the largest
             model.
+        rate: FLOP per second of the machine, for a budget of time or money; None: as the table's runs were.
         console: Where to print.
 
     Raises:
-        UsageError: No budget in FLOPs; data or models that cannot be used.
+        UsageError: No budget, or nobody knows what it buys; data or models that cannot be used.
         DataError: Nothing can or need be planned.
     """
+    from finescale.advice.spending import budget_in_flops  # noqa: PLC0415
     from finescale.cli.plan import show as show_plan  # noqa: PLC0415 - numpy only here
     from finescale.planning.continued import stars  # noqa: PLC0415
     from finescale.planning.plan import plan  # noqa: PLC0415
 
     console = console or terminal.console()
     if wishes.budget is None:
-        raise UsageError(
-            "no budget", wanted="FLOPs for the new runs, e.g. 5e15", got="none", where="--budget"
-        )
+        raise UsageError("no budget", wanted=f"for the new runs: {WANTED}", got="none", where="--budget")
     _refuse_existing(wishes.out)
     check_training_libraries()
     records = table.read(need=(DATA_SIZE,))
@@ -101,20 +106,22 @@ def continue_table(
     design = first_design(data, models, wishes.methods, wishes.score, this_machine())
     at = _target(target, records, models, len(data.task.train))
     factor = next((name for name in at if name != DATA_SIZE), "model_params")
+    prices = {"flops_per_second": rate, "price_per_hour": wishes.price_per_hour}
+    flops, bought = budget_in_flops(wishes.budget, records.frame, prices)
     made = plan(
         records,
         at,
-        wishes.budget.flops(None, wishes.price_per_hour),
+        flops,
         methods=wishes.methods,
         values=[look.params for look in models] if factor == "model_params" else (),
         examples=design.sizes,
     )
     named = tuple(replace(run, model=_nearest(run.sizes.get("model_params"), models)) for run in made.runs)
-    words = (f"Cost: {len(named)} settings, {made.cost:.2g} FLOPs of {wishes.budget.text}.",)
+    words = (f"Cost: {len(named)} settings, {made.cost:.2g} FLOPs of {wishes.budget.text}.", bought)
     text = text_of(design, wishes, words, stars(replace(made, runs=named)))
     parse_study(text, wishes.out.name)
     write_text(text, wishes.out)
-    show_plan(made, wishes.out, console)
+    show_plan(replace(made, notes=(bought, *made.notes)) if bought else made, wishes.out, console)
     say(
         console,
         f"Then: finescale collect {shlex.quote(table.path)} RESULTS --out all.parquet, and advise on it.",

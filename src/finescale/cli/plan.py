@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from finescale.advice.spending import budget_in_flops
 from finescale.cli.laws import write_json
 from finescale.cli.reading import Table
 from finescale.cli.terminal import console
@@ -18,6 +20,7 @@ from finescale.planning.continued import extend_study
 from finescale.planning.outlook import Plan
 from finescale.planning.plan import open_plan_source, plan
 from finescale.planning.views import headline, outlook_table, question, runs_table
+from finescale.records.budgets import read_budget
 from finescale.records.named_sizes import named_sizes
 from finescale.records.values import number
 from finescale.wording import listed
@@ -26,8 +29,9 @@ from finescale.wording import listed
 def plan_command(
     table: Table,
     target: str,
-    budget: float,
+    budget: str,
     *,
+    prices: Mapping[str, Any] | None = None,
     values: Sequence[str] = (),
     examples: Sequence[str] = (),
     out: Path | None = None,
@@ -40,7 +44,8 @@ def plan_command(
     Args:
         table: A table of runs, a study file, or a study's folder.
         target: ``--target``.
-        budget: FLOPs.
+        budget: ``--budget``: FLOPs, time or money for all the new runs.
+        prices: ``flops_per_second`` and ``price_per_hour``, where they are stated.
         values: ``--values``: values of the target's factor that can be run.
         examples: ``--examples``: data sizes that can be run.
         out: The study file to write.
@@ -62,7 +67,13 @@ def plan_command(
             remedy="name the study, or write the plan with --json",
             where=table.path,
         )
-    made = plan(source, at, budget, **offered, **options)
+    records = source.records
+    flops, bought = budget_in_flops(
+        read_budget(budget), None if records is None else records.frame, prices or {}
+    )
+    made = plan(source, at, flops, **offered, **options)
+    if bought:
+        made = replace(made, notes=(bought, *made.notes))
     if out is not None and source.study is not None:
         write_text(extend_study(source.study, made, command), out)
     if to:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from finescale.cli.app import app
-from finescale.cli.reading import BUDGET, NUMBER, Table
+from finescale.cli.reading import BUDGET, NUMBER, Table, amount
 
 
 @app.command()
@@ -53,6 +53,10 @@ def init(
             help="With --table: what to predict, as in plan --target. (default: four times its data)",
         ),
     ] = None,
+    flops_per_second: Annotated[
+        str | None,
+        typer.Option(metavar=NUMBER, help="With --table: the machine's rate. (default: as its runs were)"),
+    ] = None,
 ) -> None:
     """Write a study file for your data and models that fits a budget, with the reason for every choice."""
     from finescale.cli.init import continue_table, init_command, wishes_of
@@ -71,7 +75,7 @@ def init(
         probe=not no_probe,
     )
     if table is not None:
-        continue_table(Table(table), wishes, aim)
+        continue_table(Table(table), wishes, aim, rate=amount(flops_per_second, "--flops-per-second"))
     else:
         init_command(wishes, ask=ask)
 

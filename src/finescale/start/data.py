@@ -1,4 +1,4 @@
-"""A look at a user's data: layout, splits, repeats, scripts, and lengths in the models' own tokens."""
+"""A look at a user's data: layout, splits, repeats, languages, and lengths in the models' own tokens."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from finescale.errors import UsageError
 from finescale.spec.run import TaskSpec
 from finescale.start.files import pair_columns, split_files, task_name
+from finescale.start.languages import languages
 from finescale.tasks.catalog import open_task
 from finescale.tasks.chats import message_text
 from finescale.tasks.rows import read_rows
@@ -21,6 +22,8 @@ from finescale.tasks.task import Example, Task
 VERSION = 2
 LOOKED = 2000
 """Examples whose lengths are measured, evenly over the file."""
+TOLD = 500
+"""Examples whose languages are told."""
 ROUNDED = 16
 """Limits of lengths are multiples of this."""
 
@@ -64,6 +67,7 @@ class DataLook:
         task: Its examples.
         repeats: Training examples that are there before.
         scripts: Scripts of the sources and of the targets.
+        languages: Their languages; empty where that is not told.
         one_word: The share of targets that are one word.
     """
 
@@ -71,6 +75,7 @@ class DataLook:
     task: Task
     repeats: int
     scripts: tuple[str, str]
+    languages: tuple[str, str]
     one_word: float
 
 
@@ -99,12 +104,13 @@ def look_at_data(data: Path, source: str | None = None, target: str | None = Non
     spec = plain.model_copy(update=named)
     task = open_task(spec, VERSION)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
     seen = Counter((example.source, example.target) for example in task.train)
-    some = spread(task.train)
+    some, fewer = spread(task.train), spread(task.train, TOLD)
     return DataLook(
         spec=spec,
         task=task,
         repeats=sum(count - 1 for count in seen.values()),
         scripts=(scripts(e.source for e in some), scripts(e.target for e in some)),
+        languages=(languages(e.source for e in fewer), languages(e.target for e in fewer)),
         one_word=sum(len(e.target.split()) == 1 for e in task.train) / len(task.train),
     )
 

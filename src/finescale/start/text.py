@@ -8,6 +8,7 @@ from typing import Any
 from finescale.spec.schema import FILE
 from finescale.spec.yaml import write_yaml
 from finescale.start.design import FEW_SIZES, METHODS, Design
+from finescale.start.languages import can_tell_languages
 from finescale.start.models import ModelLook
 
 WIDTH = 110
@@ -66,8 +67,13 @@ def _task(design: Design) -> Iterator[str]:
     notes = (f"{note[0].upper()}{note[1:]}." for note in data.task.notes)
     yield from _comment(" ".join(("Data:", counts, *notes)))
     again = f"{data.repeats:,} of them repeat earlier ones" if data.repeats else "None repeats another"
-    read, learned = (found or "no script" for found in data.scripts)
+    read, learned = (
+        (script or "no script") + (f" ({language})" if language else "")
+        for script, language in zip(data.scripts, data.languages, strict=True)
+    )
     yield from _comment(f"{again}. What is read is written in {read}, what is learned in {learned}.")
+    if not can_tell_languages():
+        yield from _comment('Scripts, not languages: pip install "finescale[languages]" tells them.')
     yield from _comment(f"What is read: {design.source.words}.")
     yield from _comment(f"What is learned: {design.target.words}.")
     limits = {"max_source_tokens": design.source.limit, "max_target_tokens": design.target.limit}
