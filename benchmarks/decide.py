@@ -14,10 +14,16 @@ whole study's advice is what `finescale advise` says of all its records.
     abstain_replays    replays whose whole study abstains; _named: share of them in which a method was named
                        before all was run, _cost: median share of the cost at which they stopped
 
+On the nano studies full tuning wins almost everywhere, so that a guess would do as well. So there are
+simulated studies, too, shown apart (`_simulated`): the runs of nano_full with losses from random laws in
+which full tuning overtakes LoRA somewhere between 128 and 32,768 examples, noise of 0.004 to 0.02 nats, and
+one random question each. `decide_true_simulated`: share of the named methods that are truly the best,
+`whole_true_simulated` that of the whole study's.
+
 Questions: the study's smallest, middle and largest data size and 4 times that, at its smallest and middle
 model, between its largest two and at twice its largest.
 
-    python benchmarks/decide.py [--resamples 6] [--study FOLDER_OR_TABLE=STUDY.yaml ...] [--no-keep]
+    python benchmarks/decide.py [--resamples 5] [--simulated 40] [--study TABLE=STUDY.yaml ...] [--no-keep]
 """
 
 from __future__ import annotations
@@ -121,6 +127,60 @@ class Recorded:
         losses = self.table["test_loss"].to_numpy().copy()
         losses[tuned["row"].to_numpy()] = drawn
         return self.table.with_columns(pl.Series("test_loss", losses))
+
+
+@dataclass(frozen=True)
+class RandomLaws:
+    """Laws of three methods over model and data, of which full tuning overtakes LoRA: what is simulated."""
+
+    parameters: Mapping[str, tuple[float, float, float]]
+    floor: float
+    noise: float
+    centre: tuple[float, float]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, model_params: float) -> RandomLaws:
+        """Random laws; they cross at this model."""
+        at = float(np.exp(rng.uniform(np.log(128), np.log(32_768))))
+        alpha = rng.uniform(0.05, 0.25)
+        lora, prompt = rng.uniform(0.05, 0.2), rng.uniform(0.03, 0.1)
+        full = lora + rng.uniform(0.05, 0.2)
+        level = np.log(rng.uniform(0.8, 1.6))
+        worse = level + rng.uniform(0.02, 0.2)
+        found = {
+            "full": (level, alpha + rng.uniform(-0.03, 0.03), full),
+            "lora": (level, alpha, lora),
+            "prompt": (worse, alpha, prompt),
+        }
+        return cls(found, rng.uniform(1.0, 2.5), rng.uniform(0.004, 0.02), (model_params, at))
+
+    def loss(self, method: str, model_params: float, examples: float) -> float:
+        """The mean loss."""
+        level, alpha, beta = self.parameters[method]
+        x, d = np.log(model_params / self.centre[0]), np.log(examples / self.centre[1])
+        return float(np.exp(level - alpha * x - beta * d) + self.floor)
+
+    def best(self, asked: Mapping[str, float]) -> str:
+        """The method that is truly the best."""
+        at = asked["model_params"], asked[DATA_SIZE]
+        return min(self.parameters, key=lambda method: self.loss(method, *at))
+
+
+def simulated(one: Recorded, number: int) -> tuple[pl.DataFrame, dict[str, float], RandomLaws]:
+    """A study's table with losses from random laws, a random question about it, and the laws."""
+    rng = np.random.default_rng((1, number))
+    models = sorted(one.table.filter(TUNED)["model_params"].unique())
+    laws = RandomLaws.draw(rng, float(models[len(models) // 2]))
+    losses = one.table["test_loss"].to_numpy().copy()
+    for index, row in enumerate(one.table.iter_rows(named=True)):
+        if row["purpose"] == "study":
+            mean = laws.floor + 4.0
+            if row[DATA_SIZE]:
+                mean = laws.loss(row["method"], row["model_params"], row[DATA_SIZE])
+            losses[index] = mean + laws.noise * rng.standard_normal()
+    size = float(rng.choice([*models, 2 * models[-1]]))
+    asked = {DATA_SIZE: float(round(np.exp(rng.uniform(np.log(128), np.log(32_768))))), "model_params": size}
+    return one.table.with_columns(pl.Series("test_loss", losses)), asked, laws
 
 
 class ReplayExecutor:
@@ -273,7 +333,8 @@ def figures_of(name: str, replays: list[Replay]) -> dict[str, float | None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--resamples", type=int, default=6)
+    parser.add_argument("--resamples", type=int, default=5)
+    parser.add_argument("--simulated", type=int, default=40, help="simulated studies; 0: none")
     parser.add_argument("--study", action="append", default=[], help="TABLE=STUDY.yaml, beside those there")
     parser.add_argument("--only", action="append", default=[], help="names of studies; default: all")
     parser.add_argument("--no-keep", action="store_true")
@@ -297,10 +358,36 @@ def main() -> None:
         replays = replays_of(one, options.resamples)
         everything += replays
         figures |= figures_of(f"_{name}", replays)
+        if name == "nano_full" and options.simulated:
+            figures |= simulations(one, options.simulated)
     if not everything:
         sys.exit("decide: no table of records, so nothing to replay")
     figures = figures_of("", everything) | figures | {"seconds": round(time.perf_counter() - began, 1)}
     publish("decide", figures, keep=not options.no_keep)
+
+
+def simulations(one: Recorded, many: int) -> dict[str, float | None]:
+    """The figures of simulated studies, and how often what is named is truly the best."""
+    replays, truth = [], []
+    for number in range(many):
+        table, asked, laws = simulated(one, number)
+        replays.append(replay(one, table, asked, advised(*whole_advice(table), asked), number))
+        truth.append(laws.best(asked))
+        tell(f"simulated {number} (truly {truth[-1]})", replays[-1])
+    named = [made.method == best for made, best in zip(replays, truth, strict=True) if made.method]
+    whole = [made.whole == best for made, best in zip(replays, truth, strict=True) if made.whole]
+    true = {
+        "decide_true_simulated": round(float(np.mean(named)), 4) if named else None,
+        "whole_true_simulated": round(float(np.mean(whole)), 4) if whole else None,
+    }
+    return figures_of("_simulated", replays) | true
+
+
+def tell(name: str, made: Replay) -> None:
+    """A line about a replay."""
+    words = ", ".join(f"{key} {value:.4g}" for key, value in made.question.items())
+    said = f"whole {made.whole}, said {made.method} ({made.why}) at {made.share:.0%}, {made.batches} lines"
+    print(f"{name}: {words}: {said}", file=sys.stderr, flush=True)
 
 
 def replays_of(one: Recorded, resamples: int) -> list[Replay]:
@@ -310,15 +397,8 @@ def replays_of(one: Recorded, resamples: int) -> list[Replay]:
         table = one.resampled(number)
         found, prices = whole_advice(table)
         for asked in one.questions():
-            made = replay(one, table, asked, advised(found, prices, asked), number)
-            replays.append(made)
-            words = ", ".join(f"{key} {value:.4g}" for key, value in asked.items())
-            print(
-                f"{one.name} {number}: {words}: whole {made.whole}, said {made.method} ({made.why}) at "
-                f"{made.share:.0%}, {made.batches} lines",
-                file=sys.stderr,
-                flush=True,
-            )
+            replays.append(replay(one, table, asked, advised(found, prices, asked), number))
+            tell(f"{one.name} {number}", replays[-1])
     return replays
 
 

@@ -41,6 +41,13 @@ def test_the_more_is_left_unknown_the_less_often_a_method_is_named() -> None:
     assert named[0] > named[-1] + 0.5
 
 
+def test_a_method_whose_rate_is_not_tuned_is_never_to_be_advised() -> None:
+    to_come = advice_to_come(draws(3.0), {"a": 0.5, "b": 0.5}, 0.95, untuned=["a"])
+    assert to_come.named["a"] == 0.0
+    assert to_come.other_than(None) == to_come.named["b"] < 0.05
+    assert to_come.decided < 0.05
+
+
 def test_one_run_of_each_method_at_the_question_comes_first_and_alone() -> None:
     runs, cost = np.array([2, 1, 3, 1]), np.array([5.0, 1.0, 7.0, 2.0])
     target = np.array([True, False, True, False])

@@ -181,8 +181,8 @@ def measured_rate(runs: pl.DataFrame) -> float | None:
     if hours is None or "train_flops" not in runs.columns:
         return None
     timed = runs.select(pl.col("train_flops").alias("flops"), hours[0].alias("hours"))
-    timed = timed.filter((pl.col("flops") > 0) & (pl.col("hours") > 0))
-    return float(timed["flops"].sum() / timed["hours"].sum() / 3600) if timed.height else None
+    timed = timed.filter((pl.col("flops") > 0) & (pl.col("hours") > 0)).to_numpy()
+    return float(timed[:, 0].sum() / timed[:, 1].sum() / 3600) if timed.size else None
 
 
 def _hours(runs: pl.DataFrame) -> tuple[pl.Expr, str] | None:

@@ -205,6 +205,7 @@ def _frame(entries: Sequence[Entry], statuses: Mapping[str, str]) -> pl.DataFram
 
     rows = [
         {**entry.fields, "run": entry.run, "cost": entry.cost, "status": statuses.get(entry.run)}
+        | {"lr_tuned": entry.lr_tuned}
         for entry in entries
     ]
     made = pl.DataFrame(rows, infer_schema_length=None)

@@ -21,7 +21,7 @@ from finescale.advice.candidates import Candidates, candidates
 from finescale.advice.cost import costs
 from finescale.advice.options import Advice, Option, Question
 from finescale.advice.recommend import advise
-from finescale.errors import DataError
+from finescale.errors import DataError, UsageError
 from finescale.planning.beliefs import PRIORS, DesignPoints
 from finescale.planning.believed import SHOWN_DRAWS, Belief, beliefs_now
 from finescale.planning.expected import ExpectedLoss
@@ -87,8 +87,8 @@ class StudyRuns:
     """The runs of a study, those to come too.
 
     Attributes:
-        frame: A row a run, sweeps apart: ``run``, ``status`` (null: open), ``cost`` and the columns that are
-            known of a run before it runs.
+        frame: A row a run, sweeps apart: ``run``, ``status`` (null: open), ``cost``, ``lr_tuned`` and the
+            columns that are known of a run before it runs.
         base: The base setting of the whole study.
         total: Cost of the whole study, sweeps too, in the unit of ``cost``.
         slots: How many runs can be made at a time.
@@ -156,7 +156,7 @@ def _advice(
     try:
         found = candidates(records, base=base, bootstrap=_JOINT, seed=seed)
         return advise(found, question, costs(found.runs)), found
-    except DataError:  # too few runs, or none of a model like the one that is asked for
+    except (DataError, UsageError):  # too few runs, or none yet of a method or model that is asked for
         return None, None
 
 
@@ -213,7 +213,8 @@ def _open_study(  # noqa: PLR0917
         name: Belief(one, one.draws(DRAWS, rng), told[name], 0.0) if name in told else by_law[name]
         for name, one in knowns.items()
     }
-    return OpenStudy(beliefs, free, _weights(beliefs), sure)
+    untuned = tuned.filter(~pl.col("lr_tuned"))["method"].unique().to_list()
+    return OpenStudy(beliefs, free, _weights(beliefs), sure, untuned)
 
 
 def _places(runs: pl.DataFrame) -> pl.DataFrame:

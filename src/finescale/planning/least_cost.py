@@ -7,7 +7,7 @@ out that it decides; the design whose cost over that probability is least is beg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,12 +34,14 @@ class OpenStudy:
         open: Runs that are open at each setting, by method, [N].
         weights: How much each method's uncertainty counts.
         sure: The probability of being best that is wanted.
+        untuned: Methods whose rate no sweep chose: they are never advised.
     """
 
     beliefs: Mapping[str, Belief]
     open: Mapping[str, Array]
     weights: Mapping[str, float]
     sure: float
+    untuned: Collection[str] = ()
 
     @property
     def problem(self) -> DesignProblem:
@@ -56,7 +58,7 @@ class OpenStudy:
             draws[name] = one.told.draws
             now = one.told.half
             left[name] = (one.after(part, first) / now) ** 2 if now > 0 and part.any() else 1.0
-        return advice_to_come(draws, left, self.sure)
+        return advice_to_come(draws, left, self.sure, self.untuned)
 
     def all_open(self) -> Array:
         """Every run that is open, as numbers of runs of each setting."""

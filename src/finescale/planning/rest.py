@@ -7,7 +7,7 @@ random thing now, and its distribution follows from the draws and from the share
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,13 +35,16 @@ class AdviceToCome:
         return sum(share for name, share in self.named.items() if name != method)
 
 
-def advice_to_come(draws: Mapping[str, Array], left: Mapping[str, float], sure: float) -> AdviceToCome:
+def advice_to_come(
+    draws: Mapping[str, Array], left: Mapping[str, float], sure: float, untuned: Collection[str] = ()
+) -> AdviceToCome:
     """The advice after runs that leave so much of what is not known.
 
     Args:
         draws: Draws of each method's loss at the question, joint, [draws]; lower is better.
         left: The share of each method's variance that is left after the runs, 0 to 1.
         sure: The probability of being best that is wanted.
+        untuned: Methods whose rate no sweep chose: they are never advised.
     """
     names = list(draws)
     table = np.stack([draws[name] for name in names])
@@ -52,6 +55,7 @@ def advice_to_come(draws: Mapping[str, Array], left: Mapping[str, float], sure: 
     unknown = np.sqrt(share) * (table - centre)[:, half : 2 * half]
     winner = np.argmin(found[:, :, None] + unknown[:, None, :], axis=0)  # [found out, left]
     chances = np.stack([(winner == index).mean(axis=1) for index in range(len(names))])
+    chances[[name in untuned for name in names]] = 0.0
     advised = chances >= SURE
     named = {name: float(advised[index].mean()) for index, name in enumerate(names)}
     return AdviceToCome(named, float((chances.max(axis=0) >= sure).mean()))
