@@ -28,6 +28,10 @@ discrepancy is estimated from the other sources. Intervals of the figures resamp
     curves_other_fields_rmsle            root mean square error of logs over that of the best single law
     simulated_inside, simulated_abstains tables of known laws: the mean's coverage inside the data; how often
                                          equal methods get no advice
+    lawful_x2, lawful_x4, lawful_x16     80 tables of power laws, clean ones too, three in ten of which bend
+                                         near the end: the mean's coverage that far beyond the data, the
+                                         median width of its interval in logs; questions about the best
+                                         method: the share answered, and how many of these rightly
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ from report import RESULTS, publish
 
 import finescale as fs
 from finescale.forecasts.discrepancy import Prior
+from finescale.forecasts.priors import ACROSS
 from finescale.records.outcomes import Outcome
 
 Array = np.ndarray[Any, Any]
@@ -53,7 +58,7 @@ Rows = list[dict[str, Any]]
 SURE = 0.8
 LAWS = ("power", "rectified", "broken", "loglinear")
 WITHOUT = {
-    "full_tuning_30_models": {"along": Prior(0.09), "across": Prior(0.18, start=1.0, together=0.85)},
+    "full_tuning_30_models": {"along": Prior(0.09), "across": ACROSS},
     "methods_glue": {"along": Prior(0.06)},
     "lora_ranks_glue": {"along": Prior(0.07)},
     "methods_indic": {"along": Prior(0.07)},
@@ -263,6 +268,53 @@ def simulated(tables: int = 60) -> dict[str, float]:
     }
 
 
+def lawful(tables: int = 80) -> dict[str, list[float]]:
+    """What is said of tables that follow laws: how wide, how often answered, how often right."""
+    found: dict[int, list[tuple[float, float, float, float]]] = {2: [], 4: [], 16: []}
+    for number in range(tables):
+        rng = np.random.default_rng((17, number))
+        sizes = 500 * 2.0 ** np.arange(rng.integers(4, 10))
+        models = 1e8 * 3.0 ** np.arange(rng.choice([1, 1, 2, 3]))
+        noise, seeds = np.exp(rng.uniform(np.log(0.001), np.log(0.03))), range(int(rng.integers(1, 4)))
+        floor, height, slope = rng.choice([0, 0.5, 1.5]), rng.uniform(1, 6), rng.uniform(0.08, 0.35)
+        bend, turn = rng.uniform(-0.5, 0.5) * (rng.random() < 0.3), sizes[-1] * rng.uniform(0.25, 4)
+        methods = [
+            (height * np.exp(0.15 * rng.normal()), slope * np.exp(0.2 * rng.normal())) for _ in range(3)
+        ]
+
+        def loss(A: float, beta: float, size: float, model: float) -> float:
+            bent = (1 + (size / turn) ** 2) ** (-bend * beta)  # noqa: B023
+            return floor + A * (model / 1e8) ** -0.1 * size**-beta * bent  # noqa: B023
+
+        rows = [
+            {"task": "t", "method": f"m{at}", "model_params": model, SIZE: size, "seed": seed}
+            | {"test_loss": loss(*law, size, model) * np.exp(noise * rng.normal())}
+            for at, law in enumerate(methods)
+            for model in models
+            for size in sizes
+            for seed in seeds
+        ]
+        groups = fs.forecast(pl.DataFrame(rows), draws=500)
+        model = rng.choice(models)
+        for times, answers in found.items():
+            asked_at = {SIZE: sizes[-1] * times} | ({"model_params": model} if models.size > 1 else {})
+            truth = np.array([loss(*law, sizes[-1] * times, model) for law in methods])
+            told = [group.predict(asked_at) for group in groups]
+            low, high = (np.array([float(getattr(one, end)) for one in told]) for end in ("low", "high"))
+            draws = np.stack([group.mean_draws(asked_at) for group in groups], axis=1)
+            best = np.bincount(draws.argmin(axis=1), minlength=len(methods)) / len(draws)
+            inside = float(np.mean((low <= truth) & (truth <= high)))
+            right = float(best.argmax() == truth.argmin())
+            answers.append((inside, float(np.mean(np.log(high / low))), float(best.max()), right))
+    result = {}
+    for times, answers in found.items():
+        inside, width, chance, right = np.array(answers).T
+        given = chance >= SURE
+        values = (inside.mean(), np.median(width), given.mean(), right[given].mean())
+        result[f"lawful_x{times}"] = [round(float(value), 3) for value in values]
+    return result
+
+
 def figures(
     answers: pl.DataFrame, chances: pl.DataFrame, baseline: dict[str, float], tables: dict[str, Block]
 ) -> dict[str, Any]:
@@ -341,7 +393,7 @@ def main() -> None:
             chances.append(pl.read_parquet(path.with_suffix(".chances.parquet")))
         if block.kind == "fields":
             extra = fields_rmsle(block, answers[-1].to_dicts())
-    result: dict[str, Any] = {} if options.baseline else simulated()
+    result: dict[str, Any] = {} if options.baseline else simulated() | lawful()
     if answers:
         old = RESULTS / "forecasts_baseline.json"
         known = old.exists() and not options.baseline

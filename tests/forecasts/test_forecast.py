@@ -29,6 +29,20 @@ def test_a_law_that_breaks_beyond_the_data_is_inside_the_band():
     assert np.all((told.run_low < broken(FAR[:3])) & (broken(FAR[:3]) < told.run_high))
 
 
+def test_curves_that_keep_to_a_law_are_forecast_closer_than_the_prior_alone_would():
+    clean = fs.forecast(table({"full": LAW, "lora": power(4.0, 0.15, 0.7)}, noise=0.002))
+    short = fs.forecast(table({"full": LAW, "lora": power(4.0, 0.15, 0.7)}, noise=0.002, sizes=SIZES[-2:]))
+    widths = [
+        np.log(told.high / told.low)
+        for told in (f[0].predict(finetune_examples=FAR[1]) for f in (clean, short))
+    ]
+    assert widths[0] < 0.5 * widths[1]
+    draws = clean.draws(finetune_examples=FAR[1])
+    truth = [float(law(FAR[1])) for law in (LAW, power(4.0, 0.15, 0.7))]
+    best = np.mean(draws.argmin(axis=1) == int(np.argmin(truth)))
+    assert best > 0.9
+
+
 def test_intervals_grow_with_the_distance_from_the_data():
     told = fs.forecast(table({"full": LAW, "lora": power(4.0, 0.15, 0.7)}))[0].predict(finetune_examples=FAR)
     width = np.log(told.high / told.low)

@@ -14,7 +14,7 @@ TARGET = {"model_params": 8e8, "finetune_examples": 64_000}
 def runs() -> pl.DataFrame:
     rng = np.random.default_rng(0)
     rows = []
-    for method, head in (("full", 0.9), ("lora", 0.8)):
+    for method, head in (("full", 0.82), ("lora", 0.8)):
         for size in (1e8, 2e8, 4e8):
             for examples in (1000, 4000, 16000):
                 for seed in range(2):

@@ -1,10 +1,11 @@
 r"""How wrong a forecast may be: a deviation that grows with the distance from the data.
 
 At h doublings beyond the data the forecast's centre is off by $s\,h^{p}\,T$, T of Student's t. The scale s
-is one for all paths of a task, drawn towards a stated prior (root mean squares are averaged, the prior being
-worth ``PRIOR_PATHS`` paths); what is left for the data to say comes from the errors of the rolling backtest,
-of which late origins count more. (A scale for each path was tried and made the intervals worse.) The errors
-of two methods on the same task go together with the correlation ``rho``.
+is one for all paths of a task, drawn towards a stated prior: logs of root mean squares are averaged, since
+scales differ between tables by factors (curves that follow a law are forecast ten times better than the
+prior's). What is left for the data to say comes from the errors of the rolling backtest, of which late
+origins count more; each path counts as often as it was cut. (A scale for each path was tried and made the
+intervals worse.) The errors of two methods on the same task go together with the correlation ``rho``.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from finescale.forecasts.backtest import Origins
 from finescale.forecasts.trend import Paths
 
 Array = np.ndarray[Any, Any]
-GROWTH = 1.2
-"""The exponent p: errors grow a little faster than the distance."""
-PRIOR_PATHS = 1.25
+GROWTH = 1.4
+"""The exponent p along the data size: errors grow faster than the distance."""
+PRIOR_PATHS = 2.5
+"""What a prior is worth, in paths that were cut once."""
 TOGETHER, TOGETHER_PATHS = 0.5, 10.0
 """Correlation of the errors of two methods on the same task and size, and what that prior is worth."""
 _AGEING = 0.5
@@ -37,12 +39,14 @@ class Prior:
         paths: How many paths it is worth.
         start: See ``Discrepancy``.
         together: Correlation of the errors of two methods on the same task.
+        growth: See ``Discrepancy``.
     """
 
     scale: float
     paths: float = PRIOR_PATHS
     start: float = 0.0
     together: float = TOGETHER
+    growth: float = GROWTH
 
 
 @dataclass(frozen=True)
@@ -55,17 +59,19 @@ class Discrepancy:
         rho: Correlation of the errors of two methods on the same task.
         start: No distance above 0 is shorter, in doublings: a model that was not run differs from its
             neighbours however near it is in size.
+        growth: The exponent of the distance.
     """
 
     scale: float
     freedom: float
     rho: float
     start: float = 0.0
+    growth: float = GROWTH
 
     def at(self, distance: Array) -> Array:
         """The scale of the deviation at distances in doublings, of their shape."""
         longer = np.where(distance > 1e-9, np.maximum(distance, self.start), 0.0)
-        return self.scale * longer**GROWTH
+        return self.scale * longer**self.growth
 
 
 def fitted(
@@ -84,18 +90,17 @@ def fitted(
         The discrepancy.
     """
     if cuts is None or error is None:
-        return Discrepancy(prior.scale, prior.paths, prior.together, prior.start)
+        return Discrepancy(prior.scale, prior.paths, prior.together, prior.start, prior.growth)
     longer = np.maximum(cuts.distance, max(0.25, prior.start))
-    left = np.maximum(error**2 - cuts.noise, 0.0) / longer ** (2 * GROWTH)
+    left = np.maximum(error**2 - cuts.noise, 0.0) / longer ** (2 * prior.growth)
     weight = np.where(np.isnan(left), 0.0, _AGEING ** cuts.age[:, None])
     left = np.where(np.isnan(left), 0.0, left)
     seen = np.sqrt(max(float((left * weight).sum() / weight.sum()), _LEAST**2))
     rho = _together(error / np.maximum(cuts.distance, 0.25), units, cuts, prior.together)
     tested = np.unique(cuts.path)
     sizes = np.unique(units[tested], return_counts=True)[1]
-    paths = float((sizes / (1 + (sizes - 1) * prior.together)).sum()) / alike
-    scale = (prior.paths * prior.scale + paths * seen) / (prior.paths + paths)
-    return Discrepancy(scale, prior.paths + paths, rho, prior.start)
+    paths = float((sizes / (1 + (sizes - 1) * prior.together)).sum()) / alike * _cuts_each(cuts)
+    return Discrepancy(_drawn(seen, paths, prior), prior.paths + paths, rho, prior.start, prior.growth)
 
 
 def interpolated(paths: Paths, units: Array, prior: Prior) -> Discrepancy:
@@ -127,8 +132,22 @@ def interpolated(paths: Paths, units: Array, prior: Prior) -> Discrepancy:
     paths_seen = float(
         len(left)
     )  # what sets a model apart is one for all data sizes, nearly so for all methods
-    scale = (prior.paths * prior.scale + paths_seen * seen) / (prior.paths + paths_seen)
-    return Discrepancy(scale, prior.paths + paths_seen, _shared(cells.values(), prior.together))
+    rho = _shared(cells.values(), prior.together)
+    return Discrepancy(_drawn(seen, paths_seen, prior), prior.paths + paths_seen, rho)
+
+
+def _drawn(seen: float, worth: float, prior: Prior) -> float:
+    """A scale that so many paths show, drawn towards the prior on logs."""
+    logs = prior.paths * np.log(prior.scale) + worth * np.log(seen)
+    return float(np.exp(logs / (prior.paths + worth)))
+
+
+def _cuts_each(cuts: Origins) -> float:
+    """How many cuts of a path count (Kish's number of equal weights), on average over the paths."""
+    weight = _AGEING**cuts.age
+    total, squares = (np.bincount(cuts.path, weights=values) for values in (weight, weight**2))
+    cut = total > 0
+    return float(np.mean(total[cut] ** 2 / squares[cut]))
 
 
 def _together(error: Array, units: Array, cuts: Origins, prior: float) -> float:

@@ -29,8 +29,9 @@ from finescale.forecasts.discrepancy import Prior
 from finescale.forecasts.scale import OutcomeScale
 from finescale.forecasts.trend import Paths, root_mean_step
 
-ALONG, ACROSS = Prior(0.07), Prior(0.18, start=1.0, together=0.85)
-BETWEEN = Prior(0.13, together=0.85)
+ALONG = Prior(0.07)
+ACROSS = Prior(0.24, paths=1.25, start=1.0, together=0.85, growth=1.0)
+BETWEEN = Prior(0.13, paths=1.25, together=0.85)
 """Along the data size, across a factor beyond its values (per doubling), and between two of its values."""
 _STEPS = 0.5
 """On an outcome's own scale, which has units: this share of the root mean square step per doubling."""

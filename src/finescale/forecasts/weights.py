@@ -15,7 +15,7 @@ import numpy as np
 from finescale.forecasts.backtest import Origins
 
 Array = np.ndarray[Any, Any]
-PULL = 1.0
+PULL = 1.5
 """The pull towards equal weights, in paths: chosen on the tables of benchmarks/forecasts.py."""
 OWN_SPREAD, ALIKE_CELLS = 0.5, 4.0
 """What two methods differ by at the last size is believed until the backtest shows that a method's own
@@ -90,7 +90,8 @@ def _on_the_simplex(error: Array, paths: float) -> Array:
     """Shares at 0 or above, adding to 1, with the smallest pooled square error and pull."""
     K = len(error)
     S = error @ error.T / max(error.shape[1], 1)
-    S = S / max(float(np.mean(np.diag(S))), 1e-300)
+    typical = float(np.exp(np.mean(np.log(np.maximum(np.diag(S), 1e-300)))))
+    S = S / typical  # not the mean: one hopeless member would make all others look alike
     A, b = paths * S + PULL * K * np.eye(K), np.full(K, PULL)
     share, step = np.full(K, 1 / K), 1 / np.linalg.eigvalsh(A)[-1]
     for _ in range(_STEPS):
