@@ -6,29 +6,29 @@ Replayed are sweeps whose candidates were all trained to their ends, by the rule
 uses (`finescale.study.race_rule`): what a race would have seen is shown to it, in random orders of arrival on
 1 to 8 workers. Three groups, shown apart:
 
-- looks: recorded sweeps whose dev losses were also taken where a race looks
-  (examples/nano_sweeps_curves.parquet: the sweep of studies/nano.yaml and others, with other seeds, models
-  and data sizes);
+- recorded, resampled: sweeps whose dev losses were also taken where a race looks
+  (examples/nano_sweeps_curves.parquet, made by benchmarks/race_sweeps.py: the sweep of studies/nano.yaml and
+  others, with other seeds, models and data sizes), as they are, and those that were made with several seeds
+  with resampled ones: the mean of their curves, and what a seed adds, drawn with its correlations;
 - evaluations: recorded sweeps with their few evaluations alone (every other examples/*_curves.parquet): then
   the first rung is the first evaluation, a third of a run or more;
-- simulated: sweeps drawn from surfaces fitted to the recorded ones (the dev loss at a share of the run as a
-  parabola in the log of the rate), with other rates, and the residuals of the fits as noise.
+- simulated: sweeps of rates that nobody tried, on curves fitted to the mean ones (at each share of the run a
+  parabola in the log of the rate), with another seed.
 
-Recorded sweeps are replayed as they are and with resampled seeds: their fitted surface with other residuals.
-
-Figures: race_cost (compute of the race over that of the full sweep: training, dev losses where the race looks
-included, the test evaluation of what is finished) and race_same_choice of recorded sweeps with looks and the
-simulated ones together; race_as_good (the choice is within 0.05% of the best dev loss: what the rule takes
-for equal); each group's own; NAME_cost_training (steps alone); NAME_regret (mean dev loss lost by another
-choice, nats); race_order_matters (replays whose outcome depends on the order of arrival: 0).
+Figures: race_cost (compute of the race over that of the full sweep: training, dev losses where the race
+looks included, the test evaluation of what is finished), race_same_choice and race_as_good (the choice is
+within 0.05% of the best dev loss: what the rule takes for equal) of recorded and resampled sweeps with five
+candidates or more; race_few_...: with three or four; each group's own; NAME_cost_training (steps alone);
+NAME_regret (mean dev loss lost by another choice, nats); race_order_matters (replays whose outcome depends on
+the order of arrival: 0).
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,9 @@ STUDIES = {"nano": "nano.yaml", "nano_sweeps": "nano.yaml", "smollm2_135m": "smo
 """The study file that says how many dev and test examples the runs of a table of curves were evaluated on."""
 SETTING = ("task", "model", "method", "pet_size", "finetune_examples", "seed")
 SIMULATED = 500
+PARTS = ("cost", "same_choice", "as_good")
+MANY = 5
+"""Candidates of a sweep that has many."""
 Point = tuple[float, float]
 
 
@@ -194,40 +197,99 @@ def subsweep(sweep: Sweep, study: Study) -> Sweep | None:
 
 @dataclass(frozen=True)
 class Surface:
-    """Dev losses of a family of rates, fitted: at each share a parabola in log2 of the rate.
+    """Dev losses of the rates of an optimiser: at each share a parabola through the three nearest rates.
 
     Attributes:
         sweep: The sweep that it is fitted to.
-        optimizer: The family.
-        shares: Shares of a run.
-        low, high: log2 of the lowest and highest rate.
-        coefficients: Of the parabolas [shares, 3].
-        residuals: Of the rates [rates, shares], over the sweep's gain after the first rung, made as large as
-            the noise that they are what is left of.
+        optimizer: The optimiser.
+        rates: log2 of the rates, rising.
+        losses: Their dev losses [rates, shares].
     """
 
     sweep: Sweep
     optimizer: str
-    shares: tuple[float, ...]
-    low: float
-    high: float
-    coefficients: np.ndarray
-    residuals: np.ndarray
+    rates: np.ndarray
+    losses: np.ndarray
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Shares of a run."""
+        return tuple(share for share, _ in self.sweep.candidates[0].curve)
+
+    def at(self, rate: float) -> np.ndarray:
+        """The dev losses of a rate [shares]."""
+        x = math.log2(rate)
+        near = np.argsort(np.abs(self.rates - x))[:3]
+        return np.polynomial.polynomial.polyval(
+            x, np.polynomial.polynomial.polyfit(self.rates[near], self.losses[near], 2)
+        )
 
 
 def surfaces(sweep: Sweep) -> Iterator[Surface]:
-    """The surface of each optimiser with four rates or more."""
+    """The surface of each optimiser with three rates or more."""
+    shares = [share for share, _ in sweep.candidates[0].curve]
     for optimizer in dict.fromkeys(one.optimizer for one in sweep.candidates):
-        family = [one for one in sweep.candidates if one.optimizer == optimizer]
-        shares = tuple(share for share, _ in family[0].curve)
-        if len(family) < 4 or any(tuple(share for share, _ in one.curve) != shares for one in family):
+        family = sorted((one for one in sweep.candidates if one.optimizer == optimizer), key=lambda o: o.rate)
+        if len(family) > 2 and all([share for share, _ in one.curve] == shares for one in family):
+            losses = np.array([[loss for _, loss in one.curve] for one in family])
+            yield Surface(sweep, optimizer, np.log2([one.rate for one in family]), losses)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What seeds add to the curves of a method, measured: the same sweep was made with several seeds.
+
+    Attributes:
+        shares: Shares of a run.
+        fields: (optimiser, log2 of the rate) to what each seed adds to its curve [seeds, shares], over the
+            sweep's gain after the first rung; what a seed adds to all candidates alike is not in it.
+    """
+
+    shares: tuple[float, ...]
+    fields: dict[tuple[str, float], np.ndarray]
+
+    def draw(self, rng: np.random.Generator) -> Callable[[str, float, Sequence[float]], np.ndarray]:
+        """A new seed: (optimiser, rate, shares) -> what it adds, with the correlations of the measured ones."""
+        many = len(next(iter(self.fields.values())))
+        weights = rng.standard_normal(many) / math.sqrt(many - 1)
+
+        def adds(optimizer: str, rate: float, shares: Sequence[float]) -> np.ndarray:
+            known = [(abs(x - math.log2(rate)), name, x) for name, x in self.fields if name == optimizer]
+            field = weights @ self.fields[min(known)[1:]]
+            return np.interp(shares, self.shares, field)
+
+        return adds
+
+
+def averaged(sweeps: Sequence[Sweep]) -> tuple[list[Sweep], dict[str, Noise]]:
+    """Sweeps that differ in their seeds alone as one with the mean curves, and what a seed adds, by method."""
+    groups: dict[str, list[Sweep]] = {}
+    for sweep in sweeps:
+        groups.setdefault(sweep.name.rpartition(" ")[0], []).append(sweep)
+    means: list[Sweep] = []
+    found = {}
+    for name, group in groups.items():
+        grids = {tuple((one.optimizer, one.rate) for one in sweep.candidates) for sweep in group}
+        if len(group) < 2 or len(grids) > 1:
             continue
-        x = np.array([math.log2(one.rate) for one in family])
-        losses = np.array([[loss for _, loss in one.curve] for one in family])
-        design = np.stack([np.ones_like(x), x, x * x], axis=1)
-        coefficients = np.linalg.lstsq(design, losses, rcond=None)[0].T
-        left = (losses - design @ coefficients.T) * math.sqrt(len(x) / (len(x) - 3))
-        yield Surface(sweep, optimizer, shares, x.min(), x.max(), coefficients, left / gain(sweep))
+        shares = [share for share, _ in group[0].candidates[0].curve]
+        curves = np.array(  # seeds, candidates, shares
+            [
+                [[loss_at(one.curve, share) for share in shares] for one in sweep.candidates]
+                for sweep in group
+            ],
+            dtype=float,
+        )
+        mean = [
+            changed(replace(one, curve=tuple((share, 0.0) for share in shares)), added, group[0].evaluations)
+            for one, added in zip(group[0].candidates, curves.mean(axis=0), strict=True)
+        ]
+        means.append(replace(group[0], name=f"{name}, {len(group)} seeds", candidates=tuple(mean)))
+        left = curves - np.median(curves, axis=1, keepdims=True)
+        left = (left - left.mean(axis=0)) / np.mean([gain(sweep) for sweep in group])
+        keys = [(one.optimizer, math.log2(one.rate)) for one in group[0].candidates]
+        found[group[0].method] = Noise(tuple(shares), {key: left[:, i] for i, key in enumerate(keys)})
+    return means, found
 
 
 def gain(sweep: Sweep) -> float:
@@ -237,46 +299,43 @@ def gain(sweep: Sweep) -> float:
     return max((best.loss if at is None else at) - best.loss, 1e-3 * best.loss)
 
 
-def made(surface: Surface, rate: float, noise: np.ndarray) -> Candidate:
-    """A candidate of a surface: a rate's losses and what a seed adds, nats."""
-    x = math.log2(rate)
-    losses = surface.coefficients @ np.array([1.0, x, x * x]) + noise
-    curve = tuple(zip(surface.shares, map(float, losses), strict=True))
-    own = [loss for share, loss in curve if any(abs(share - at) < 1e-9 for at in surface.sweep.evaluations)]
-    return Candidate(surface.optimizer, rate, curve, min(own))
+def changed(one: Candidate, added: np.ndarray, evaluations: Sequence[float]) -> Candidate:
+    """A candidate with other dev losses."""
+    curve = tuple((share, loss + float(more)) for (share, loss), more in zip(one.curve, added, strict=True))
+    own = [loss for share, loss in curve if any(abs(share - at) < 1e-9 for at in evaluations)]
+    return replace(one, curve=curve, loss=min(own))
 
 
-def simulated(found: Sequence[Surface], rng: np.random.Generator) -> Sweep:
-    """A sweep of rates that nobody tried, on one or both surfaces of a recorded sweep."""
+def simulated(found: Sequence[Surface], noise: Mapping[str, Noise], rng: np.random.Generator) -> Sweep:
+    """A sweep of rates that nobody tried, on the surfaces of a recorded sweep, with another seed."""
     first = found[int(rng.integers(len(found)))]
     both = [one for one in found if one.sweep is first.sweep]
-    pool = np.concatenate([one.residuals for one in found if one.sweep.method == first.sweep.method])
+    adds = noise[first.sweep.method].draw(rng)
     candidates: list[Candidate] = []
     for surface in both if rng.random() < 0.5 else [first]:
-        many = int(rng.integers(3, 6))
-        step = rng.uniform(math.log2(1.5), math.log2(3.2))
-        middle = rng.uniform(surface.low, surface.high)
-        for place in range(many):
-            rate = 2 ** (middle + (place - (many - 1) / 2) * step)
-            noise = pool[int(rng.integers(len(pool)))] * rng.choice([-1, 1]) * gain(first.sweep)
-            candidates.append(made(surface, rate, noise))
+        many, step = int(rng.integers(3, 6)), rng.uniform(math.log2(1.5), math.log2(3.2))
+        middle = rng.uniform(surface.rates[0], surface.rates[-1])
+        places = [middle + (place - (many - 1) / 2) * step for place in range(many)]
+        for place in places:
+            if surface.rates[0] - 0.5 <= place <= surface.rates[-1] + 0.5:
+                rate, shares = float(2**place), surface.shares
+                blank = Candidate(surface.optimizer, rate, tuple((share, 0.0) for share in shares), 0.0)
+                losses = surface.at(rate) + adds(surface.optimizer, rate, shares) * gain(first.sweep)
+                candidates.append(changed(blank, losses, first.sweep.evaluations))
+    if len(candidates) < 3:
+        return simulated(found, noise, rng)
     return replace(first.sweep, name=f"simulated after {first.sweep.name}", candidates=tuple(candidates))
 
 
-def reseeded(sweep: Sweep, pools: dict[str, np.ndarray], rng: np.random.Generator) -> Sweep:
-    """A recorded sweep as another seed might have made it: other residuals on the same curves."""
-    pool = pools.get(sweep.method)
-    if pool is None:
+def reseeded(sweep: Sweep, noise: Mapping[str, Noise], rng: np.random.Generator) -> Sweep:
+    """A recorded sweep as another seed might have made it."""
+    if sweep.method not in noise:
         return sweep
+    adds = noise[sweep.method].draw(rng)
     candidates = []
     for one in sweep.candidates:
-        noise = pool[int(rng.integers(len(pool)))] * rng.choice([-1, 1]) * gain(sweep)
-        shares = [share for share, _ in one.curve]
-        if len(noise) != len(shares):  # evaluations alone: the noise of a share near by
-            noise = np.interp(shares, np.linspace(0, 1, len(noise)), noise)
-        curve = tuple((share, loss + float(e)) for (share, loss), e in zip(one.curve, noise, strict=True))
-        own = [loss for share, loss in curve if any(abs(share - at) < 1e-9 for at in sweep.evaluations)]
-        candidates.append(replace(one, curve=curve, loss=min(own)))
+        added = adds(one.optimizer, one.rate, [share for share, _ in one.curve]) * gain(sweep)
+        candidates.append(changed(one, added, sweep.evaluations))
     return replace(sweep, candidates=tuple(candidates))
 
 
@@ -284,12 +343,16 @@ def reseeded(sweep: Sweep, pools: dict[str, np.ndarray], rng: np.random.Generato
 class Tally:
     """What the replays of a group came to."""
 
-    costs: list[float]
-    training: list[float]
-    same: list[bool]
-    regrets: list[float]
-    good: list[bool]
+    costs: list[float] = field(default_factory=list)
+    training: list[float] = field(default_factory=list)
+    same: list[bool] = field(default_factory=list)
+    regrets: list[float] = field(default_factory=list)
+    good: list[bool] = field(default_factory=list)
     ordered: int = 0
+
+    def mean(self, part: str) -> float:
+        """The mean of a figure."""
+        return float(np.mean({"cost": self.costs, "same_choice": self.same, "as_good": self.good}[part]))
 
     def take(self, sweep: Sweep, rng: np.random.Generator) -> None:
         """Replays a sweep twice, in two orders of arrival on different numbers of workers."""
@@ -316,11 +379,6 @@ class Tally:
         }
 
 
-def tally() -> Tally:
-    """An empty one."""
-    return Tally([], [], [], [], [])
-
-
 def main() -> None:
     """Replays everything and publishes the figures."""
     parser = argparse.ArgumentParser()
@@ -334,31 +392,33 @@ def main() -> None:
     looked = [sweep for sweep in sweeps if sweep.rungs == RUNGS]
     nano = load_study(ROOT / "studies" / "nano.yaml")
     assert isinstance(nano, Study)
+    means, noise = averaged(looked)
     looked += [part for sweep in looked if (part := subsweep(sweep, nano)) is not None]
-    found = [surface for sweep in looked for surface in surfaces(sweep)]
-    pools = {
-        method: np.concatenate([one.residuals for one in found if one.sweep.method == method])
-        for method in {one.sweep.method for one in found}
+    found = [one for sweep in means for one in surfaces(sweep)]
+    resampled = means + [part for sweep in means if (part := subsweep(sweep, nano)) is not None]
+    groups = {
+        "recorded": looked,
+        "resampled": [reseeded(sweep, noise, rng) for sweep in resampled for _ in range(arguments.replays)],
+        "evaluations": [sweep for sweep in sweeps if sweep.rungs != RUNGS],
+        "simulated": [simulated(found, noise, rng) for _ in range(SIMULATED if found else 0)],
     }
-    groups = {"looks": looked, "evaluations": [sweep for sweep in sweeps if sweep.rungs != RUNGS]}
-    tallies = {}
+    tallies = {name: Tally() for name in groups}
+    by_sweep: dict[str, Tally] = {}
     for name, members in groups.items():
-        tallies[name] = tally()
         for sweep in members:
-            own = tally()
-            for replay in range(arguments.replays):
-                again = sweep if replay == 0 else reseeded(sweep, pools, rng)
-                own.take(again, rng)
-                tallies[name].take(again, rng)
-            print(f"{np.mean(own.costs):6.0%} {np.mean(own.same):6.0%}  {len(sweep.candidates)} {sweep.name}")
-    tallies["simulated"] = tally()
-    for _ in range(SIMULATED if found else 0):
-        tallies["simulated"].take(simulated(found, rng), rng)
-    figures: dict[str, float | int | None] = {"recorded_sweeps": len(looked), "surfaces": len(found)}
-    both = [tallies["looks"], tallies["simulated"]]
-    figures["race_cost"] = round(float(np.mean([np.mean(one.costs) for one in both])), 3)
-    figures["race_same_choice"] = round(float(np.mean([np.mean(one.same) for one in both])), 3)
-    figures["race_as_good"] = round(float(np.mean([np.mean(one.good) for one in both])), 3)
+            tallies[name].take(sweep, rng)
+            if name in ("recorded", "resampled"):
+                key = f"{name:9} {len(sweep.candidates)} candidates, {sweep.name}"
+                by_sweep.setdefault(key, Tally()).take(sweep, rng)
+    figures: dict[str, float | int | None] = {"recorded_sweeps": len(looked)}
+    for key, one in by_sweep.items():
+        shown = (f"{part.replace('_', ' ')} {one.mean(part):4.0%}" for part in PARTS)
+        print(*shown, key, sep=", ")
+    for name, few in (("race", False), ("race_few", True)):
+        real = [one for key, one in by_sweep.items() if (int(key.split()[1]) < MANY) == few]
+        figures |= {
+            f"{name}_{part}": round(float(np.mean([one.mean(part) for one in real])), 3) for part in PARTS
+        }
     figures["race_order_matters"] = sum(one.ordered for one in tallies.values())
     for name, one in tallies.items():
         figures |= one.figures(name) if one.same else {}

@@ -23,14 +23,14 @@ RUNGS = (1 / 8, 1 / 4, 1 / 2, 3 / 4)
 """The shares of a run after which a candidate is judged."""
 GIVE_UP = 0.05
 """A candidate whose chance to win is lower is stopped."""
-SPREAD = 0.1
+SPREAD = 0.12
 """Standard deviation of a candidate's gain from a rung to its end, as a share of the finished one's."""
-COOLED = 0.08
+COOLED = 0.04
 """What a rate of half the best one's (or less) gains less, as a share of the finished one's gain."""
 ANNEALED = 0.36
 """What a rate of twice the best one's (or more) gains besides while the schedule falls, as a share of the
 finished one's gain after the first rung; in proportion to the rate that is left."""
-ANNEALED_SPREAD = 0.35
+ANNEALED_SPREAD = 0.45
 """Standard deviation of that, in proportion to the square of the rate that is left."""
 NOISE = 5e-4
 """Standard deviation of a dev loss at a rung around its smooth curve, as a share of the loss."""
