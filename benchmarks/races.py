@@ -17,10 +17,10 @@ uses (`finescale.study.race_rule`): what a race would have seen is shown to it, 
 
 Figures: race_cost (compute of the race over that of the full sweep: training, dev losses where the race
 looks included, the test evaluation of what is finished), race_same_choice and race_as_good (the choice is
-within 0.05% of the best dev loss: what the rule takes for equal) of recorded and resampled sweeps with five
-candidates or more; race_few_...: with three or four; each group's own; NAME_cost_training (steps alone);
-NAME_regret (mean dev loss lost by another choice, nats); race_order_matters (replays whose outcome depends on
-the order of arrival: 0).
+within 0.05% of the best dev loss: what the rule takes for equal), means over the recorded and the resampled
+sweeps; race_many_... of those with five candidates or more, race_few_... with fewer; each group's own;
+NAME_cost_training (steps alone); NAME_regret (mean dev loss lost by another choice, nats); race_order_matters
+(replays whose outcome depends on the order of arrival: 0).
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ class Noise:
     fields: dict[tuple[str, float], np.ndarray]
 
     def draw(self, rng: np.random.Generator) -> Callable[[str, float, Sequence[float]], np.ndarray]:
-        """A new seed: (optimiser, rate, shares) -> what it adds, with the correlations of the measured ones."""
+        """A new seed: (optimiser, rate, shares) -> what it adds, correlated as the measured ones are."""
         many = len(next(iter(self.fields.values())))
         weights = rng.standard_normal(many) / math.sqrt(many - 1)
 
@@ -262,7 +262,7 @@ class Noise:
 
 
 def averaged(sweeps: Sequence[Sweep]) -> tuple[list[Sweep], dict[str, Noise]]:
-    """Sweeps that differ in their seeds alone as one with the mean curves, and what a seed adds, by method."""
+    """Sweeps that differ in their seeds alone as one of mean curves, and what a seed adds, by method."""
     groups: dict[str, list[Sweep]] = {}
     for sweep in sweeps:
         groups.setdefault(sweep.name.rpartition(" ")[0], []).append(sweep)
@@ -414,8 +414,8 @@ def main() -> None:
     for key, one in by_sweep.items():
         shown = (f"{part.replace('_', ' ')} {one.mean(part):4.0%}" for part in PARTS)
         print(*shown, key, sep=", ")
-    for name, few in (("race", False), ("race_few", True)):
-        real = [one for key, one in by_sweep.items() if (int(key.split()[1]) < MANY) == few]
+    for name, least, most in (("race", 2, 99), ("race_many", MANY, 99), ("race_few", 2, MANY - 1)):
+        real = [one for key, one in by_sweep.items() if least <= int(key.split()[1]) <= most]
         figures |= {
             f"{name}_{part}": round(float(np.mean([one.mean(part) for one in real])), 3) for part in PARTS
         }

@@ -10,6 +10,8 @@ from synthetic import study_frame
 import finescale as fs
 from finescale.records.rate_moves import rate_checks
 from finescale.records.records import read_records
+from finescale.report.evidence import gather
+from finescale.report.sections.rates import learning_rates, rate_corners
 
 
 def a_study(best: float, used: float = 4e-3) -> pl.DataFrame:
@@ -67,3 +69,21 @@ def test_the_advice_names_a_rate_that_moved() -> None:
 
 def test_a_study_that_was_swept_at_one_setting_has_no_checks() -> None:
     assert rate_checks(read_records(study_frame())) == ()
+
+
+def test_the_page_has_every_rate_that_was_tried_at_a_corner() -> None:
+    evidence = gather(read_records(a_study(1e-3)), bootstrap=0)
+    sheet = rate_corners(evidence)
+    full = [row for row in sheet.rows if row["method"] == "full"]
+    assert [row["outcome"] for row in full] == ["tried", "best", "tried", "the sweep's", "tried"]
+    assert any("2 steps below the sweep's 0.004" in told for told in sheet.notes)
+    assert (
+        sheet.notes[-1]
+        == "The best rate lies within a step of the sweep's for LoRA at 4,096 examples on nano."
+    )
+    main = [(row["method"], row["learning_rate"], row["outcome"]) for row in learning_rates(evidence).rows]
+    assert main == [
+        (method, rate, "chosen" if rate == 4e-3 else "tried")
+        for method in ("full", "lora")
+        for rate in (2e-3, 4e-3, 8e-3)
+    ]

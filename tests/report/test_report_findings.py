@@ -115,6 +115,21 @@ def test_batch_sizes_are_part_of_what_was_tried(frame: pl.DataFrame) -> None:
     assert any("was not tuned for LoRA" in told for told in sheet.notes)
 
 
+def test_a_candidate_that_lost_a_race_is_told_with_its_steps() -> None:
+    frame = study_frame()
+    there = (pl.col("method") == "prompt") & (pl.col("learning_rate") == 0.3)
+    lost = frame.filter(there).tail(1)
+    changes = {"learning_rate": 0.9, "purpose": "sweep", "status": "stopped", "steps": 6, "dev_loss": 4.5}
+    lost = lost.with_columns(
+        *(pl.lit(value).cast(frame.schema[name]).alias(name) for name, value in changes.items())
+    )
+    lost = lost.with_columns(pl.lit(None, pl.Float64).alias("test_loss"), pl.lit("lost").alias("run"))
+    sheet = learning_rates(gather(read_records(pl.concat([frame, lost])), bootstrap=0))
+    (row,) = [row for row in sheet.rows if row["learning_rate"] == 0.9]
+    assert (row["outcome"], row["dev_loss"]) == ("stopped after 6 steps", 4.5)
+    assert any("The sweep was a race" in told for told in sheet.notes)
+
+
 def test_untuned_learning_rates_come_from_the_records(frame: pl.DataFrame) -> None:
     stated = frame.with_columns(
         pl.when(pl.col("method") == "lora").then(False).otherwise("lr_tuned").alias("lr_tuned")

@@ -167,7 +167,7 @@ def test_several_models_the_smallest_tunes_the_rates(llama: Path, tmp_path: Path
     assert sorted(names) == ["nano-0.05m", "nano-0.1m", "tiny-llama"]
     assert [look.params for look in made.design.models] == sorted(look.params for look in made.design.models)
     assert made.spec.sweep is not None
-    assert made.spec.sweep.model == names[0]
+    assert (made.spec.sweep.model, made.spec.sweep.race) == (names[0], True)
     assert made.spec.base.model == names[-1]
 
 
