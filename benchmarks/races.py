@@ -220,9 +220,8 @@ class Surface:
         """The dev losses of a rate [shares]."""
         x = math.log2(rate)
         near = np.argsort(np.abs(self.rates - x))[:3]
-        return np.polynomial.polynomial.polyval(
-            x, np.polynomial.polynomial.polyfit(self.rates[near], self.losses[near], 2)
-        )
+        fitted = np.polynomial.polynomial.polyfit(self.rates[near], self.losses[near], 2)
+        return np.asarray(np.polynomial.polynomial.polyval(x, fitted))
 
 
 def surfaces(sweep: Sweep) -> Iterator[Surface]:
