@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import json
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,11 +19,13 @@ from finescale.advice.options import Question
 from finescale.advice.recommend import advise
 from finescale.records.records import read_records
 from finescale.report.crossmap import UNTOLD, CriticalPanel, MapPanel, figure_5
-from finescale.report.decisions import Decision, decide
+from finescale.report.decisions import Apart, Decision, decide
 from finescale.report.drawing.charts import sheet_svg
 from finescale.report.drawing.crosschart import crossover_svgs
 from finescale.report.evidence import Evidence, gather
+from finescale.report.section import Source
 from finescale.report.sections.crossovers import crossover_sheet
+from finescale.report.write import write_report
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +112,45 @@ def test_a_task_that_cannot_be_fitted_is_a_sentence(evidence: Evidence, frame: p
     said = decide(records, "nano-en-de", law="multiplicative", bootstrap=0, seed=0)
     assert isinstance(said, str)
     assert "too few settings" in said or "one value only" in said
+
+
+def two_tokenizers() -> pl.DataFrame:
+    """Two methods on models of two tokenizers, whose losses per token do not compare."""
+    rng = np.random.default_rng(2)
+    models = {"gpt2": (124e6, 0.0), "gpt2-large": (774e6, -0.2)}
+    models |= {"t5-base": (220e6, -1.5), "t5-large": (770e6, -1.7)}
+    return pl.DataFrame(
+        [
+            {
+                "task": "t",
+                "method": method,
+                "model": model,
+                "model_params": size,
+                "finetune_examples": examples,
+            }
+            | {"seed": seed, "lr_tuned": True}
+            | {"test_loss": 3 + shift + worse + 8 * examples**-0.4 + 0.01 * rng.standard_normal()}
+            for model, (size, shift) in models.items()
+            for method, worse in (("full", 0.0), ("lora", 0.05))
+            for examples in (500, 1000, 2000, 4000)
+            for seed in (0, 1)
+        ]
+    )
+
+
+def test_models_of_different_tokenizers_have_an_answer_a_map_and_an_explorer_each(tmp_path: Path) -> None:
+    evidence = gather(read_records(two_tokenizers()), bootstrap=20)
+    made = decide(evidence.records, "t", bootstrap=20, seed=0)
+    assert isinstance(made, Apart)
+    labels = ["t, models with GPT-2's tokenizer", "t, models with T5's tokenizer"]
+    assert [one.task for one in made.each] == labels
+    page = write_report(evidence, Source("x"), tmp_path).read_text(encoding="utf-8")
+    data = re.findall(r'<script type="application/json" class="data">(.*?)</script>', page)
+    assert [json.loads(text)["task"] for text in data] == labels
+    shown = [{one["label"] for one in json.loads(text)["candidates"]} for text in data]
+    assert not any("t5" in label for label in shown[0])
+    assert not any("gpt2" in label for label in shown[1])
+    text = html.unescape(page)
+    assert all(f"Figure 5. Which method is best, and where they cross ({label})" in text for label in labels)
+    assert "So every tokenizer has an answer of its own, and none is between them." in text
+    assert "needs runs that compare: their tokenizers differ" in text

@@ -54,10 +54,15 @@ def verdict(found: Candidates, question: Question, options: tuple[Option, ...], 
     )
 
 
+def models_of(tokenizer: str) -> str:
+    """The models of a tokenizer, in words."""
+    return "models of unknown tokenizers" if tokenizer == "unknown" else f"models with {tokenizer} tokenizer"
+
+
 def of_tokenizer(advice: Advice, tokenizer: str) -> Advice:
     """The same advice, which says of which tokenizer's models it is."""
     options = tuple(replace(option, tokenizer=tokenizer) for option in advice.options)
-    whose = "Models of unknown tokenizers" if tokenizer == "unknown" else f"Models with {tokenizer} tokenizer"
+    whose = capital(models_of(tokenizer))
     return replace(advice, options=options, sentence=f"{whose}: {advice.sentence}")
 
 

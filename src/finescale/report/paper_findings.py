@@ -20,7 +20,7 @@ from finescale.records.outcome_words import amount, difference, law_words
 from finescale.records.records import DATA_SIZE, untuned
 from finescale.records.scores import LOSS, metric_name
 from finescale.records.settings import GROUP, PAPER_FACTORS, at_base, setting_columns
-from finescale.report.decisions import Decision
+from finescale.report.decisions import Apart, Decision
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain, task_column
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of, untuned_rates
 from finescale.report.findings import law_at_base
@@ -79,7 +79,7 @@ class Finding:
         return "disagrees" if shown <= round(1 - CLEAR, 2) else "cannot tell"
 
 
-def paper_findings(evidence: Evidence, task: TaskEvidence, decision: Decision | str) -> list[Finding]:
+def paper_findings(evidence: Evidence, task: TaskEvidence, decision: Decision | Apart | str) -> list[Finding]:
     """All six findings on one task.
 
     Args:
@@ -239,9 +239,12 @@ def _data_hunger(task: TaskEvidence) -> Iterator[Finding]:
         yield Finding(task.task, 4, who, here, _share(one.draws["beta"] - two.draws["beta"]), "joint draws")
 
 
-def _changes(task: TaskEvidence, decision: Decision | str) -> Iterator[Finding]:
+def _changes(task: TaskEvidence, decision: Decision | Apart | str) -> Iterator[Finding]:
     """Finding 5: the best method at the base setting is not the same at all data sizes with runs."""
     who = "all methods"
+    if isinstance(decision, Apart):
+        yield Finding(task.task, 5, who, "needs runs that compare: their tokenizers differ")
+        return
     if isinstance(decision, str) or len(decision.found.members) < 2:
         yield Finding(task.task, 5, who, "needs laws of two methods or more")
         return

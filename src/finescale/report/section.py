@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from finescale.report.decisions import Decision
+from finescale.report.decisions import Apart, Decision
 from finescale.report.drawing.markup import Html
 from finescale.report.drawing.sheet import Sheet
 from finescale.report.evidence import Evidence
@@ -40,13 +40,21 @@ class Content:
 
     Attributes:
         evidence: By task the settings, the noise between seeds and the fitted laws (``evidence.gather``).
-        decisions: By task: what is advised, or why nothing can be advised.
+        decisions: By task: what is advised (of each tokenizer, where they do not compare), or why nothing is.
         source: Where it comes from.
     """
 
     evidence: Evidence
-    decisions: Mapping[str, Decision | str]
+    decisions: Mapping[str, Decision | Apart | str]
     source: Source
+
+    @property
+    def answered(self) -> Mapping[str, Decision | str]:
+        """The same, with each tokenizer's decision in the place of a task whose runs do not compare."""
+        found: dict[str, Decision | str] = {}
+        for task, made in self.decisions.items():
+            found |= {one.task: one for one in made.each} if isinstance(made, Apart) else {task: made}
+        return found
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from finescale.records.outcome_words import amount, unit_of
 from finescale.records.rate_edges import rate_edges
 from finescale.records.rate_moves import rate_checks
 from finescale.records.settings import UNNAMED
-from finescale.report.decisions import Decision
+from finescale.report.decisions import Apart, Decision
 from finescale.report.drawing.markup import Html, bullets, fold, join, note, tag
 from finescale.report.drawing.sheet import Sheet, SheetColumn, column
 from finescale.report.evidence import TaskEvidence, untuned_rates
@@ -17,7 +17,7 @@ from finescale.report.findings import TaskAnswer, answer, law_at_base
 from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import missing, tables
 from finescale.report.sections.runs import troubles
-from finescale.wording import count, interval, method_name, slug
+from finescale.wording import capital, count, interval, method_name, slug
 
 
 def _fill(content: Content) -> Made:
@@ -46,8 +46,10 @@ def _fill(content: Content) -> Made:
     return Made(join(*parts), sheets)
 
 
-def _advice_words(made: Decision | str) -> Html:
+def _advice_words(made: Decision | Apart | str) -> Html:
     """What the forecast (or the law that was asked for) advises at the base setting, or why not."""
+    if isinstance(made, Apart):
+        return join(tag("p", capital(made.why)), *map(_advice_words, made.each))
     if isinstance(made, str):
         return missing(f"No advice: {made}")
     advice = made.advice

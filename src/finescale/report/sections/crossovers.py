@@ -22,11 +22,12 @@ def _fill(content: Content) -> Made:
     needs: list[str] = []
     sheets: list[Sheet] = []
     pictures: list[Picture] = []
-    for task, made in content.decisions.items():
+    answered = content.answered
+    for task, made in answered.items():
         if isinstance(made, str) or not made.pairs:
             needs.append(of_task(content, task, "Crossovers need two methods or more."))
             continue
-        if len(content.decisions) > 1:
+        if len(answered) > 1:
             parts.append(tag("h3", task))
         parts.append(bullets(*_at_base(made)))
         figure = figure_5(made)

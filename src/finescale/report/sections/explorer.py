@@ -18,16 +18,17 @@ from finescale.report.sections.parts import of_task
 
 def _fill(content: Content) -> Made:
     parts: list[Html] = []
-    needs = [] if content.decisions else ["The explorer needs finished runs."]
-    for index, (task, made) in enumerate(content.decisions.items()):
+    answered = content.answered
+    needs = [] if answered else ["The explorer needs finished runs."]
+    for index, (task, made) in enumerate(answered.items()):
         if isinstance(made, str):
             needs.append(of_task(content, task, f"Nothing to explore: {made}"))
         elif not explorable(made):
             lacks = "The explorer needs draws (--bootstrap), and laws that are plain arithmetic."
             needs.append(of_task(content, task, lacks))
         else:
-            parts += [tag("h3", task)] if len(content.decisions) > 1 else []
-            parts.append(_controls(made, index, len(content.decisions)))
+            parts += [tag("h3", task)] if len(answered) > 1 else []
+            parts.append(_controls(made, index, len(answered)))
     how = (
         "Move model size, data and price, or type them (13B, 50,000, 50k), at most ten times beyond the "
         "runs: the numbers are those of finescale advise. All runs count, held-out ones too. The page's "

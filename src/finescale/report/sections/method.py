@@ -105,7 +105,7 @@ def _base(evidence: Evidence) -> str:
 def _advice(content: Content) -> str:
     """What answers: the forecast's members with their weights, or the law that was asked for."""
     said = []
-    for task, made in content.decisions.items():
+    for task, made in content.answered.items():
         if isinstance(made, Decision):
             words = _believed(made.found)
             said.append(words if task == UNNAMED else f"{task}: {words}")
