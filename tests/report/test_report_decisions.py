@@ -23,6 +23,7 @@ from finescale.report.decisions import Apart, Decision, decide
 from finescale.report.drawing.charts import sheet_svg
 from finescale.report.drawing.crosschart import crossover_svgs
 from finescale.report.evidence import Evidence, gather
+from finescale.report.findings import law_at_base
 from finescale.report.section import Source
 from finescale.report.sections.crossovers import crossover_sheet
 from finescale.report.write import write_report
@@ -154,3 +155,8 @@ def test_models_of_different_tokenizers_have_an_answer_a_map_and_an_explorer_eac
     assert all(f"Figure 5. Which method is best, and where they cross ({label})" in text for label in labels)
     assert "So every tokenizer has an answer of its own, and none is between them." in text
     assert "needs runs that compare: their tokenizers differ" in text
+    assert "needs held-out settings that both laws predict, of models of one tokenizer" in text
+    assert "It is fitted across tokenizers, whose losses per token do not compare." in text
+    found = law_at_base(evidence.tasks[0], "full")
+    assert found is not None
+    assert found[0].law == "power"  # of the base setting's model alone

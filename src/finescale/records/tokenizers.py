@@ -8,7 +8,7 @@ example, of classes, which compare whatever the tokenizer is.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -17,6 +17,7 @@ from finescale.records.outcomes import Outcome
 from finescale.wording import listed
 
 TOKENIZER = "tokenizer"
+_ACROSS = "across tokenizers"
 ENCODERS = "classes"
 """What encoder models are said to have: their losses are of classes."""
 _FAMILIES: tuple[tuple[str, str], ...] = (
@@ -138,7 +139,12 @@ def mixed_words(frame: pl.DataFrame, outcome: Outcome) -> str:
     found = find_tokenizers(frame, outcome)
     if not found.differ:
         return ""
-    return f"across tokenizers: losses per token of different tokenizers do not compare - {found.words}"
+    return f"{_ACROSS}: losses per token of different tokenizers do not compare - {found.words}"
+
+
+def across_tokenizers(status: Sequence[str]) -> bool:
+    """Whether a law's or forecast's status says that its losses do not compare (``mixed_words``)."""
+    return any(words.startswith(_ACROSS) for words in status)
 
 
 def _few(models: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from finescale.records.outcome_words import axis, law_words, noun
 from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE
 from finescale.records.settings import at_base
+from finescale.records.tokenizers import across_tokenizers
 from finescale.report.drawing import palette
 from finescale.report.drawing.marks import SIDE_BY_SIDE
 from finescale.report.evidence import TaskEvidence
@@ -197,6 +198,9 @@ def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
     at = NUMBERS[factor]
     title = f"Figure {at}. {capital(factor_name(factor))} and finetuning data together" + of_task(task)
     caption = _laws_said(task.outcome, panels, "Curves are the multiplicative joint law, L = A·X^-α·D^-β + E")
+    laws = [task.law("multiplicative", method, factor) for method in task.methods]
+    if any(law is not None and across_tokenizers(law.status) for law in laws):
+        caption += "It is fitted across tokenizers, whose losses per token do not compare. "
     caption += "Marks as in Figure 1." + thinning(heights)
     caption += " Not every value is shown." if more else ""
     name, axes = f"figure-{at}-{slug(task.task)}", upwards(task.outcome)

@@ -15,6 +15,7 @@ from finescale.records.outcome_words import difference as tell_gap
 from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE
 from finescale.records.settings import ANY, PAPER_FACTORS, UNNAMED, at_base, base_value
+from finescale.records.tokenizers import across_tokenizers
 from finescale.report.evidence import TaskEvidence
 from finescale.report.noise import LEVEL, Difference, difference
 from finescale.wording import capital, count, listed, method_name, pet_word
@@ -129,7 +130,7 @@ def law_at_base(task: TaskEvidence, method: str) -> tuple[FittedLaw, dict[str, f
     """The multiplicative law that reaches the base setting, and the base setting as its question."""
     for factor in PAPER_FACTORS:
         law = task.law("multiplicative", method, factor)
-        if law is not None:
+        if law is not None and not across_tokenizers(law.status):
             value = base_value(task.base, factor, method)
             if value is not None:
                 return law, {factor: value}

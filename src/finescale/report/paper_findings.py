@@ -20,6 +20,7 @@ from finescale.records.outcome_words import amount, difference, law_words
 from finescale.records.records import DATA_SIZE, untuned
 from finescale.records.scores import LOSS, metric_name
 from finescale.records.settings import GROUP, PAPER_FACTORS, at_base, setting_columns
+from finescale.records.tokenizers import across_tokenizers
 from finescale.report.decisions import Apart, Decision
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain, task_column
 from finescale.report.evidence import Evidence, TaskEvidence, settings_of, untuned_rates
@@ -140,7 +141,9 @@ def _forms(task: TaskEvidence, seed: int) -> Iterator[Finding]:
         ]
         who = method_name(method)
         if not errors:
-            yield Finding(task.task, 1, who, "needs held-out settings that both laws predict")
+            yield Finding(
+                task.task, 1, who, f"needs held-out settings that both laws predict{_one_tokenizer(task)}"
+            )
             continue
         both = pl.concat(errors, how="diagonal_relaxed")
         keys = setting_columns(both, without=GROUP)
@@ -154,12 +157,18 @@ def _forms(task: TaskEvidence, seed: int) -> Iterator[Finding]:
         yield Finding(task.task, 1, who, here, *_paired(gap, seed, "held-out settings"))
 
 
+def _one_tokenizer(task: TaskEvidence) -> str:
+    """What a test needs besides, where the laws of these records are across tokenizers."""
+    laws = [law for fits in task.laws.values() for law in fits]
+    return ", of models of one tokenizer" if any(across_tokenizers(law.status) for law in laws) else ""
+
+
 def _held_out_errors(task: TaskEvidence, method: str, factor: str) -> pl.DataFrame | None:
     """Absolute errors of the multiplicative (``first``) and additive law on the same held-out settings."""
     found = []
     for name, as_name in (("multiplicative", "first"), ("additive", "second")):
         law = task.tested_law(name, method, factor)
-        if law is None or law.points is None:
+        if law is None or law.points is None or across_tokenizers(law.status):
             return None
         error = (pl.col("predicted") - pl.col("loss")).abs().alias(as_name)
         held = law.points.filter("held_out")
@@ -175,8 +184,9 @@ def _model_or_pretraining(task: TaskEvidence) -> Iterator[Finding]:
     for method in task.methods:
         laws = [task.law("multiplicative", method, factor) for factor in ("model_params", "pretrain_tokens")]
         who = method_name(method)
-        if laws[0] is None or laws[1] is None:
-            yield Finding(task.task, 2, who, "needs runs at several model sizes and pretraining checkpoints")
+        if laws[0] is None or laws[1] is None or any(law and across_tokenizers(law.status) for law in laws):
+            needs = "needs runs at several model sizes and pretraining checkpoints" + _one_tokenizer(task)
+            yield Finding(task.task, 2, who, needs)
             continue
         here = f"alpha {number(laws[0].value('alpha'))} against {number(laws[1].value('alpha'))}"
         if not laws[0].draws or not laws[1].draws:
