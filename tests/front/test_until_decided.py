@@ -91,15 +91,15 @@ def test_a_question_inside_is_decided_by_runs_at_it_and_a_plain_run_makes_the_re
 
 def test_what_was_stopped_goes_on_from_the_ledger(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run_until(tmp_path, "finetune_examples=20k,model_params=112k", Stopping(6))
+        run_until(tmp_path, "finetune_examples=2k,model_params=112k", Stopping(6))
     made = sum(executions(tmp_path))
-    decided, _ = run_until(tmp_path, {"finetune_examples": 20_000.0, "model_params": 112e3})
+    decided, _ = run_until(tmp_path, {"finetune_examples": 2000.0, "model_params": 112e3})
     assert sum(times - 1 for times in executions(tmp_path)) <= 1  # the one that was stopped
     assert 0 < decided.made < decided.counts["done"] <= decided.made + made
     assert decided.decision is not None
     assert decided.decision.stop
     assert decided.decision.method == "full"
-    again, told = run_until(tmp_path, "finetune_examples=20k,model_params=112k")
+    again, told = run_until(tmp_path, "finetune_examples=2k,model_params=112k")
     assert again.made == 0
     assert again.decision is not None
     assert (again.decision.why, again.decision.method) == (decided.decision.why, "full")
