@@ -11,6 +11,7 @@ whole study's advice is what `finescale advise` says of all its records.
     decide_same        1 - the share of replays that end with another method than the whole study's
     decide_reached     share of replays that end with the whole study's method (the rest abstain)
     decide_replays     replays whose whole study gives an advice: those that the figures above are of
+                       (`_NAME`: of one study; without a name the worst recorded study's, or the sum)
     abstain_replays    replays whose whole study abstains; _named: share of them in which a method was named
                        before all was run, _cost: median share of the cost at which they stopped
 
@@ -29,9 +30,9 @@ model, between its largest two and at twice its largest.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from report import publish
+from report import RESULTS, publish
 
 from finescale.advice.candidates import Candidates, candidates
 from finescale.advice.cost import Costs, costs
@@ -57,6 +58,8 @@ from finescale.study.plan import FinetunePlan
 from finescale.study.runner import run_study
 
 ROOT = Path(__file__).resolve().parents[1]
+BASIS = "nano_full"
+"""The study whose runs simulated studies have."""
 STUDIES = {
     "nano_full": (ROOT / "examples" / "nano_full.parquet", ROOT / "studies" / "nano_full.yaml"),
     "nano": (ROOT / "results" / "nano" / "records.parquet", ROOT / "studies" / "nano.yaml"),
@@ -309,7 +312,7 @@ def advised(found: Candidates, prices: Costs, asked: Mapping[str, float]) -> str
 
 
 def figures_of(name: str, replays: list[Replay]) -> dict[str, float | None]:
-    """A study's figures, or those of all."""
+    """A study's figures."""
     counted = [one for one in replays if one.whole is not None]
     others = [one for one in replays if one.whole is None]
     reached = [one.method == one.whole for one in counted]
@@ -327,8 +330,13 @@ def figures_of(name: str, replays: list[Replay]) -> dict[str, float | None]:
         "abstain_named": float(np.mean(named)) if others else None,
         "abstain_cost": float(np.median([one.share for one in others])) if others else None,
     }
-    short = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
-    return {f"{key}{name}": value for key, value in short.items()}
+    return {f"{key}_{name}": _short(value) for key, value in figures.items()}
+
+
+def _short(value: float | None) -> float | None:
+    if value is None or isinstance(value, int):
+        return value
+    return round(value, 4) if np.isfinite(value) else None
 
 
 def main() -> None:
@@ -336,34 +344,51 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=5)
     parser.add_argument("--simulated", type=int, default=40, help="simulated studies; 0: none")
     parser.add_argument("--study", action="append", default=[], help="TABLE=STUDY.yaml, beside those there")
-    parser.add_argument("--only", action="append", default=[], help="names of studies; default: all")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        help="studies, or simulated; figures of others stay (default: all)",
+    )
     parser.add_argument("--no-keep", action="store_true")
     options = parser.parse_args()
     studies = dict(STUDIES)
     for stated in options.study:
         path, _, file = stated.partition("=")
         studies[Path(file).stem] = Path(path), Path(file)
-    began = time.perf_counter()
-    everything: list[Replay] = []
-    figures: dict[str, float | None] = {}
+    figures = kept() if options.only else {}
     for name, (path, file) in studies.items():
-        if options.only and name not in options.only:
-            continue
-        if not path.exists():
-            print(f"decide: no {path}, so no replays of {name}", file=sys.stderr)
+        wanted = [one for one in (name, "simulated") if not options.only or one in options.only]
+        if not path.exists() or not (name in wanted or name == BASIS):
+            print(f"decide: {'not asked' if path.exists() else f'no {path}'}: no {name}", file=sys.stderr)
             continue
         study = load_study(file)
         assert isinstance(study, Study)
         one = Recorded(name, study, pl.read_parquet(path))
-        replays = replays_of(one, options.resamples)
-        everything += replays
-        figures |= figures_of(f"_{name}", replays)
-        if name == "nano_full" and options.simulated:
+        if name in wanted:
+            figures |= figures_of(name, replays_of(one, options.resamples))
+        if name == BASIS and "simulated" in wanted and options.simulated:
             figures |= simulations(one, options.simulated)
-    if not everything:
-        sys.exit("decide: no table of records, so nothing to replay")
-    figures = figures_of("", everything) | figures | {"seconds": round(time.perf_counter() - began, 1)}
-    publish("decide", figures, keep=not options.no_keep)
+    publish("decide", {**over_all(figures, list(studies)), **figures}, keep=not options.no_keep)
+
+
+def kept() -> dict[str, float | None]:
+    """The figures of the results that are kept, those of studies only."""
+    file = RESULTS / "decide.json"
+    return json.loads(file.read_text("utf-8"))["figures"] if file.exists() else {}
+
+
+def over_all(figures: Mapping[str, float | None], studies: list[str]) -> dict[str, float | None]:
+    """The worst of the recorded studies' figures, and how many replays they are of."""
+    found: dict[str, float | None] = {}
+    for name, worst in (
+        ("decide_cost", max), ("decide_cost_flops", max), ("decide_same", min), ("decide_reached", min),
+        ("decide_replays", sum), ("abstain_replays", sum),
+    ):  # fmt: skip
+        values = [figures[f"{name}_{study}"] for study in studies if f"{name}_{study}" in figures]
+        known = [value for value in values if value is not None]
+        found[name] = worst(known) if known else None
+    return found
 
 
 def simulations(one: Recorded, many: int) -> dict[str, float | None]:
@@ -380,7 +405,7 @@ def simulations(one: Recorded, many: int) -> dict[str, float | None]:
         "decide_true_simulated": round(float(np.mean(named)), 4) if named else None,
         "whole_true_simulated": round(float(np.mean(whole)), 4) if whole else None,
     }
-    return figures_of("_simulated", replays) | true
+    return figures_of("simulated", replays) | true
 
 
 def tell(name: str, made: Replay) -> None:
