@@ -12,6 +12,7 @@ from inline import InlineExecutor
 
 from finescale.errors import UsageError
 from finescale.study.corners import between
+from finescale.study.dry_run import dry_run_view
 from finescale.study.ledger import Ledger
 from finescale.study.opening import open_plan
 from finescale.study.plan import FinetunePlan
@@ -103,6 +104,12 @@ def test_a_study_whose_rates_hold_gets_no_other_runs(tmp_path: Path) -> None:
     run(tmp_path, retune=True, text=text)
     assert rates(tmp_path) == {("nano-0.1m", 64): 4e-3, ("nano-0.1m", 256): 4e-3}
     assert records(tmp_path).height == before.height
+
+
+def test_a_dry_run_says_what_is_checked_before_the_sweep_has_chosen(tmp_path: Path) -> None:
+    made = FinetunePlan(study(STUDY), resolve, tmp_path, "functions:drifting", retune=True)
+    said = " ".join(part for part in dry_run_view(study(STUDY), made, tmp_path) if isinstance(part, str))
+    assert "checked (--retune) at the largest data size and at the smallest and largest model" in said
 
 
 def test_between_corners_steps_are_linear_in_the_log_and_constant_beyond() -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from example import TEXT, plan
+from example import TEXT, plan, study
 from inline import InlineExecutor
 
 from finescale.executors.local import Job, LocalExecutor, Result
 from finescale.records.records import read_records
+from finescale.study.dry_run import dry_run_view
 from finescale.study.ledger import Ledger
 from finescale.study.runner import Summary, run_study
 
@@ -223,6 +224,17 @@ def test_a_stopped_candidate_that_the_study_comes_to_need_is_run_whole(tmp_path:
 def test_a_trainer_of_ones_own_that_knows_no_races_makes_whole_runs(tmp_path: Path) -> None:
     summary = run_study(plan(tmp_path, "noted", RACE), tmp_path, LocalExecutor(2))
     assert (summary.exit_code, set(summary.counts)) == (0, {"done"})
+
+
+def test_a_dry_run_calls_the_sweeps_cost_an_upper_bound_until_it_has_chosen(tmp_path: Path) -> None:
+    def said() -> str:
+        parts = dry_run_view(study(RACE), plan(tmp_path, "raced", RACE), tmp_path)
+        return " ".join(part for part in parts if isinstance(part, str))
+
+    assert "The sweep is a race: its cost here is an upper bound." in said()
+    run(tmp_path)
+    assert "race" not in said()
+    assert "4 stopped" in said()
 
 
 def test_a_sweep_that_has_chosen_is_not_raced_again(tmp_path: Path) -> None:

@@ -175,6 +175,7 @@ class Study(StudySpec):
         address: str | None = None,
         progress: bool | Progress = True,
         out: str | Path | None = None,
+        retune: bool = False,
         until_decided: str | Mapping[str, float] | None = None,
         sure: float | None = None,
         execute: str = EXECUTE,
@@ -187,6 +188,7 @@ class Study(StudySpec):
             address: The Ray cluster's address.
             progress: A bar in a notebook or terminal, lines elsewhere; False: nothing; an object: it is told.
             out: The study's folder; default: `folder`.
+            retune: Check the swept learning rates at the study's corners, as `--retune`.
             until_decided: A question, e.g. ``{"finetune_examples": 50_000}``, with ``model_params`` for
                 another model than the base: runs are made in the order expected to settle it at least cost,
                 until the best method is known. The summary then has a `decision`, and what is `left`.
@@ -209,7 +211,7 @@ class Study(StudySpec):
         if out is not None:
             self._out = Path(out)
         folder, say = self.folder, _say if progress is True else _silent
-        plan = self._plan(execute=execute)
+        plan = self._plan(execute=execute, retune=retune)
         chooser = None
         if until_decided is not None:
             chooser = decider(self, plan, until_decided, sure=sure, say=say, where="until_decided")
@@ -305,8 +307,8 @@ class Study(StudySpec):
         source = Source(self.name, commands, self._copy().decode(), self.hold_out or "")
         return write_report(evidence, source, Path(out) if out else self.folder / "report")
 
-    def _plan(self, *, execute: str = EXECUTE, shown: bool = False) -> FinetunePlan:
-        plan = open_plan(self, self.folder, execute=execute, shown=shown)
+    def _plan(self, *, execute: str = EXECUTE, shown: bool = False, retune: bool = False) -> FinetunePlan:
+        plan = open_plan(self, self.folder, execute=execute, shown=shown, retune=retune)
         assert isinstance(plan, FinetunePlan)
         return plan
 

@@ -116,10 +116,15 @@ def _finetuning(spec: Study, plan: FinetunePlan, folder: Path, gpu_flops: float)
         f"{sum(held)} of {study_runs} study runs held out ({sum(held) / max(1, study_runs):.0%}); "
         f"about {total:.2g} training FLOPs (estimated), {time}."
     )
-    if spec.sweep is not None and spec.sweep.race and study_runs < len(runs):
+    if spec.sweep is not None and spec.sweep.race and plan.undecided():
         yield (
             "The sweep is a race: its cost here is an upper bound. A candidate that will not win ends after "
             f"{RUNGS[0]:.1%} of its steps or at the next rungs."
+        )
+    if plan.retune and plan.undecided():
+        yield (
+            "Its choice is then checked (--retune) at the largest data size and at the smallest and largest"
+            " model: three runs or more a method at each, not counted here; then the runs whose rates follow."
         )
     yield from _standing(statuses, [item.run.fingerprint() for item in runs], folder)
     yield from _evaluation(runs, total / gpu_flops / 3600 >= WORTH_A_GPU)

@@ -227,7 +227,8 @@ class _Drive:
         """Whether a run waits for no other, and is asked for: of a chooser's study sweeps are in any case."""
         if self.plan.holds(entry.run):
             return False
-        return self.chooser is None or entry.purpose == "sweep" or entry.run in self.chosen
+        of_sweep = entry.purpose == "sweep" or self.plan.awaits(entry.run)
+        return self.chooser is None or of_sweep or entry.run in self.chosen
 
     def submit(self) -> None:
         """Fills the executor's free slots."""
