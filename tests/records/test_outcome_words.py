@@ -65,3 +65,10 @@ def test_a_sentence_says_what_the_law_of_a_score_is_of() -> None:
     assert law_words(TEST_LOSS) == law_words(BLEURT) == ""
     assert law_words(FRACTION) == " L is 1 - accuracy, its distance from the best value."
     assert law_words(ERROR) == " L is the error rate."
+
+
+@pytest.mark.parametrize("column", ["pass@10", "eval/pass@10", "pass_at_10", "pass10"])
+def test_a_pass_rate_is_called_as_people_write_it(column: str) -> None:
+    outcome = named_score(column, [0.2, 0.4])
+    assert outcome is not None
+    assert outcome.name == "pass@10"

@@ -277,6 +277,13 @@ def test_figure_10_shows_the_untuned_models_scores(by_accuracy: Evidence) -> Non
     }
 
 
+def test_laws_that_tie_beat_none() -> None:
+    constant = runs().with_columns(accuracy=pl.lit(0.5))
+    sheet = table_2(gather(fs.read_records(constant, score="accuracy"), bootstrap=0))
+    assert [row["better_held_out"] for row in sheet.rows] == [None, None]
+    assert not any("predicts the held-out settings better" in note for note in sheet.notes)
+
+
 def test_a_score_without_bounds_has_points_and_says_why_no_law() -> None:
     evidence = gather(fs.read_records(runs().rename({"accuracy": "bleurt"}), score="bleurt"), bootstrap=0)
     (task,) = evidence.tasks

@@ -132,6 +132,7 @@ _SCORES = (
     _Known(r"wer|cer|ter|mae|mse|rmse|mape|edit_distance|fid", "lower", 0.0, INF, False),
 )  # fmt: skip
 _SPLITS = re.compile(r"^(eval|test|val|valid|validation|dev|heldout|final|best|mean|avg|average|max|min)_")
+_PASS_AT = re.compile(r"^pass_?(at_?)?(\d+|k)$")
 _PERPLEXITY = re.compile(r"(\w+_)?(ppl|perplexity)(_\w+)?")
 _BITS = re.compile(r"(\w+_)?(bpb|bits_per_byte)(_\w+)?")
 _BYTE = re.compile(r"(\w+_)?(loss|nll|nats)_(per_)?byte")
@@ -187,7 +188,8 @@ def named_score(column: str, values: Sequence[float] = (), *, percent: bool = Fa
             low = known.low * scale if math.isfinite(known.low) else known.low
             high = known.high * scale if math.isfinite(known.high) else known.high
             unit = "%" if percent else ""
-            return Outcome(column, name.replace("_", " "), "score", known.better, low, high, unit)
+            words = _PASS_AT.sub(r"pass@\2", name).replace("_", " ")
+            return Outcome(column, words, "score", known.better, low, high, unit)
     return None
 
 

@@ -29,6 +29,7 @@ from finescale.records.records import DATA_SIZE
 from finescale.records.settings import GROUP, setting_columns
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain
 from finescale.report.evidence import TaskEvidence
+from finescale.report.tables import lowest
 from finescale.wording import capital, count, factor_name, method_name
 
 
@@ -179,7 +180,7 @@ def _compared(task: TaskEvidence, method: str) -> Row | None:
         for index, kind in enumerate(("held_out", "fitted")):
             row[f"{name}_{kind}"] = _mean([table[key][index] for key in common])
     held = {name: row[f"{name}_held_out"] for name in known if row[f"{name}_held_out"] is not None}
-    return row | {"best": min(held, key=lambda name: held[name]) if held else None}
+    return row | {"best": lowest(held)}
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -91,11 +91,17 @@ def _deviations(task: TaskEvidence, names: Sequence[str]) -> list[Row]:
                 row |= {f"paper_{name}": printed} if beside else {}
             first = next(iter(known.values()))
             held = {name: row[f"{name}_held_out"] for name in laws if row[f"{name}_held_out"] is not None}
-            better = min(held, key=lambda name: held[name]) if len(held) > 1 else None
+            better = lowest(held) if len(held) > 1 else None
             rows.append(
                 row | {"n_held_out": first.n_held_out, "n_fitted": first.n_fitted, "better_held_out": better}
             )
     return rows
+
+
+def lowest(deviations: Mapping[str, float]) -> str | None:
+    """The law with the smallest deviation; None where several share it."""
+    least = [name for name, value in deviations.items() if value == min(deviations.values())]
+    return least[0] if len(least) == 1 else None
 
 
 def table_4(evidence: Evidence) -> Sheet:
