@@ -211,7 +211,15 @@ def _outcome(  # noqa: PLR0917
     if not any(name in frame.columns for name in (*FACTORS, DATA_SIZE, *need)) and not need:
         lost.append([DATA_SIZE, *FACTORS])
     if lost:
-        raise names.missing(lost, have, origin, command=options.command, free=free, score=options.score)
+        raise names.missing(
+            lost,
+            have,
+            origin,
+            command=options.command,
+            free=free,
+            score=options.score,
+            methods=[name for name in free if is_known(name)],
+        )
     assert found is not None
     return found, used.get(found, found)
 

@@ -7,9 +7,12 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
+import polars as pl
+
 from finescale.errors import UsageError
 from finescale.records.columns import WHOLE
 from finescale.records.unit_names import multiple
+from finescale.records.values import read_numbers
 
 PREFIXES = (
     "config", "configs", "params", "param", "hyperparameters", "hyperparams", "hparams", "args", "summary",
@@ -191,6 +194,18 @@ def of_each_repeat(columns: Sequence[str]) -> list[str]:
     return next((same for same in stems.values() if len(same) > 1), [])
 
 
+def of_each_size(columns: Sequence[str]) -> list[str]:
+    """Columns that are one outcome in a column for each size; none where there are no three.
+
+    Example:
+        >>> of_each_size(["method", "1k", "4k", "16,000"])
+        ['1k', '4k', '16,000']
+    """
+    read = read_numbers(pl.Series(columns, dtype=pl.String), whole=True).values
+    sizes = [column for column, size in zip(columns, read, strict=True) if size is not None]
+    return sizes if len(sizes) > 2 else []
+
+
 _GUESSES: Mapping[str, set[str]] = {"finetune_examples": {"n", "rows", "size"}}
 """What may be meant, but is not taken without being said."""
 
@@ -216,6 +231,7 @@ def missing(
     command: str = "",
     free: Sequence[str] | None = None,
     score: str | None = None,
+    methods: Sequence[str] = (),
 ) -> UsageError:
     """The error that names everything that is missing at once, with a command that can be pasted.
 
@@ -226,6 +242,7 @@ def missing(
         command: The command line so far.
         free: The columns that nothing else has taken; default: all.
         score: The score that was asked for.
+        methods: The columns that are called like methods.
     """
     each: list[str] = []
     flags: list[str] = []
@@ -256,12 +273,21 @@ def missing(
     problem = f"{len(wanted)} columns are missing"
     if len(wanted) == 1:
         problem = "no factor column" if len(wanted[0]) > 1 else f"no column `{wanted[0][0]}`"
-    wide = of_each_repeat(columns)
-    if wide and any(names[0].endswith("loss") for names in wanted):
-        remedy = f"{', '.join(wide[:3])} are one outcome in a column for each repeat: write a row for each"
+    if any(names[0].endswith("loss") for names in wanted):
+        remedy = _wide(columns, methods) or remedy
     shown = ", ".join(columns[:30]) + (", ..." if len(columns) > 30 else "")
     got = f"columns {shown or '(none)'}"
     return UsageError(problem, wanted="; ".join(each), got=got, remedy=remedy, where=origin)
+
+
+def _wide(columns: Sequence[str], methods: Sequence[str]) -> str:
+    """What to do with a table that has a column for each run of a row; empty where it has none."""
+    each = {"repeat": of_each_repeat(columns), "data size": of_each_size(columns), "method": methods}
+    for of_what, found in each.items():
+        if len(found) > 1:
+            shown = ", ".join(found[:3])
+            return f"{shown} are one outcome in a column for each {of_what}: write a row for each run"
+    return ""
 
 
 def _other_outcome(columns: Sequence[str]) -> list[str]:

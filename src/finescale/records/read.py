@@ -12,6 +12,7 @@ from finescale.records.comparable import make_comparable
 from finescale.records.expression import matches
 from finescale.records.matching import Matched, match
 from finescale.records.measured import measure
+from finescale.records.merged_cells import filled_down
 from finescale.records.methods import one_name_each
 from finescale.records.options import ReadingOptions
 from finescale.records.reading import RawTable, Reading, RunsRead
@@ -105,6 +106,9 @@ def understand(
     frame = raw.frame.with_row_index(SOURCE_ROW, offset=raw.first_row)
     frame = frame.filter(~pl.all_horizontal(pl.exclude(SOURCE_ROW).is_null()))
     matched = match(frame, options, need, raw.origin, whole=whole)
+    if not matched.own:
+        frame, merged = filled_down(matched.frame)
+        matched = replace(matched, frame=frame, notes=(*matched.notes, *merged))
     kinds = _kinds(matched.frame, matched.outcome, need)
     told = typed(matched.frame, kinds, matched, raw.origin)
     return matched, kinds, told, _finished(told, matched, options, raw.origin)

@@ -20,6 +20,7 @@ from finescale.records.compressed import decompress
 from finescale.records.defused import as_meant
 from finescale.records.json_tables import read_json
 from finescale.records.nested import with_columns_of_objects
+from finescale.records.text_tables import TITLE_LINES, as_csv
 from finescale.spec.paths import exists
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _read_bytes(raw: bytes, path: Path) -> tuple[pl.DataFrame, int]:
     if raw.startswith(b"ARROW1"):
         return pl.read_ipc(io.BytesIO(raw)), 1
     if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        return _read_excel(raw, path.name), 2
+        return _read_excel(raw, path.name)
     if raw.startswith(_DATABASE):
         raise UsageError("a database, not a table", wanted="a table of runs", where=path.name)
     text = _text(raw, path.name)
@@ -96,13 +97,17 @@ def _read_bytes(raw: bytes, path: Path) -> tuple[pl.DataFrame, int]:
     if text.lstrip()[0] in "[{" and path.suffix.lower() not in (".csv", ".tsv", ".txt"):
         return read_json(text, path.name), 1
     text, skipped = _without_comments(text)
-    return _read_delimited(text, path.name), 2 + skipped
+    text, above = as_csv(text, SEPARATORS)
+    return _read_delimited(text, path.name), 2 + skipped + above
 
 
-def _read_excel(raw: bytes, name: str) -> pl.DataFrame:
-    """The first sheet of a spreadsheet, read by the package that the extra ``excel`` installs."""
+def _read_excel(raw: bytes, name: str) -> tuple[pl.DataFrame, int]:
+    """The first sheet of a spreadsheet, read by the package that the extra ``excel`` installs.
+
+    Rows above the header that fill half of its columns at most are a title.
+    """
     try:
-        return pl.read_excel(io.BytesIO(raw), engine="calamine")
+        table = pl.read_excel(io.BytesIO(raw), engine="calamine", drop_empty_rows=False)
     except ModuleNotFoundError:
         raise UsageError(
             "reading spreadsheets takes a package that is not installed",
@@ -110,6 +115,12 @@ def _read_excel(raw: bytes, name: str) -> pl.DataFrame:
             remedy="pip install 'finescale[excel]', or save the sheet as CSV",
             where=name,
         ) from None
+    unnamed = sum(column.startswith("__UNNAMED__") for column in table.columns)
+    if 2 * unnamed < table.width:
+        return table, 2
+    filled = pl.Series(table.head(TITLE_LINES).select(pl.sum_horizontal(pl.all().is_not_null())).to_series())
+    above = next((at + 1 for at, many in enumerate(filled) if 2 * many > table.width), 0)
+    return pl.read_excel(io.BytesIO(raw), engine="calamine", read_options={"header_row": above}), 2 + above
 
 
 def _refuse_large(size: int, most: int, what: str, name: str) -> None:

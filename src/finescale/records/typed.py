@@ -13,7 +13,7 @@ from finescale.records.columns import BY_NAME, NUMERIC, WHOLE, Kind
 from finescale.records.matching import Matched
 from finescale.records.roles import role_by_name
 from finescale.records.unit_names import scaled
-from finescale.records.values import EMPTY, Decimal, read_numbers, styles, without_errors
+from finescale.records.values import EMPTY, Decimal, read_numbers, styles, without_errors, without_marks
 
 SOURCE_ROW = "_source_row"
 """The column with the rows' numbers in the source, while a table is read."""
@@ -100,6 +100,11 @@ def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin
                 else shown
             )
             sure, many = without_errors(series) if kind == "loss" else (series, 0)
+            plain, marked = without_marks(sure)
+            if marked:
+                notes.append(_marks_note(matched.names.get(name, name), sure, plain, marked))
+                sure, more = without_errors(plain) if kind == "loss" else (plain, 0)
+                many += more
             if many:
                 notes.append(_error_note(matched.names.get(name, name), series, sure, many))
             read = read_numbers(
@@ -184,6 +189,12 @@ def _error_note(name: str, cells: pl.Series, values: pl.Series, many: int) -> st
         f"{many} cells of `{name}` say how sure they are (e.g. {example}): the number counts; what stands "
         "behind it does not, as it may be of one run or of a mean. A row for each seed tells a run's noise."
     )
+
+
+def _marks_note(name: str, cells: pl.Series, plain: pl.Series, many: int) -> str:
+    """That cells are marked."""
+    example = str(cells.filter(cells != plain)[0]).strip()
+    return f"{many} cells of `{name}` are marked (e.g. {example}): the number counts."
 
 
 def _question(name: str, example: str, origin: str) -> UsageError:
