@@ -70,7 +70,8 @@ def _aligned(text: str) -> tuple[str, int]:
 
 def _below_title(text: str, head: list[str], separators: tuple[str, ...]) -> tuple[str, int]:
     """The table without lines above its header that fill half of its columns at most."""
-    separator = max(separators, key=lambda mark: max(line.count(mark) for line in head))
+    first = next(line for line in head if any(mark in line for mark in separators))
+    separator = max(separators, key=first.count)  # cells below may have decimal commas
     try:
         filled = [
             sum(bool(cell.strip()) for cell in next(csv.reader([line], delimiter=separator), []))
