@@ -350,7 +350,7 @@ def test_what_reading_noticed_reaches_every_command_and_the_page(tmp_path: Path)
     for command in (
         ("fit", "--bootstrap", 5), ("compare",), ("predict", "--at", target, "--bootstrap", 5),
         ("advise", "--bootstrap", 5),
-        ("plan", "--target", target, "--budget", "1e20", "--tokens-per-example", 100),
+        ("plan", "--method", "lora", "--target", target, "--budget", "1e20", "--tokens-per-example", 100),
         ("report", "--bootstrap", 5, "--out", tmp_path / "page"),
     ):  # fmt: skip
         code, out = run(command[0], tmp_path / "runs.csv", *command[1:])
