@@ -36,6 +36,7 @@ import polars as pl
 from report import publish
 
 from finescale.spec.file import load_study
+from finescale.spec.parts import for_method
 from finescale.spec.study import Study
 from finescale.study.race_rule import RUNGS, TOLERANCE, Entrant, judge, loss_at
 
@@ -155,6 +156,9 @@ def recorded(path: Path) -> Iterator[Sweep]:
     """The sweeps of a table of curves."""
     frame = pl.read_parquet(path)
     table = path.stem.removesuffix("_curves")
+    if table not in STUDIES:
+        print(f"{path.name}: no study file is known for it; it is left out")
+        return
     study = load_study(ROOT / "studies" / STUDIES[table])
     assert isinstance(study, Study)
     frame = frame.filter((pl.col("purpose") == "sweep") & (pl.col("status") == "done"))
@@ -173,8 +177,7 @@ def recorded(path: Path) -> Iterator[Sweep]:
         passes = {"full": 3.0}.get(str(part["method"][0]), 2.0) * batch * steps  # 6ND and 4ND against 2ND
         shares = tuple(part.filter(~pl.col("look"))["share"].unique().sort())
         rungs = RUNGS if part["look"].any() else tuple(share for share in shares if share < 1)
-        dev = study.train.dev_examples
-        assert isinstance(dev, int)
+        dev = float(for_method(study.train.dev_examples, str(part["method"][0])) or 256)
         yield Sweep(
             f"{table}: {' '.join(str(item) for item in key)}",
             str(part["method"][0]),

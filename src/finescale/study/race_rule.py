@@ -17,20 +17,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import cos, erfc, hypot, log2, pi, sqrt
 
 RUNGS = (1 / 8, 1 / 4, 1 / 2, 3 / 4)
 """The shares of a run after which a candidate is judged."""
 GIVE_UP = 0.05
 """A candidate whose chance to win is lower is stopped."""
-SPREAD = 0.12
+SPREAD = 0.1
 """Standard deviation of a candidate's gain from a rung to its end, as a share of the finished one's."""
-COOLED = 0.04
+COOLED = 0.06
 """What a rate of half the best one's (or less) gains less, as a share of the finished one's gain."""
 ANNEALED = 0.36
 """What a rate of twice the best one's (or more) gains besides while the schedule falls, as a share of the
 finished one's gain after the first rung; in proportion to the rate that is left."""
-ANNEALED_SPREAD = 0.45
+ANNEALED_SPREAD = 0.4
 """Standard deviation of that, in proportion to the square of the rate that is left."""
 NOISE = 5e-4
 """Standard deviation of a dev loss at a rung around its smooth curve, as a share of the loss."""
@@ -147,7 +148,8 @@ def chance(entrants: Sequence[Entrant], index: int, share: float, first: float =
     heat, left = _heat(entrants, index, share), 0.5 * (1 + cos(pi * share))
     annealed = max(heat, 0.0) * left * sum(after_first) / len(after_first)
     short = loss - best * (1 - TOLERANCE) - gain - ANNEALED * annealed + COOLED * max(-heat, 0.0) * gain
-    spread = hypot(SPREAD * gain, ANNEALED_SPREAD * left * annealed, NOISE * loss)
+    noise = max(NOISE * loss, _rise(entrant, finished))
+    spread = hypot(SPREAD * gain, ANNEALED_SPREAD * left * annealed, noise)
     return 0.5 * erfc(short / spread / sqrt(2))
 
 
@@ -169,6 +171,16 @@ def _gain(finished: Entrant, share: float) -> float | None:
     """What a finished candidate gained from a rung to its end; of one that had its best before, nothing."""
     at = loss_at(finished.curve, share)
     return None if at is None or finished.loss is None else max(at - finished.loss, 0.0)
+
+
+def _rise(entrant: Entrant, finished: Sequence[Entrant]) -> float:
+    """By how much a curve rose between two points where the finished ones did not: so noisy it is."""
+    rises = [0.0]
+    for (left, low), (right, high) in pairwise(entrant.curve):
+        others = [(loss_at(one.curve, left), loss_at(one.curve, right)) for one in finished]
+        shared = min((b - a for a, b in others if a is not None and b is not None), default=0.0)
+        rises.append(high - low - max(shared, 0.0))
+    return max(rises)
 
 
 def _heat(entrants: Sequence[Entrant], index: int, share: float) -> float:
