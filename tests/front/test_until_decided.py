@@ -76,7 +76,7 @@ def test_a_question_inside_is_decided_by_runs_at_it_and_a_plain_run_makes_the_re
     assert decided.counts == {"done": RUNS - len(decided.left), NOT_RUN: len(decided.left)}
     share = re.search(r"\((\d+)% of the study's estimated cost\)", told[-1])
     assert share is not None
-    assert int(share[1]) > 50
+    assert 0 < int(share[1]) < 100
     assert records(tmp_path / "one").filter("held_out").height  # counted as any other
     assert any("Held-out runs count like the others" in words for words in told)
     assert told[-3].startswith("Decided. Full tuning for 2,048 examples")
