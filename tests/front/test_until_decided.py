@@ -152,7 +152,7 @@ def test_a_probability_that_no_advice_has_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_real_study_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    sizes = [16, 32, 64, 128]
+    sizes = [16, 64]
     study = fs.Study(
         name="tiny",
         task="mini-en-de",
@@ -168,10 +168,10 @@ def test_a_real_study_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(fs.UsageError, match="until_decided"):
         study.run(until_decided={"finetune_examples": 1e9}, progress=False)
     assert not Path("results").exists()
-    summary = study.run(until_decided={"finetune_examples": 128}, workers=1, progress=False)
+    summary = study.run(until_decided={"finetune_examples": 64}, workers=1, progress=False)
     assert isinstance(summary, DecidedSummary)
     assert summary.decision is not None
     assert summary.decision.stop
     assert summary.counts.get(NOT_RUN, 0) == len(summary.left)
-    advised = study.advise(examples=128)
-    assert advised.options[0].method == summary.decision.method
+    advised = study.advise(examples=64)
+    assert max(advised.options, key=lambda one: one.probability).method == summary.decision.method
