@@ -365,3 +365,12 @@ def test_a_score_is_never_read_as_a_loss() -> None:
     assert fs.fit(frame, "power", loss="accuracy")[0].outcome.better == "higher"
     options = fs.recommend(read_records(frame, loss="accuracy"), bootstrap=20).options
     assert options[0].loss == max(option.loss for option in options)
+
+
+@pytest.mark.parametrize("name", ["test_loss", "loss", "eval_nll", "perplexity"])
+def test_a_loss_that_is_asked_for_as_a_score_is_a_loss_and_that_is_said(name: str) -> None:
+    frame = CLEAN.rename({"test_loss": name} if name != "test_loss" else {})
+    as_score, as_loss = read_records(frame, score=name), read_records(frame, loss=name)
+    assert as_score.outcome == as_loss.outcome
+    assert as_score.frame[as_score.loss].to_list() == as_loss.frame[as_loss.loss].to_list()
+    assert f"`{name}` is a loss, so it is read as --loss {name}." in as_score.notes

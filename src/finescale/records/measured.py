@@ -83,6 +83,11 @@ def measure(
     unit = check_unit(options.unit)
     values = frame[column].drop_nulls().drop_nans()
     score = named_score(theirs, [values.max(), values.min()] if values.len() else [], percent=has_percent)  # type: ignore[list-item]
+    by_name = unit or unit_by_name(theirs)
+    if options.score is not None and options.better is None and score is None and is_loss_name(theirs):
+        made = _loss(frame, every_row, column, theirs, by_name, values, origin)
+        note = f"`{theirs}` is a loss, so it is read as --loss {theirs}."
+        return replace(made, notes=(note, *made.notes))
     stated = options.score is not None or options.better is not None
     if stated or (score is not None and unit_by_name(theirs) is None and unit not in UNITS):
         outcome = _score(
@@ -107,7 +112,7 @@ def measure(
             wanted="nats, bits or a perplexity; or a score: --score COLUMN --better higher|lower",
             got=f"percent signs in {theirs}", where=f"{origin}, column {theirs}",
         )  # fmt: skip
-    return _loss(frame, every_row, column, theirs, unit or unit_by_name(theirs), values, origin)
+    return _loss(frame, every_row, column, theirs, by_name, values, origin)
 
 
 def _score(
@@ -116,14 +121,10 @@ def _score(
     """The score as its name, and what is stated over it."""
     better = options.better or (known.better if known else None)
     if better is None:
-        if is_loss_name(theirs):
-            remedy = f"a loss: --loss {theirs}; or say it: --score '{theirs}' --better lower"
-        else:
-            remedy = f"--score '{theirs}' --better higher, or --better lower"
         raise UsageError(
             f"a score whose direction is not known: `{theirs}`",
             wanted="--better higher or --better lower (and --bounds LOW,HIGH where it has some)",
-            got=theirs, remedy=remedy, where=origin,
+            got=theirs, remedy=f"--score '{theirs}' --better higher, or --better lower", where=origin,
         )  # fmt: skip
     low, high = options.bounds or ((known.low, known.high) if known else (-INF, INF))
     name = known.name if known else score_name(theirs).replace("_", " ")
