@@ -98,7 +98,22 @@ def test_merged_cells_of_markdown_are_filled_too(tmp_path: Path) -> None:
 
 def test_blanks_that_are_no_merged_cells_stay(tmp_path: Path) -> None:
     frame = CLEAN.with_columns(pl.when(pl.col("seed") == 1).then(None).otherwise("method").alias("method"))
-    assert set(fs.read_records(frame).frame["method"]) == {"full", "lora", None}
+    frame.write_csv(tmp_path / "runs.csv")
+    assert set(fs.read_records(tmp_path / "runs.csv").frame["method"]) == {"full", "lora", None}
+
+
+def test_blanks_of_what_no_person_wrote_stay(tmp_path: Path) -> None:
+    at = pl.int_range(pl.len())
+    alternate = CLEAN.with_columns(
+        pl.when(at % 2 == 1)
+        .then(None)
+        .when(at % 4 == 0)
+        .then(pl.lit("full"))
+        .otherwise(pl.lit("lora"))
+        .alias("method")
+    )
+    alternate.write_parquet(tmp_path / "collected.parquet")
+    assert None in set(fs.read_records(tmp_path / "collected.parquet").frame["method"])
 
 
 MARKS = ["**{}**", "*{}*", "{}*", "__{}__", "{}†", "<b>{}</b>", "\\textbf{{{}}}", "\\underline{{{}}}"]

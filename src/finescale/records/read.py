@@ -106,7 +106,7 @@ def understand(
     frame = raw.frame.with_row_index(SOURCE_ROW, offset=raw.first_row)
     frame = frame.filter(~pl.all_horizontal(pl.exclude(SOURCE_ROW).is_null()))
     matched = match(frame, options, need, raw.origin, whole=whole)
-    if not matched.own:
+    if raw.first_row > 1 and not matched.own:  # text or a spreadsheet: what a tracker does not know is blank
         frame, merged = filled_down(matched.frame)
         matched = replace(matched, frame=frame, notes=(*matched.notes, *merged))
     kinds = _kinds(matched.frame, matched.outcome, need)
