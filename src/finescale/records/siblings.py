@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
@@ -26,36 +27,40 @@ def far_siblings(frame: pl.DataFrame, settings: Sequence[str], outcome: str, row
         row: The column with the rows' numbers in the source.
     """
     keys = list(settings)
-    if not keys or frame.height < 2 or frame.select(keys).hash_rows().n_unique() == frame.height:
+    setting = frame.select(keys).hash_rows() if keys and frame.height > 1 else None
+    if setting is None or setting.n_unique() == frame.height:
         return ()
-    rows = frame.select(
-        *keys, row, *(["seed"] if "seed" in frame.columns else []), pl.col(outcome).alias("_y")
-    )
-    rows = rows.filter(pl.len().over(keys) > 1).sort(*keys, "_y", nulls_last=True)
-    if rows.height < 2:
-        return ()
-    down = (pl.col("_y") - pl.col("_y").shift(1)).over(keys)
-    up = (pl.col("_y").shift(-1) - pl.col("_y")).over(keys)
+    places = pl.int_range(frame.height, eager=True).alias("_place")
+    rows = pl.DataFrame([setting.alias("_of"), frame[outcome].alias("_y"), places])
+    rows = rows.sort("_of", "_y", nulls_last=True)
+    own = pl.col("_of") == pl.col("_of").shift(1)  # windows over a million settings take ten times as long
+    rows = rows.with_columns(own.fill_null(False).not_().alias("_first"))
+    rows = rows.with_columns(pl.col("_first").shift(-1, fill_value=True).alias("_last"))
+    rows = rows.filter(~(pl.col("_first") & pl.col("_last")))
+    y, first, last = pl.col("_y"), pl.col("_first"), pl.col("_last")
+    two = (first & last.shift(-1, fill_value=False)) | (last & first.shift(1, fill_value=False))
     rows = rows.with_columns(
-        down.alias("_down"), up.alias("_up"), pl.len().over(keys).alias("_many"),
-        pl.int_range(pl.len()).over(keys).alias("_at"),
-    )  # fmt: skip
+        pl.when(~first).then(y - y.shift(1)).alias("_down"),
+        pl.when(~last).then(y.shift(-1) - y).alias("_up"),
+        two.alias("_two"),
+    )
     gaps = rows["_up"].drop_nulls()
     if gaps.len() < _FEWEST:
         return ()
     spread = max(float(gaps.median() or 0) * _TO_SD, 1e-4 * abs(float(rows["_y"].median() or 0)))  # type: ignore[arg-type]
     # the outermost row of a setting, apart from its neighbour; of two rows the one that is further up
-    low = pl.when((pl.col("_at") == 0) & (pl.col("_many") > 2)).then(pl.col("_up"))
-    high = pl.when(pl.col("_at") == pl.col("_many") - 1).then(pl.col("_down"))
+    low = pl.when(first & ~pl.col("_two")).then(pl.col("_up"))
+    high = pl.when(last).then(pl.col("_down"))
     rows = rows.with_columns(pl.max_horizontal(low, high).alias("_gap"))
-    outer = rows.filter(pl.col("_gap").is_not_null()).sort("_gap", descending=True)
-    return tuple(_words(one, keys, outcome, row) for one in _apart(outer, gaps, spread))
+    outer = rows.filter(pl.col("_gap").is_not_null()).top_k(2 * _MOST, by="_gap")
+    apart = _apart(outer.sort("_gap", descending=True), gaps, spread)
+    return tuple(_words(one | frame.row(one["_place"], named=True), keys, outcome, row) for one in apart)
 
 
-def _apart(outer: pl.DataFrame, gaps: pl.Series, spread: float) -> list[dict[str, object]]:
+def _apart(outer: pl.DataFrame, gaps: pl.Series, spread: float) -> list[dict[str, Any]]:
     """The rows before the first large drop in the sorted gaps, if they are beyond what is usual."""
-    ordered = gaps.sort(descending=True).to_list()
-    for many in range(min(_MOST, len(ordered) // 4), 0, -1):
+    ordered = gaps.top_k(_MOST + 1).sort(descending=True).to_list()
+    for many in range(min(_MOST, gaps.len() // 4), 0, -1):
         if ordered[many - 1] > _FAR * spread and ordered[many - 1] >= _NEXT * ordered[many]:
             return [
                 one for one in outer.head(2 * many).iter_rows(named=True) if one["_gap"] >= ordered[many - 1]
@@ -67,8 +72,8 @@ def _words(one: dict[str, object], keys: Sequence[str], outcome: str, row: str) 
     where = ", ".join(f"{name} {_plain(one[name])}" for name in keys if one[name] is not None)
     if one.get("seed") is not None:
         where += f", seed {one['seed']}"
-    below = one["_at"] != 0 or one["_many"] == 2
-    few = "sibling is" if one["_many"] == 2 else "siblings are"
+    below = not one["_first"] or one["_two"]
+    few = "sibling is" if one["_two"] else "siblings are"
     return (
         f"Row {one[row]} ({where}) has {outcome} {_plain(one['_y'])}: its {few} {_plain(one['_gap'])} "
         f"{'below' if below else 'above'}. Look at that run; it counts as it is (--where leaves it out)."
