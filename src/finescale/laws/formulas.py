@@ -83,13 +83,13 @@ def rectified(D: Array, B: Array, D_l: Array, beta: Array, E: Array) -> Array:
 
 
 def _broken_starts(variables: Mapping[str, Array]) -> Array:
-    """Starts [c0, c1, d, f, parameter]: the break lies inside the data."""
+    """Starts [slope before, slope after, d, f, parameter]: the break lies inside the data, the curve may rise."""
     size = next(iter(variables.values()))
-    breaks = np.geomspace(size.min() * 1.5, max(size.max() / 1.5, size.min() * 1.6), 6)
-    axes = np.meshgrid(
-        [0.02, 0.1, 0.3, 0.7, 1.4], [-0.5, -0.1, 0.1, 0.3, 0.8, 1.5], breaks, [0.15, 0.5, 1.2], indexing="ij"
-    )
-    return np.stack(axes, axis=-1)
+    before = [-0.35, -0.1, 0.05, 0.2, 0.5, 1.2]
+    after = [-0.45, -0.2, 0.0, 0.12, 0.35, 0.8, 1.8]
+    breaks = np.geomspace(size.min() * 1.5, max(size.max() / 1.5, size.min() * 1.6), 12)
+    c0, end, d, f = np.meshgrid(before, after, breaks, [0.08, 0.3, 1.0, 2.5], indexing="ij")
+    return np.stack([c0, end - c0, d, f], axis=-1)
 
 
 @law(

@@ -2,7 +2,8 @@
 
 Minimises sum_n w_n huber(r_n) with r = f - y, or r = log f - log y, over c >= 0 and theta in its box. Every
 local minimum of the profile is polished, so no start has to be guessed. Curves that were measured at the same
-points are solved side by side.
+points are solved side by side. Laws with many exponents are searched by L-BFGS besides: their profile has
+more valleys than a grid has cells.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from finescale.laws.solver.models import FunctionModel
 from finescale.laws.solver.newton import polish
 from finescale.laws.solver.problem import Problem, Solution, deviation, residual, total
 
@@ -28,6 +30,8 @@ _SAMPLE = 4_000
 _STRATA = 12
 """Cells along each variable of which a sample holds points, if there are any."""
 _MOST_STRATA = 500_000
+_MANY, _STARTS = 4, 64
+"""For a law with so many exponents (`broken`) no grid is fine enough: L-BFGS starts from so many cells."""
 _MAY_BE_BEST, _NOTHING = 1.5, 1e-15
 _SAME = 1e-6
 """Minima whose predictions lie closer together, in nats, are one minimum."""
@@ -141,8 +145,19 @@ def solve_curves(
             near = np.stack([_around(part, one) for one in found])
             more = _minima(part, near, start, lines=True)
             found = [_sorted([one, other]) for one, other in zip(found, more, strict=True)]
+        if isinstance(part.model, FunctionModel) and len(part.model.law.nonlinear) >= _MANY:
+            found = [_searched(part, one, grids[one], found[one], start) for one in range(len(found))]
         solved += found
     return solved
+
+
+def _searched(problem: Problem, curve: int, grid: Array, found: Solution, start: Array | None) -> Solution:
+    """The minima of one of the curves, and those that L-BFGS finds from starts all over the grid."""
+    from finescale.laws.solver.lbfgs import solve_lbfgs  # noqa: PLC0415 - scipy only where it is needed
+
+    alone = replace(problem, y=problem.y[curve], weights=problem.weights[curve])
+    more = solve_lbfgs(alone, grid, start, starts=_STARTS)
+    return _sorted([found, more, polish(alone, more.z)])
 
 
 def _sorted(parts: list[Solution]) -> Solution:
