@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 from finescale.cli import app, doctor, terminal
+from finescale.errors import UsageError
 from finescale.executors import machine
 
 TABLE = Path(__file__).parents[2] / "examples" / "nano_full.parquet"
@@ -89,3 +91,23 @@ def test_free_memory_is_what_the_kernel_says() -> None:
     if free is not None:
         total = int(re.findall(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[0]) * 1024
         assert 0 <= free <= total
+
+
+def test_an_option_for_one_value_that_is_given_twice_is_refused() -> None:
+    told = CliRunner().invoke(app, ["fit", str(TABLE), "--by", "task", "--by", "method"])
+    assert isinstance(told.exception, UsageError)
+    assert "wanted: --by once" in str(told.exception)
+    assert "join columns with commas" in str(told.exception)
+
+
+def test_rows_are_kept_for_which_every_where_is_true(tmp_path: Path) -> None:
+    out = tmp_path / "kept.csv"
+    where = ["--where", "method=full", "--where", "finetune_examples<=1k"]
+    assert CliRunner().invoke(app, ["collect", str(TABLE), *where, "--out", str(out)]).exit_code == 0
+    kept = pl.read_csv(out)
+    assert set(kept["method"]) == {"full"}
+    assert kept["finetune_examples"].max() <= 1000
+    assert (
+        kept.height
+        == pl.read_parquet(TABLE).filter(method="full").filter(pl.col("finetune_examples") <= 1000).height
+    )

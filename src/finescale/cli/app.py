@@ -6,11 +6,57 @@ import atexit
 import gc
 import io
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
-app = typer.Typer(
+_JOINED = {
+    "--by": "join columns with commas: --by task,method",
+    "--at": "join values with commas: --at model_params=7e9,finetune_examples=1e5",
+    "--hold-out": "join expressions: --hold-out \"task == 'a' or model == 'b'\"",
+}
+"""How to say both at once."""
+
+
+class _Command(TyperCommand):
+    """A command that refuses an option for one value that is given twice: one of the two would be lost."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Parses the command line.
+
+        Raises:
+            UsageError: An option is given twice that takes one value.
+        """
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        single = [
+            one.opts[-1]
+            for one in given
+            if isinstance(one, TyperOption) and not (one.multiple or one.is_flag)
+        ]
+        twice = next((name for at, name in enumerate(single) if name in single[:at]), None)
+        if twice is not None:
+            from finescale.errors import UsageError
+
+            raise UsageError(
+                "an option that takes one value is given twice",
+                wanted=f"{twice} once",
+                got=f"{single.count(twice)} times",
+                remedy=_JOINED.get(twice, ""),
+            )
+        return super().parse_args(ctx, args)
+
+
+class _App(typer.Typer):
+    """An application of such commands."""
+
+    def command(self, *args: Any, **options: Any) -> Callable[..., Any]:
+        """Adds a command."""
+        return super().command(*args, cls=_Command, **options)
+
+
+app = _App(
     name="finescale",
     help="Finetuning scaling studies: run them, fit laws, learn which method, model size and data to use.",
     no_args_is_help=True,

@@ -33,7 +33,7 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
     "better": (str | None, "higher or lower, for a score whose name is not known."),
     "bounds": (str | None, "LOW,HIGH of the score."),
     "unit": (str | None, "nats, bits, bpb, perplexity or percent. (default: by the column's name)"),
-    "where": (str | None, "Expression; rows for which it is not true are left out."),
+    "where": (_Texts, "Expression; rows for which it is not true are left out. Repeat: all must be true."),
     "role": (_Texts, "COLUMN=setting|hyperparameter|progress|repeat|outcome|label; repeat."),
     "map": (_Texts, "COLUMN:THEIRS=OURS: a value to be read as another; repeat."),
     "set": (_Texts, "NAME=VALUE: a column with one value in every row; repeat."),
@@ -135,7 +135,7 @@ def reading_options(**flags: Any) -> ReadingOptions:
         better=flags.get("better"),
         bounds=split_bounds(flags.get("bounds")),
         unit=flags.get("unit"),
-        where=flags.get("where"),
+        where=_all_of(flags.get("where") or ()),
         roles=pairs(flags.get("role") or (), "--role", "COLUMN=ROLE", last=True),
         values=split_map(flags.get("map") or ()),
         constants=pairs(flags.get("set") or (), "--set", "NAME=VALUE"),
@@ -146,6 +146,15 @@ def reading_options(**flags: Any) -> ReadingOptions:
         source=flags.get("kind"),
         scores=flags.get("scores"),
     )
+
+
+def _all_of(expressions: Sequence[str]) -> str | None:
+    """One expression that is true where all are; None for none."""
+    if len(expressions) < 2:
+        return next(iter(expressions), None)
+    from finescale.records.expression import written_out  # noqa: PLC0415 - only where there are several
+
+    return " and ".join(f"({written_out(one)})" for one in expressions)
 
 
 def amount(text: str | None, flag: str, *, whole: bool = False) -> float | None:

@@ -83,7 +83,7 @@ def rectified(D: Array, B: Array, D_l: Array, beta: Array, E: Array) -> Array:
 
 
 def _broken_starts(variables: Mapping[str, Array]) -> Array:
-    """Starts [slope before, slope after, d, f, parameter]: the break lies inside the data, the curve may rise."""
+    """Starts [slope before, slope after, d, f, parameter]: the break lies inside the data."""
     size = next(iter(variables.values()))
     before = [-0.35, -0.1, 0.05, 0.2, 0.5, 1.2]
     after = [-0.45, -0.2, 0.0, 0.12, 0.35, 0.8, 1.8]

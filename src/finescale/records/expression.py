@@ -29,6 +29,11 @@ _COMPARE: dict[type[ast.cmpop], str] = {
     ast.NotEq: "!=",
 }
 _WANTED = 'comparisons joined with and/or/not, e.g. "model_params>=1.5e10 or pet_size==max(pet_size)"'
+_VALUE = r"""'[^']*'|"[^"]*"|[^\s<>=!()\[\]'"`](?:[^<>=!()\[\]'"`]*[^\s<>=!()\[\]'"`])?"""
+_SIMPLE = re.compile(rf"(`[^`]+`|[^\W\d]\w*)\s*(==|!=|>=|<=|=|<|>)\s*({_VALUE})")
+_NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_KEPT = re.compile(r"'[^']*'|\"[^\"]*\"|True|False|\d+\s*\*\*\s*\d+")
+"""What a simple comparison's value may be; a number; what else of it is Python already."""
 _LONGEST = 2_000
 _DEEPEST = 50
 """Levels of brackets, `not` and chains; polars walks an expression recursively, too."""
@@ -37,24 +42,41 @@ _LARGEST = 2**63
 """Whole numbers from here on are no values of a column; polars has no constants for them."""
 
 
-def columns_of(text: str) -> tuple[str, ...]:
-    """The column names that the expression uses, in order of appearance.
+def written_out(text: str) -> str:
+    """A simple expression with quotes and signs where people leave them out; any other as it is.
+
+    Simple are comparisons of a name with one value, joined with ``and`` or ``or``. One ``=`` is ``==``; a
+    value that is no number is a text; sizes may be written as in tables (``50k``).
 
     Args:
         text: The expression.
 
-    Raises:
-        UsageError: The expression is not one that finescale knows.
+    Example:
+        >>> written_out("model = facebook/opt-1.3b and finetune_examples <= 50k")
+        "model == 'facebook/opt-1.3b' and finetune_examples <= 50000.0"
     """
-    names: list[str] = []
+    parts = re.split(r"(\s+(?:and|or)\s+)", text.strip())
+    for at in range(0, len(parts), 2):
+        simple = _SIMPLE.fullmatch(parts[at])
+        if simple is None:
+            return text
+        name, sign, value = simple.groups()
+        parts[at] = f"{name} {'==' if sign == '=' else sign} {_literal(value, sign)}"
+    return "".join(parts)
 
-    def see(name: str) -> str:
-        if name not in names:
-            names.append(name)
-        return name
 
-    _Translator(text, see).check(_parsed(text))
-    return tuple(names)
+def _literal(value: str, sign: str) -> str:
+    """A value of a simple comparison as Python writes it."""
+    if _NUMBER.fullmatch(value) or _KEPT.fullmatch(value):
+        return value
+    if sign in {"=", "==", "!="}:
+        return repr(value)
+    from finescale.records.values import number  # noqa: PLC0415 - polars only where a number needs it
+
+    try:
+        return repr(number(value, ""))
+    except UsageError:
+        return value
 
 
 def parse_expression(text: str, columns: Sequence[str]) -> pl.Expr:
@@ -117,7 +139,7 @@ def _parsed(text: str) -> ast.expr:
             "the expression is too long", wanted=f"at most {_LONGEST} characters", got=str(len(text))
         )
     try:
-        tree = ast.parse(_unquoted(text)[0].strip(), mode="eval").body
+        tree = ast.parse(_unquoted(written_out(text))[0].strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         where = f'expression "{text}"'
         raise UsageError(
@@ -157,17 +179,14 @@ class _Translator:
 
     def __init__(self, text: str, see: Callable[[str], str]) -> None:
         self.text = text
-        _, quoted = _unquoted(text)
+        _, quoted = _unquoted(written_out(text))
         self.see: Callable[[str], str] = lambda name: see(quoted.get(name, name))
 
     def refuse(self, node: ast.AST) -> UsageError:
-        got = ast.get_source_segment(self.text.strip(), node) or type(node).__name__
+        got = ast.get_source_segment(written_out(self.text).strip(), node) or type(node).__name__
         return UsageError(
             "not allowed in an expression", wanted=_WANTED, got=got, where=f'expression "{self.text}"'
         )
-
-    def check(self, node: ast.expr) -> None:
-        self.condition(node)
 
     def condition(self, node: ast.expr) -> pl.Expr:
         match node:

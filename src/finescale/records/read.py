@@ -9,7 +9,7 @@ import polars as pl
 
 from finescale.records.columns import BY_NAME, Kind
 from finescale.records.comparable import make_comparable
-from finescale.records.expression import matches
+from finescale.records.expression import matches, written_out
 from finescale.records.matching import Matched, match
 from finescale.records.measured import measure
 from finescale.records.merged_cells import filled_down
@@ -148,7 +148,7 @@ def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: s
     frame, renamed, notes = _method_names(table.frame, own=matched.own)
     bad = list(table.bad)
     if options.where:
-        keep = matches(frame, _with_our_methods(options.where, renamed))
+        keep = matches(frame, _with_our_methods(written_out(options.where), renamed))
         left_out |= _count(~keep, f"`{options.where}` not true (--where)")
         frame, bad = _kept(frame, keep, bad)
     words = None
