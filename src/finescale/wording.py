@@ -8,7 +8,13 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from zlib import crc32
 
-METHODS = {"full": "full tuning", "lora": "LoRA", "prompt": "prompt tuning", "none": "untuned"}
+METHODS = {
+    "full": "full tuning", "lora": "LoRA", "prompt": "prompt tuning", "none": "untuned",
+    "adalora": "AdaLoRA", "bitfit": "BitFit", "boft": "BOFT", "dora": "DoRA", "ia3": "IA3", "loha": "LoHa",
+    "lokr": "LoKr", "oft": "OFT", "pissa": "PiSSA", "prefix_tuning": "prefix tuning", "p_tuning": "p-tuning",
+    "qlora": "QLoRA", "rslora": "rsLoRA", "vera": "VeRA",
+}  # fmt: skip
+"""Methods as their authors write them; any other is called as the table calls it."""
 FACTOR_NAMES = {
     "model_params": "model size",
     "model_params_nonembedding": "model size without embeddings",
@@ -27,6 +33,16 @@ def method_name(method: str) -> str:
     if bare in METHODS and re.fullmatch(r"r?\d\S*", size):
         name = METHODS[bare] + space + size
     return METHODS.get(name, name) + on + model
+
+
+def method_title(method: str) -> str:
+    """A method at the beginning of a line: ``Full tuning``; names of others stay as they are written."""
+    name = method_name(method)
+    return (
+        capital(name)
+        if name.startswith(("full tuning", "prompt tuning", "prefix tuning", "untuned"))
+        else name
+    )
 
 
 def factor_name(factor: str) -> str:

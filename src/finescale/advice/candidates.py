@@ -28,7 +28,16 @@ from finescale.laws.law import Law
 from finescale.records.outcome_words import noun
 from finescale.records.records import DATA_SIZE, FACTORS, Records, untuned
 from finescale.records.settings import ANY, at_base, base_setting, check_base, fill_groups
-from finescale.wording import capital, count, count_each, factor_name, listed, method_name, pet_word
+from finescale.wording import (
+    capital,
+    count,
+    count_each,
+    factor_name,
+    listed,
+    method_name,
+    method_title,
+    pet_word,
+)
 
 FORECAST = "forecast"
 """The name of what is not one law."""
@@ -189,7 +198,7 @@ def base_words(setting: Mapping[str, Any], without: Collection[str] = ()) -> str
 def _apart_words(method: str, runs: pl.DataFrame) -> str:
     values = ", ".join(f"{value:g}" for value in runs[PET].drop_nulls().unique().sort())
     return (
-        f"{capital(method_name(method))}: {pet_word(method)}s {values} differ by more than noise, so each is "
+        f"{method_title(method)}: {pet_word(method)}s {values} differ by more than noise, so each is "
         f"a candidate (--base {PET}.{method}=VALUE for one of them)."
     )
 

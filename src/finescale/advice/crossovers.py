@@ -25,7 +25,7 @@ from finescale.laws.fitted import FAR, FittedLaw
 from finescale.laws.published import equal_reducible_loss
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE, FACTORS
-from finescale.wording import capital, chance, count, factor_name, method_name, ratio
+from finescale.wording import chance, count, factor_name, method_name, method_title, ratio
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Crossovers:
     @property
     def sentence(self) -> str:
         """The pair in one sentence."""
-        pair = f"{capital(method_name(self.first))} and {method_name(self.second)}"
+        pair = f"{method_title(self.first)} and {method_name(self.second)}"
         reach = f"from {count(self.within[0])} to {count(self.within[1])} examples"
         crossed = [p for p in self.points if not all(c.anywhere for c in p.crossings)]
         if not crossed and any(point.crossings for point in self.points):

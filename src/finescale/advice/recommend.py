@@ -24,7 +24,7 @@ from finescale.laws.law import Law
 from finescale.records.rate_edges import rate_edges
 from finescale.records.rate_moves import rate_checks
 from finescale.records.records import DATA_SIZE, Records, read_records
-from finescale.wording import capital, count, listed, method_name
+from finescale.wording import count, listed, method_title
 
 if TYPE_CHECKING:
     from finescale.records.tables import TableLike
@@ -238,7 +238,7 @@ def _comparable(found: Candidates, question: Question) -> Candidates:
     if not members:
         raise _unknown_size(found, size)
     left_out = [
-        f"{capital(method_name(m.name))} was run on a model of {count(m.size)} parameters only, "
+        f"{method_title(m.name)} was run on a model of {count(m.size)} parameters only, "
         f"and is left out for one of {count(size)}."
         for m in found.members
         if m not in members and m.size and found.factor

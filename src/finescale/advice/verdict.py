@@ -14,7 +14,16 @@ from finescale.laws.fitted import FAR
 from finescale.records.outcome_words import amount, difference, lead, named, one
 from finescale.records.outcomes import Outcome
 from finescale.records.records import DATA_SIZE
-from finescale.wording import capital, chance, count, examples_of, listed, method_name, ratio
+from finescale.wording import (
+    capital,
+    chance,
+    count,
+    examples_of,
+    listed,
+    method_name,
+    method_title,
+    ratio,
+)
 
 _SEEDS, _RATES = 3, 5
 
@@ -170,7 +179,7 @@ def _leading_words(
     best: Option, rivals: Sequence[Option], question: Question, outcome: Outcome, *, with_chance: bool
 ) -> str:
     """What is predicted of the leading option, and by how much it leads."""
-    name = capital(method_name(best.name))
+    name = method_title(best.name)
     known = best.model_params if best.name == best.method else None
     size = f" on a model of {count(known)} parameters" if known else ""
     data = examples_of(best.examples)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from finescale.cells import Cells, bullets
 from finescale.records.outcome_words import amount, equal_reducible, heading, noun
 from finescale.records.outcomes import TEST_LOSS, Outcome
-from finescale.wording import capital, chance, count, hours, method_name, number
+from finescale.wording import chance, count, hours, method_name, method_title, number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,7 +44,7 @@ def option_columns(advice: Advice) -> Columns:
     def between(low: float, high: float) -> str:
         return "-" if math.isnan(low) else f"{amount(outcome, low)} to {amount(outcome, high)}"
 
-    columns: Columns = [("candidate", lambda o: capital(method_name(o.name)))]
+    columns: Columns = [("candidate", lambda o: method_title(o.name))]
     if len({o.tokenizer for o in options}) > 1:
         columns.append(("tokenizer", lambda o: o.tokenizer or "-"))
     if len({(o.examples, o.model_params) for o in options}) > 1:

@@ -23,7 +23,7 @@ _JOINED = {
 class _Command(TyperCommand):
     """A command that refuses an option for one value that is given twice: one of the two would be lost."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses the command line.
 
         Raises:

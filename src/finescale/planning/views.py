@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from finescale.cells import Cells, bullets
 from finescale.records.outcome_words import amount, heading, noun, unit_of
-from finescale.wording import capital, chance, count, method_name, number
+from finescale.wording import chance, count, method_name, method_title, number
 
 if TYPE_CHECKING:
     from finescale.planning.outlook import Plan
@@ -41,7 +41,7 @@ def runs_table(plan: Plan) -> Cells:
 
 def outlook_table(plan: Plan) -> Cells:
     """One row a method: what is known of its loss at the target, and what is expected after the runs."""
-    words = {"method": [capital(method_name(one.method)) for one in plan.outlooks]}
+    words = {"method": [method_title(one.method) for one in plan.outlooks]}
     numbers: dict[str, list[str]] = {"settings so far": [str(one.settings) for one in plan.outlooks]}
     known = [one if one.settings else None for one in plan.outlooks]
 

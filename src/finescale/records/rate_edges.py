@@ -8,7 +8,7 @@ import polars as pl
 
 from finescale.records.records import Records, untuned
 from finescale.records.settings import fill_groups, setting_columns
-from finescale.wording import capital, method_name
+from finescale.wording import method_title
 
 RATE = "learning_rate"
 _ALIKE = ("optimizer", "batch_size")
@@ -44,7 +44,7 @@ class RateEdge:
         where = "" if self.of == 1 else f" at {self.settings} of {self.of} settings"
         rate = "" if self.rate is None else f" {self.rate:g}"
         return (
-            f"{capital(method_name(self.method))}: the chosen learning rate{rate} is the {self.end} that was "
+            f"{method_title(self.method)}: the chosen learning rate{rate} is the {self.end} that was "
             f"tried{where}; a better one may lie beyond, and the method may be better than it looks here."
         )
 

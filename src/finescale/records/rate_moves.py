@@ -10,7 +10,7 @@ from itertools import pairwise
 import polars as pl
 
 from finescale.records.records import Records
-from finescale.wording import capital, count, method_name
+from finescale.wording import count, method_title
 
 RATE, LOSS = "learning_rate", "dev_loss"
 _PLACE = ("model", "finetune_examples")
@@ -57,7 +57,7 @@ class RateCheck:
             if self.followed
             else "there the method is worse than it could be (finescale run --retune)."
         )
-        where = f"{capital(method_name(self.method))}: at {count(self.examples)} examples on {self.model}"
+        where = f"{method_title(self.method)}: at {count(self.examples)} examples on {self.model}"
         return (
             f"{where} the best learning rate is {self.best:g}, {abs(self.steps)} steps {way} the sweep's "
             f"{self.chosen:g}; {then}"

@@ -25,7 +25,7 @@ from finescale.records.records import DATA_SIZE
 from finescale.report.decisions import Decision
 from finescale.report.drawing import palette
 from finescale.report.figures import EXAMPLES, Figure, Panel, Series
-from finescale.wording import capital, method_name, slug
+from finescale.wording import method_name, method_title, slug
 
 Array = np.ndarray[Any, Any]
 UNTOLD = "cannot tell"
@@ -92,7 +92,7 @@ def figure_5(decision: Decision) -> Figure | None:
     if any(math.isfinite(pair.H) for pair in pairs):
         caption += f" Dotted: {equal_reducible(found.outcome)} (Eq. 3), which is not the crossover."
     for pair in never:
-        caption += f" {capital(method_name(pair.first))} and {method_name(pair.second)} do not cross here."
+        caption += f" {method_title(pair.first)} and {method_name(pair.second)} do not cross here."
     title = "Figure 5. Which method is best, and where they cross"
     title += "" if found.task == "unnamed" else f" ({found.task})"
     name = f"figure-5-{slug(found.task)}"
@@ -105,7 +105,7 @@ def _map(decision: Decision, sizes: tuple[float, float]) -> MapPanel:
     reach = min(r[0] for r in ranges), max(r[1] for r in ranges)
     x = np.geomspace(*sizes, _ACROSS + 1)
     y = np.geomspace(reach[0] / FAR, reach[1] * FAR, _UP + 1)
-    names = [capital(method_name(member.name)) for member in found.members]
+    names = [method_title(member.name) for member in found.members]
     cells: list[Mapping[str, Any]] = []
     for left, right in pairwise(x):
         verdict = _column(decision, math.sqrt(left * right), np.sqrt(y[:-1] * y[1:]))
@@ -176,7 +176,7 @@ def _critical(pair: Crossovers) -> CriticalPanel | None:
         for point in pair.points
         if low <= point.equal_reducible <= high
     )
-    names = [capital(method_name(pair.first)), method_name(pair.second)]
+    names = [method_title(pair.first), method_name(pair.second)]
     series = (Series("crossover", palette.SERIES[3][0], "circle"),)
     sizes = float(pair.points[0].at or 1), float(pair.points[-1].at or 1)
     return CriticalPanel(

@@ -20,7 +20,7 @@ from finescale.records.tokenizers import across_tokenizers
 from finescale.report.drawing import palette
 from finescale.report.drawing.marks import SIDE_BY_SIDE
 from finescale.report.evidence import TaskEvidence
-from finescale.wording import capital, count, factor_name, method_name, pet_word, slug
+from finescale.wording import capital, count, factor_name, method_name, method_title, pet_word, slug
 
 MOST = 8
 """A figure shows at most so many panels or levels, evenly picked among all."""
@@ -191,7 +191,7 @@ def factor_figure(task: TaskEvidence, factor: str) -> Figure | None:
                 curve += curve_of(law, {factor: value, DATA_SIZE: reach}, label, beyond)
         if factor == "pet_size":
             bare = list(_bare(task, task.base.get("model_params")))
-        title = capital(method_name(method)) + (f" ({pet_word(method)})" if factor == "pet_size" else "")
+        title = method_title(method) + (f" ({pet_word(method)})" if factor == "pet_size" else "")
         panels.append(Panel(title, tuple(series), tuple(points), tuple(curve), tuple(bare)))
     if not panels:
         return None

@@ -18,7 +18,7 @@ from finescale.records.settings import ANY, PAPER_FACTORS, UNNAMED, at_base, bas
 from finescale.records.tokenizers import across_tokenizers
 from finescale.report.evidence import TaskEvidence
 from finescale.report.noise import LEVEL, Difference, difference
-from finescale.wording import capital, count, listed, method_name, pet_word
+from finescale.wording import count, listed, method_name, method_title, pet_word
 
 Observed = tuple[float, int]
 """A setting's mean loss and its number of runs."""
@@ -257,7 +257,7 @@ def _worse_than_untuned(task: TaskEvidence, rows: Mapping[str, pl.DataFrame]) ->
         if worse:
             sizes = listed([count(size) for size in worse[:4]])
             words.append(
-                f"{capital(method_name(method))} is no better than the untuned model "
+                f"{method_title(method)} is no better than the untuned model "
                 f"({amount(task.outcome, start)}) "
                 f"at {sizes} "
                 "examples."

@@ -31,7 +31,7 @@ from finescale.report.figures import (
     thinning,
     untuned_at,
 )
-from finescale.wording import capital, count, factor_name, method_name, number, pet_word, slug
+from finescale.wording import count, factor_name, method_name, method_title, number, pet_word, slug
 
 BEFORE, AFTER = "pretrain_loss_before", "pretrain_loss_after"
 
@@ -135,7 +135,7 @@ def _panel(  # noqa: PLR0917
     if factor == "pet_size":
         found = untuned_at(bare, task.base, {})["loss"]
         rules += [{"series": "", "y": float(score)} for score in found[:1]]
-    title = capital(method_name(method)) + (f" ({pet_word(method)})" if factor == "pet_size" else "")
+    title = method_title(method) + (f" ({pet_word(method)})" if factor == "pet_size" else "")
     return Panel(title, tuple(series), tuple(points), _joining(points), tuple(rules))
 
 

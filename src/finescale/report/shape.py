@@ -30,7 +30,7 @@ from finescale.records.settings import GROUP, setting_columns
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plain
 from finescale.report.evidence import TaskEvidence
 from finescale.report.tables import lowest
-from finescale.wording import capital, count, factor_name, method_name
+from finescale.wording import count, factor_name, method_name, method_title
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def bend_words(task: TaskEvidence) -> list[str]:
             gain = f"{difference(outcome, found.small)} in the lower half of the sizes, "
             gain += f"{amount(outcome, found.large)} in the upper"
             words.append(
-                f"{capital(method_name(method))} bends {way}: a doubling of the data brings {gain} "
+                f"{method_title(method)} bends {way}: a doubling of the data brings {gain} "
                 f"(mean of {found.curves} curves). A power law can only flatten, so these runs are in "
                 "the phase "
                 f"before it sets in, and the law promises too little from more data{rival}."
@@ -110,7 +110,7 @@ def misfit_words(task: TaskEvidence, factor: str) -> list[str]:
         law = task.law("multiplicative", method, factor)
         if law is None:
             continue
-        who = f"{capital(method_name(method))} ({factor_name(factor)})"
+        who = f"{method_title(method)} ({factor_name(factor)})"
         expected = _expected_deviation(task, method, law)
         missed = math.isfinite(expected) and law.delta_e > 2 * expected
         far = math.isfinite(law.delta_h) and law.delta_h > 4 * max(law.delta_e, 1e-6)

@@ -14,7 +14,7 @@ from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plai
 from finescale.report.reducible import table_5
 from finescale.report.section import Content, Made, Picture, Section
 from finescale.report.sections.parts import figure_html, of_task, tables
-from finescale.wording import capital, count, factor_name, method_name, number, slug
+from finescale.wording import capital, count, factor_name, method_name, method_title, number, slug
 
 
 def _fill(content: Content) -> Made:
@@ -53,7 +53,7 @@ def _at_base(made: Decision) -> list[str]:
     said = []
     for pair in made.pairs:
         point = next((point for point in pair.points if point.at in (None, base)), pair.points[-1])
-        names = f"{capital(method_name(pair.first))} and {method_name(pair.second)}"
+        names = f"{method_title(pair.first)} and {method_name(pair.second)}"
         said.append(f"{names}, {point.words}.")
     return said
 

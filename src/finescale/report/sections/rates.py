@@ -15,7 +15,7 @@ from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, plai
 from finescale.report.evidence import METHOD_ORDER, Evidence, untuned_rates
 from finescale.report.section import Content, Made, Section
 from finescale.report.sections.parts import tables
-from finescale.wording import capital, count, listed, method_name, nats
+from finescale.wording import count, listed, method_name, method_title, nats
 
 _METHOD = SheetColumn("method", lambda row: method_name(row["method"]), numeric=False)
 _CANDIDATE = ("optimizer", "learning_rate", "batch_size")
@@ -56,7 +56,7 @@ def learning_rates(evidence: Evidence) -> Sheet:
     notes += [f"{e.task}: {e.words}" if several else e.words for e in rate_edges(evidence.records)]
     notes += [check.words for check in checks if check.moved]
     for method in untuned_rates(evidence):
-        notes.append(f"{capital(method_name(method))}: the learning rate was not tuned (no sweep chose it).")
+        notes.append(f"{method_title(method)}: the learning rate was not tuned (no sweep chose it).")
     fixed = _one_batch_size(rows)
     if fixed:
         who = listed([method_name(method) for method in fixed])

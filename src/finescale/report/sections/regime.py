@@ -9,7 +9,7 @@ from finescale.report.drawing.markup import Html, fold, join, note, table
 from finescale.report.drawing.sheet import Row, Sheet, SheetColumn, column, task_column
 from finescale.report.evidence import Evidence
 from finescale.report.section import Content, Made, Section
-from finescale.wording import capital, count, method_name, ratio
+from finescale.wording import count, method_name, method_title, ratio
 
 _METHOD = SheetColumn("method", lambda row: method_name(row["method"]), numeric=False)
 PAPER_MOST = {"full": 1.0, "lora": 2.0, "prompt": 25.0}
@@ -62,7 +62,7 @@ def _left_regime(task: str, method: str, over: list[Row], everywhere: bool) -> s
     where = "at every data size" if everywhere else f"from {count(over[0][DATA_SIZE])} examples on"
     most = PAPER_MOST.get(method, 1.0)
     return (
-        f"{capital(method_name(method))} ({task}) leaves the data-limited regime {where}: more than "
+        f"{method_title(method)} ({task}) leaves the data-limited regime {where}: more than "
         f"{most:g} target "
         "tokens per trained parameter, which is about what the paper's runs reach at most. There the trained "
         "parameters are scarce, not the data, and a method can saturate: do not carry its exponents or "
