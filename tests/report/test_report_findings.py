@@ -151,6 +151,14 @@ def test_diverged_run_is_listed_with_its_reason(evidence: Evidence) -> None:
     assert (row["status"], row["error"]) == ("diverged", "the loss became nan at step 31")
 
 
+def test_candidates_that_a_race_stopped_are_counted_and_are_no_trouble(frame: pl.DataFrame) -> None:
+    stopped = frame.head(2).with_columns(status=pl.lit("stopped"), purpose=pl.lit("sweep"))
+    evidence = gather(read_records(pl.concat([frame, stopped])), bootstrap=0)
+    assert "stopped" not in {row["status"] for row in troubles(evidence).rows}
+    assert costs(evidence).rows[-1]["stopped"] == 2
+    assert "stopped" in costs(evidence).frame.columns
+
+
 def test_all_runs_diverged_leaves_no_task_but_a_list(frame: pl.DataFrame) -> None:
     bad = frame.with_columns(
         pl.lit("diverged").alias("status"), pl.lit(None, dtype=pl.Float64).alias("test_loss")

@@ -36,11 +36,11 @@ def _cut(content: Content) -> tuple[str, ...]:
 
 
 def troubles(evidence: Evidence) -> Sheet:
-    """Every run that is not done, with its reason."""
+    """Every run that did not end well, with its reason; a race's stopped candidates did."""
     frame = evidence.records.every_row
     rows: list[Row] = []
     if "status" in frame.columns:
-        bad = frame.filter(pl.col("status").fill_null("no status") != "done")
+        bad = frame.filter(~pl.col("status").fill_null("no status").is_in(["done", "stopped"]))
         names = (
             "run",
             "purpose",
@@ -84,24 +84,26 @@ def costs(evidence: Evidence) -> Sheet:
     purpose = pl.col("purpose").fill_null("study") if "purpose" in frame.columns else pl.lit("study")
     status = pl.col("status").fill_null("no status") if "status" in frame.columns else pl.lit("done")
     sums = [name for name in ("train_flops", "wall_seconds", *_PARTS) if name in frame.columns]
+    raced = "status" in frame.columns and (frame["status"] == "stopped").any()
+    ends = ("done", *(["stopped"] if raced else []), "diverged", "failed")
     rows: list[dict[str, Any]] = (
         frame.with_columns(purpose.alias("purpose"), status.alias("status"))
         .group_by("purpose", "method", maintain_order=True)
         .agg(
             pl.len().alias("runs"),
-            *[(pl.col("status") == name).sum().alias(name) for name in ("done", "diverged", "failed")],
+            *[(pl.col("status") == name).sum().alias(name) for name in ends],
             *[pl.col(name).sum() for name in sums],
             *[pl.col(name).median() for name in ("tokens_per_second",) if name in frame.columns],
         )
         .to_dicts()
     )
     total: dict[str, Any] = {"purpose": "all", "method": "all methods"}
-    for name in ("runs", "done", "diverged", "failed", *sums):
+    for name in ("runs", *ends, *sums):
         total[name] = sum(row[name] or 0 for row in rows)
     if len(rows) > 1:
         rows = [*rows, total]
     shown = [plain("purpose", "purpose"), _METHOD]
-    shown += [column(name, name, str) for name in ("runs", "done", "diverged", "failed")]
+    shown += [column(name, name, str) for name in ("runs", *ends)]
     if "train_flops" in frame.columns:
         shown.append(column("training compute (FLOP)", "train_flops", lambda value: number(value, 3)))
     if "wall_seconds" in frame.columns:
