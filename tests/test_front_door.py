@@ -139,6 +139,20 @@ def test_results_are_short_in_a_prompt_and_tables_in_print(shared: dict[str, Any
     assert repr(fs.Fits(())) == "Fits(0 laws from records: none)"
 
 
+def test_every_public_result_is_one_line_in_a_prompt_and_what_a_terminal_shows_in_print(
+    shared: dict[str, Any],
+) -> None:
+    forecasts, advice = shared["forecasts"], shared["advice"]
+    pairs = fs.crossovers(forecasts)
+    for one in (forecasts, forecasts[0], advice, pairs[0], shared["records"], shared["next_runs"]):
+        assert "\n" not in repr(one)
+        assert len(repr(one)) < 300
+    assert str(advice).startswith(advice.sentence)
+    assert "members" in str(forecasts)
+    assert pairs[-1].sentence in str(pairs)
+    assert forecasts._repr_html_().startswith("<")
+
+
 def test_an_answer_to_no_question_prints_too(shared: dict[str, Any]) -> None:
     nothing = shared["fits"][0].predict(model_params=1e6, finetune_examples=[])
     assert repr(nothing) == "Prediction(0 values)"

@@ -191,6 +191,16 @@ class Crossovers:
             ],
         }
 
+    def __repr__(self) -> str:
+        """The sentence."""
+        return f"Crossovers({self.sentence})"
+
+    def __str__(self) -> str:
+        """The table and the sentence."""
+        from finescale.advice.views import crossovers_text  # noqa: PLC0415 - rich only where it is shown
+
+        return crossovers_text([self])
+
     def _repr_html_(self) -> str:
         from finescale.advice.views import crossovers_html  # noqa: PLC0415 - only in notebooks
 
@@ -201,6 +211,12 @@ class Pairs(tuple[Crossovers, ...]):
     """The crossovers of several pairs of methods: a tuple that a notebook shows as one table."""
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        """The table of all pairs, and their sentences."""
+        from finescale.advice.views import crossovers_text  # noqa: PLC0415 - rich only where it is shown
+
+        return crossovers_text(self)
 
     def _repr_html_(self) -> str:
         from finescale.advice.views import crossovers_html  # noqa: PLC0415 - only in notebooks

@@ -251,6 +251,16 @@ class Advice:
         plain = _plain(asdict(self))
         return {"schema": SCHEMA, "best": self.best.name if self.best else None, **plain}
 
+    def __repr__(self) -> str:
+        """The sentence."""
+        return f"Advice({self.task}: {self.sentence})"
+
+    def __str__(self) -> str:
+        """The sentence, what else to know, and the options."""
+        from finescale.advice.views import advice_text  # noqa: PLC0415 - rich only where it is shown
+
+        return advice_text(self)
+
     def _repr_html_(self) -> str:
         from finescale.advice.views import advice_html  # noqa: PLC0415 - only in notebooks
 

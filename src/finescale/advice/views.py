@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from html import escape
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
-from finescale.cells import Cells, bullets
+from finescale.cells import Cells, as_text, bullets
 from finescale.records.outcome_words import amount, equal_reducible, heading, noun
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.wording import chance, count, hours, method_name, method_title, number
@@ -101,6 +102,30 @@ def crossovers_html(found: Sequence[Crossovers]) -> str:
     return shown + bullets([pair.sentence for pair in found])
 
 
+def advice_text(advice: Advice) -> str:
+    """The advice as ``print`` writes it."""
+    width = get_terminal_size().columns
+    head = [words for words in (advice.sentence, advice.otherwise, *advice.cautions) if words]
+    if advice.settle:
+        head += [settling(advice), *(f"  - {run.words}" for run in advice.settle)]
+    return as_text(
+        *head, advice_table(advice, width), *(f"note: {note}" for note in advice.notes), width=width
+    )
+
+
+def settling(advice: Advice) -> str:
+    """What the runs are that the advice names."""
+    return "These runs would settle it:" if advice.reasons else "Worth a look:"
+
+
+def crossovers_text(found: Sequence[Crossovers]) -> str:
+    """Crossovers as ``print`` writes them."""
+    if not found:
+        return "No crossovers."
+    width = get_terminal_size().columns
+    return as_text(crossover_cells(found).within(width), *(pair.sentence for pair in found), width=width)
+
+
 def advice_html(advice: Advice) -> str:
     """The advice for a notebook; every text is escaped."""
     columns = option_columns(advice)
@@ -114,7 +139,7 @@ def advice_html(advice: Advice) -> str:
         f"<p><b>{escape(advice.sentence)}</b></p>",
         *[f"<p><b>{escape(words)}</b></p>" for words in (advice.otherwise, *advice.cautions) if words],
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>",
-        f"<p>These runs would settle it:</p>{settle}" if settle else "",
+        f"<p>{settling(advice)}</p>{settle}" if settle else "",
         bullets(advice.notes),
     ]
     return "".join(parts)

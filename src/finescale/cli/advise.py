@@ -15,7 +15,7 @@ from finescale.advice.options import Advice, Question
 from finescale.advice.pairs import find_crossovers
 from finescale.advice.recommend import answer_each
 from finescale.advice.targets import check
-from finescale.advice.views import crossover_cells
+from finescale.advice.views import crossover_cells, settling
 from finescale.cli.laws import write_json
 from finescale.cli.reading import Table
 from finescale.cli.terminal import console
@@ -125,7 +125,7 @@ def show(
         if words:
             say(words, "bold")
     if advice.settle:
-        say("These runs would settle it:" if advice.reasons else "Worth a look:")
+        say(settling(advice))
         for run in advice.settle:
             say(f"  - {run.words}")
     out.print(advice.table(out.width))

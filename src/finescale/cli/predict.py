@@ -12,8 +12,9 @@ from finescale.cli.laws import numbers_of, say, write_json
 from finescale.cli.reading import Table
 from finescale.errors import DataError, UsageError
 from finescale.forecasts.forecast import Forecasts, forecast
-from finescale.forecasts.group import Forecast, Member
+from finescale.forecasts.group import Forecast
 from finescale.forecasts.question import Predicted
+from finescale.forecasts.views import weights
 from finescale.wording import factor_name, number
 
 CHANGED = (
@@ -68,19 +69,15 @@ def forecast_command(
         out = terminal.console()
         out.print(_cells(told).within(out.width))
         for task, members in found.members.items():
-            say(out, [f"members{' of ' + task if task else ''}: {_weights(members)}"], mark="")
+            say(out, [f"members{' of ' + task if task else ''}: {weights(members)}"], mark="")
         across = {(name, one.members) for group, one in told for name in one.at if name in group.across}
         for name, members in sorted(across, key=str):
             if any(members == group.across.get(name) for group in found):
-                say(out, [f"members across {factor_name(name)}: {_weights(members)}"], mark="")
+                say(out, [f"members across {factor_name(name)}: {weights(members)}"], mark="")
         for status in dict.fromkeys(status for _, one in told for status in one.status):
             who = "; ".join(dict.fromkeys(group.label for group, one in told if status in one.status))
             say(out, [f"{status} - {who}"], mark="warning: ")
         say(out, [*notes, *dict.fromkeys(refused)])
-
-
-def _weights(members: Sequence[Member]) -> str:
-    return ", ".join(f"{m.name} {m.weight:.0%}" for m in members if m.weight >= 0.005)
 
 
 def refuse(**given: Any) -> None:

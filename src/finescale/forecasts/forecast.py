@@ -128,6 +128,23 @@ class Forecasts:
             raise UsageError("no group matches", wanted="one of " + have, got=str(chosen))
         return mine, {name: value for name, value in at.items() if name not in names}
 
+    def __repr__(self) -> str:
+        """One line: how many groups, of which outcome."""
+        of = ", ".join(dict.fromkeys(group.outcome.name for group in self.groups)) or "nothing"
+        noun = "group" if len(self.groups) == 1 else "groups"
+        return f"Forecasts({len(self.groups)} {noun} from {self.source}: {of})"
+
+    def __str__(self) -> str:
+        """The groups and where they were measured, the members' weights, the notes."""
+        from finescale.forecasts.views import text  # noqa: PLC0415 - rich only where it is shown
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from finescale.forecasts.views import html  # noqa: PLC0415 - only in notebooks
+
+        return html(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers: the grid, and everything that the report's page needs to say the same."""
         from finescale.forecasts.json import to_dict  # noqa: PLC0415 - it knows this class

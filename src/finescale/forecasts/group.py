@@ -75,6 +75,12 @@ class Forecast:
 
     law = "forecast"
 
+    def __repr__(self) -> str:
+        """One line: the group, what it moves along, where that was measured."""
+        from finescale.forecasts.views import label  # noqa: PLC0415 - it knows this class
+
+        return f"Forecast({label(self)})"
+
     @property
     def label(self) -> str:
         """The group in words."""

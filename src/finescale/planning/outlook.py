@@ -113,6 +113,18 @@ class Plan:
             **({"score": self.outcome.name} if self.outcome.kind == "score" else {}),
         }
 
+    def __repr__(self) -> str:
+        """One line: how many runs for how much."""
+        from finescale.planning.views import headline  # noqa: PLC0415 - rich only where it is shown
+
+        return f"Plan({headline(self)})"
+
+    def __str__(self) -> str:
+        """The runs, what is expected of them, and the notes."""
+        from finescale.planning.views import plan_text  # noqa: PLC0415 - rich only where it is shown
+
+        return plan_text(self)
+
     def _repr_html_(self) -> str:
         from finescale.planning.views import plan_html  # noqa: PLC0415 - only in notebooks
 

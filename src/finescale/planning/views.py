@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from html import escape
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
-from finescale.cells import Cells, bullets
+from finescale.cells import Cells, as_text, bullets
 from finescale.records.outcome_words import amount, heading, noun, unit_of
 from finescale.wording import chance, count, method_name, method_title, number
 
@@ -57,6 +58,16 @@ def outlook_table(plan: Plan) -> Cells:
     if plan.outcome.kind == "score":
         what = f"{heading(plan.outcome)} at the target"
     return Cells(f"mean {what}, with 90% intervals", words, numbers)
+
+
+def plan_text(plan: Plan) -> str:
+    """The plan as ``print`` writes it."""
+    width = get_terminal_size().columns
+    tables = [runs_table(plan), outlook_table(plan)]
+    shown = [one.within(width) for one in tables]
+    return as_text(
+        headline(plan), question(plan), *shown, *(f"note: {note}" for note in plan.notes), width=width
+    )
 
 
 def plan_html(plan: Plan) -> str:

@@ -82,6 +82,17 @@ class Collected:
             raise UsageError(f"--out {path}", wanted="a file that can be written", got=str(error)) from None
         return tuple(file for _, file in todo)
 
+    def __repr__(self) -> str:
+        """One line: how many rows from how many sources."""
+        noun = "source" if len(self.sources) == 1 else "sources"
+        return f"Collected({self.frame.height} rows from {len(self.sources)} {noun})"
+
+    def __str__(self) -> str:
+        """What a terminal shows."""
+        from finescale.cells import as_text  # noqa: PLC0415 - rich only where it is shown
+
+        return as_text(self)
+
     def __rich__(self) -> Any:
         """Sources, columns and roles, rows left out, notes, what is missing."""
         from rich.console import Group  # noqa: PLC0415 - only where it is shown

@@ -67,6 +67,11 @@ class Records:
         """Number of runs in ``frame``."""
         return self.frame.height
 
+    def __repr__(self) -> str:
+        """One line: how many runs of what, and where from."""
+        left = f", {sum(self.left_out.values())} rows left out" if self.left_out else ""
+        return f"Records({len(self)} runs from {self.source}: {self.loss}{left})"
+
     @property
     def rows_in_words(self) -> str:
         """How many rows there are, and why some are left out, for messages."""
