@@ -111,3 +111,31 @@ def test_rows_are_kept_for_which_every_where_is_true(tmp_path: Path) -> None:
         kept.height
         == pl.read_parquet(TABLE).filter(method="full").filter(pl.col("finetune_examples") <= 1000).height
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            ["fit", "--column", "test_loss=loss", "--column", "test_loss=eval"],
+            "--column test_loss is given twice",
+        ),
+        (["predict", "--at", "finetune_examples=1e4,finetune_examples=2e4"], "finetune_examples twice"),
+        (["predict", "--at", "model=nano-1m,finetune_examples=1e4"], "name its size: model_params=7e9"),
+        (["predict", "--at", "finetune_examples=many"], "--at finetune_examples"),
+    ],
+)
+def test_a_name_with_two_values_or_none_of_its_own_is_told(given: list[str], told: str) -> None:
+    command, *options = given
+    found = CliRunner().invoke(app, [command, str(TABLE), *options]).exception
+    assert isinstance(found, UsageError)
+    assert told in str(found)
+
+
+def test_sizes_of_a_question_may_have_commas() -> None:
+    asked = ["predict", str(TABLE), "--by", "task,method", "--json", "-", "--at"]
+    plain, commas = (
+        CliRunner().invoke(app, [*asked, f"finetune_examples={size}"]) for size in ("50000", "50,000")
+    )
+    assert plain.exit_code == commas.exit_code == 0
+    assert plain.stdout == commas.stdout

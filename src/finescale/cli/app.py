@@ -14,7 +14,6 @@ from typer.core import TyperCommand, TyperOption
 
 _JOINED = {
     "--by": "join columns with commas: --by task,method",
-    "--at": "join values with commas: --at model_params=7e9,finetune_examples=1e5",
     "--hold-out": "join expressions: --hold-out \"task == 'a' or model == 'b'\"",
 }
 """How to say both at once."""

@@ -28,6 +28,7 @@ from finescale.laws.views import (
 )
 from finescale.records.columns import WHOLE
 from finescale.records.json_tables import holds_fits
+from finescale.records.named_sizes import named_sizes
 from finescale.records.tables import MAX_BYTES
 from finescale.records.values import number
 
@@ -154,8 +155,7 @@ def names(option: str | None) -> tuple[str, ...]:
 
 def numbers_of(question: str) -> dict[str, float]:
     """The sizes of ``--at``."""
-    found = pairs(question.split(","), "--at", "model_params=7e9,finetune_examples=1e5")
-    return {name: number(value, f"--at {name}", whole=name in WHOLE) for name, value in found.items()}
+    return named_sizes(question, "--at", "model_params=7e9,finetune_examples=1e5")
 
 
 def _read_fits(path: Path, law: str | Law) -> Fits:

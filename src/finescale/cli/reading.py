@@ -197,12 +197,14 @@ def pairs(options: Sequence[str], flag: str, form: str, *, last: bool = False) -
         last: Split at the last equals sign: the name is the table's own and may have one.
 
     Raises:
-        UsageError: An option without an equals sign.
+        UsageError: An option without an equals sign; two values for one name.
     """
     result: dict[str, str] = {}
     for option in options:
         name, equals, value = option.rpartition("=") if last else option.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise UsageError(f"{flag} {option}", wanted=f"{flag} {form}", got=option)
-        result[name.strip()] = value.strip()
+        if result.setdefault(name.strip(), value.strip()) != value.strip():
+            got = f"{result[name.strip()]} and {value.strip()}"
+            raise UsageError(f"{flag} {name.strip()} is given twice", wanted="one value", got=got)
     return result

@@ -33,5 +33,8 @@ def named_sizes(text: str, where: str, form: str) -> dict[str, float]:
             raise UsageError(f"{where} {text}", wanted=f"{where} {form}", got=part.strip() or "nothing")
         if name in found:
             raise UsageError(f"{where}: {name} twice", wanted=f"{where} {form}", got=text)
-        found[name] = number(value, where, whole=name in WHOLE)
+        if name == "model":
+            remedy = "name its size: model_params=7e9"
+            raise UsageError(f"{where}: a model is asked for by its size", got=part, remedy=remedy)
+        found[name] = number(value, f"{where} {name}", whole=name in WHOLE)
     return found
