@@ -174,6 +174,12 @@ def test_however_a_table_is_written_it_comes_to_the_same_runs(
 def test_rows_that_are_there_twice_are_said_whatever_they_change(again: set[int], styles: str) -> None:
     rows = [row | {"test_loss": 2 - 0.01 * at} for at, row in enumerate(CLEAN)]
     records = fs.read_records(pl.DataFrame(rows + [rows[at] for at in again]))
+    assert records.left_out == {
+        "the same seed and numbers as another row (one run, listed twice)": len(again)
+    }
+    assert records.frame.height == len(rows)
+    no_seeds = [{name: value for name, value in row.items() if name != "seed"} for row in rows]
+    records = fs.read_records(pl.DataFrame(no_seeds + [no_seeds[at] for at in again]))
     assert any(f"{len(again)} rows repeat another row exactly" in note for note in records.notes)
     named = [row | {"run": f"r{at}"} for at, row in enumerate(rows)]
     with pytest.raises(UsageError, match="is there twice"):

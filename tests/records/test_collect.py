@@ -137,7 +137,8 @@ def result(peft: dict[str, object] | None, examples: int, accuracy: float) -> di
             "train_config": {"model_id": "m", "batch_size": 4, "seed": 0, "optimizer_kwargs": {"lr": 1e-4}},
         },
         "train_info": {
-            "status": "success", "num_trainable_params": 10, "num_total_params": 110, "train_time": 5.0,
+            "status": "success", "train_time": 5.0,
+            "num_trainable_params": 10_000, "num_total_params": 110_000,
             "metrics": [
                 {"step": 250, "valid accuracy": 0.1, "train loss": 1.0, "train samples": 1000},
                 {"step": 500, "test accuracy": accuracy, "train loss": 0.6, "train samples": examples,
@@ -153,7 +154,7 @@ def test_results_of_peft_s_method_comparison_are_runs(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text(json.dumps(result(None, 2000, 0.5), indent=2))
     frame = fs.read_records(tmp_path, score="test accuracy").frame.sort("method")
     seen = frame.select("method", "model_params", "pet_size", "finetune_examples", "learning_rate").rows()
-    assert seen == [("full", 110, None, 2000, 1e-4), ("lora", 100, 8, 2000, 1e-4)]
+    assert seen == [("full", 110_000, None, 2000, 1e-4), ("lora", 100_000, 8, 2000, 1e-4)]
 
 
 def test_the_command_shows_writes_and_says_how_to_go_on(two: tuple[Path, Path], tmp_path: Path) -> None:

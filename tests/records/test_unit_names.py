@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 import finescale as fs
+from finescale.errors import UsageError
 
 ROWS = [
     {"method": method, "params": params, "examples": examples, "test_loss": 2.0 - 0.01 * at}
@@ -53,17 +54,17 @@ def test_cells_with_a_multiple_of_their_own_and_whole_numbers_stay() -> None:
 
 
 def test_brackets_that_are_no_unit_of_a_count_are_said() -> None:
-    records = fs.read_records(
-        table("Model size (GB)", "Examples (rows)"), columns={"model_params": "Model size (GB)"}
-    )
-    assert records.frame["model_params"].max() == 7.0
+    large = table("Model size (GB)", "Examples (rows)").with_columns(pl.col("Model size (GB)") * 1e6)
+    records = fs.read_records(large, columns={"model_params": "Model size (GB)"})
+    assert records.frame["model_params"].max() == 7e6
     assert any("its unit (GB) is not one of model_params" in note for note in records.notes)
     assert not any("Examples (rows)" in note and "unit" in note for note in records.notes)
-    assert fs.read_records(table("params", "examples")).frame["model_params"].max() == 7.0
+    with pytest.raises(UsageError, match="too small for numbers of parameters"):
+        fs.read_records(table("params", "examples"))
 
 
 def test_the_loss_and_the_rank_may_say_what_they_count() -> None:
-    frame = table("params", "examples").rename({"test_loss": "Eval loss (nats/token)"})
+    frame = table("params (B)", "examples").rename({"test_loss": "Eval loss (nats/token)"})
     records = fs.read_records(frame.with_columns(pl.lit(8).alias("LoRA rank (r)")))
     assert records.frame["test_loss"].max() == 2.0
     assert set(records.frame["pet_size"]) == {8}

@@ -11,6 +11,7 @@ from finescale.records.columns import DATA_SIZE, FACTORS
 from finescale.records.differences import follows_data, method_differences
 from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import Outcome
+from finescale.records.repeats import SEED
 from finescale.records.roles import Role
 from finescale.records.siblings import far_siblings
 from finescale.records.sweeps import reduce_sweeps
@@ -18,6 +19,7 @@ from finescale.records.typed import SOURCE_ROW
 from finescale.wording import listed
 
 _SWEEP = "another candidate of their sweep"
+_TWICE = "the same seed and numbers as another row (one run, listed twice)"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ def make_comparable(
     own: bool,
 ) -> tuple[pl.DataFrame, Compared]:
     """One candidate a setting, and what to know before settings are compared."""
+    frame, twice = _once(frame)
+    left_out |= {_TWICE: twice} if twice else {}
     swept = reduce_sweeps(
         frame,
         roles,
@@ -117,6 +121,14 @@ def _maybe_steps(frame: pl.DataFrame, roles: Mapping[str, Role]) -> list[str]:
                 f"counts), or --role {name}=label (they are runs of their own)"
             ]
     return []
+
+
+def _once(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """The rows less those that repeat another one, its seed too (one run, listed twice); and how many."""
+    if "run" in frame.columns or SEED not in frame.columns or not frame.height:
+        return frame, 0
+    again = ~frame.drop(SOURCE_ROW).hash_rows().is_first_distinct() & frame[SEED].is_not_null()
+    return (frame.filter(~again), int(again.sum())) if again.any() else (frame, 0)
 
 
 def _repeats(frame: pl.DataFrame) -> list[str]:

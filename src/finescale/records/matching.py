@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from finescale.records.outcomes import TEST_LOSS, score_name
 from finescale.records.roles import role_by_name
 from finescale.records.status import is_status, of_word
 
+_TIMES = re.compile(r"(?P<name>.*\S)\s*[*×]\s*(?P<factor>\d+(?:\.\d+)?(?:[eE]\+?\d+)?)")
+"""A column times a number: `params*1e9`."""
 _OWN = {"run", "study", "purpose", "status"}
 """The columns that only a study of ours has."""
 _INFERRED = (
@@ -76,6 +79,7 @@ def match(
     """
     have = [name for name in raw.columns if not name.startswith("_source")]
     frame, mapped = _stated(raw, options, have, origin)
+    have = [name for name in have if name in frame.columns]
     own = set(frame.columns) >= _OWN
     inferred = {} if own else _inferred(frame, have, mapped, options)
     frame = frame.with_columns([pl.col(theirs).alias(ours) for ours, theirs in inferred.items()])
@@ -122,7 +126,12 @@ def _stated(
     lost: list[tuple[str, str]] = []
     for ours, theirs in options.columns.items():
         found = names.find(theirs, have)
-        if found is None:
+        times = _TIMES.fullmatch(theirs) if found is None else None
+        if times is not None and (found := names.find(times["name"], have)) is not None:
+            # the multiple in brackets, where names of columns have theirs (`unit_names`)
+            frame = frame.drop(ours, found, strict=False).with_columns(raw[found].alias(ours))
+            mapped[ours] = f"{found} (x{times['factor']})"
+        elif found is None:
             lost.append((ours, theirs))
         elif ours != found:
             frame = frame.drop(ours, strict=False).with_columns(raw[found].alias(ours))

@@ -22,7 +22,7 @@ from finescale.records.status import in_our_words
 from finescale.records.steps import Which, one_row_a_run
 from finescale.records.truncation import MUCH, truncation_words
 from finescale.records.typed import SOURCE_ROW, BadCells, Typed, refuse_bad, typed
-from finescale.records.valid import check_duplicates, check_values, with_outcome
+from finescale.records.valid import check_duplicates, check_magnitudes, check_values, with_outcome
 
 
 def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> RunsRead:
@@ -64,6 +64,8 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Ru
     frame = with_outcome(frame.filter(steps.keep), outcome, left_out, unread, raw.origin)
     check_values(frame, kinds, outcome, need, raw.origin)
     check_duplicates(frame, raw.origin)
+    if not matched.own:
+        check_magnitudes(frame, matched.names, raw.origin)
     frame, repeats = (frame, ()) if matched.own else with_repeats(frame, roles)
     frame, compared = make_comparable(
         frame, roles, outcome, options, left_out, origin=raw.origin, own=matched.own

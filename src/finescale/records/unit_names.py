@@ -13,6 +13,7 @@ _TAIL = re.compile(r"(?P<stem>.*[^\W_])(?:[\s_,/.-]+in)?[\s_,/.-]+(?P<unit>[A-Za
 _POWER = re.compile(
     r"[x×*]?\s*(?:10\s*(?:\^|\*\*)\s*(?P<ten>\d{1,2})|1[eE]\+?(?P<e>\d{1,2})|1(?P<zeros>(?:[ ,'.]?000)+))"
 )
+_FACTOR = re.compile(r"[x×*]\s*(\d+(?:\.\d+)?(?:e\+?\d+)?)")
 _NO_MULTIPLE = re.compile(
     r"\b(?:of\s+)?(?:params?|parameters|examples?|samples|rows|pairs|sentences|tokens|total|count|rank|[rn]|peak|"
     r"nats(?:\s*(?:/|per)\s*(?:target\s+)?token)?)(?!\w)|#"
@@ -103,4 +104,6 @@ def _times(unit: str, *, counted: bool) -> float | None:
         if power:
             zeros = power["zeros"] and len(re.sub(r"\D", "", power["zeros"]))
             return 10.0 ** int(power["ten"] or power["e"] or zeros)
+        if times := _FACTOR.fullmatch(words):
+            return float(times[1])
     return SUFFIXES.get(words) or SUFFIXES.get(words.removesuffix("s"))

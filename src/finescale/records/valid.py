@@ -13,6 +13,8 @@ from finescale.records.typed import SOURCE_ROW, BadCells, refuse_bad
 
 LEAST_LOSS, MOST_LOSS = 1e-30, 1e30
 """Beyond them a loss is a broken number, whose squares are none at all."""
+_LEAST: Mapping[str, float] = {DATA_SIZE: 100, "model_params": 1000, "pretrain_tokens": 1000}
+"""A column of smaller numbers counts something else; of examples only where some are no whole numbers."""
 
 
 def with_outcome(
@@ -74,6 +76,41 @@ def check_values(
         if wrong.any():
             bad.append(BadCells(name, wrong, wanted, remedy, values))
     refuse_bad(bad, frame[SOURCE_ROW], origin)
+
+
+def check_magnitudes(frame: pl.DataFrame, names: Mapping[str, str], origin: str) -> None:
+    """Refuses columns whose numbers are logarithms, shares or multiples of what they should count.
+
+    Args:
+        frame: Runs.
+        names: Our names to the table's, where they differ.
+        origin: The table.
+
+    Raises:
+        UsageError: One has such numbers in every row.
+    """
+    for name, least in _LEAST.items():
+        if name not in frame.columns or frame[name].dtype == pl.String:
+            continue
+        values = frame[name].drop_nulls()
+        values = values.filter(values > 0)
+        if not values.len() or float(values.max()) >= least:  # type: ignore[arg-type]
+            continue
+        if name == DATA_SIZE and (values == values.round()).all():
+            continue
+        theirs = names.get(name, name)
+        shown = f"{values.min():.6g} to {values.max():.6g}" if values.n_unique() > 1 else f"{values[0]:.6g}"
+        what = {DATA_SIZE: "examples", "model_params": "parameters"}.get(name, "tokens")
+        times = "1000" if name == DATA_SIZE else "1e9"
+        also = "; if shares, of how many" if name == DATA_SIZE else " (1e6, ...)"
+        remedy = f'if they are multiples, say of what: --column "{name}={theirs}*{times}"{also}'
+        raise UsageError(
+            f"column {theirs}: too small for numbers of {what}",
+            wanted=f"numbers of {what}",
+            got=shown,
+            remedy=f"{remedy}; if logarithms, write the numbers themselves",
+            where=origin,
+        )
 
 
 def check_duplicates(frame: pl.DataFrame, origin: str) -> None:
