@@ -9,6 +9,7 @@ import polars as pl
 
 from finescale.records.columns import DATA_SIZE, FACTORS
 from finescale.records.differences import follows_data, method_differences
+from finescale.records.names import bare
 from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import Outcome
 from finescale.records.repeats import SEED
@@ -18,6 +19,11 @@ from finescale.records.sweeps import reduce_sweeps
 from finescale.records.typed import SOURCE_ROW
 from finescale.wording import listed
 
+_SELECTORS = frozenset({
+    "metric", "metric_name", "measure", "statistic", "stat",
+    "split", "subset", "dataset_split", "eval_split", "phase", "eval_set",
+})  # fmt: skip
+"""Names of columns that say what the outcome of their row is, or on what it was measured."""
 _SWEEP = "another candidate of their sweep"
 _TWICE = "the same seed and numbers as another row (one run, listed twice)"
 
@@ -95,9 +101,12 @@ def _unknown(frame: pl.DataFrame, roles: Mapping[str, Role]) -> tuple[list[str],
         values = [str(value) for value in frame[name].unique(maintain_order=True).head(4)]
         roles_of = "(or setting, repeat, label, outcome)"
         question = f"what is the column `{name}`? --role '{name}=hyperparameter' {roles_of}"
+        if bare(name) in _SELECTORS:
+            others = f" (or {listed(values[1:], 'or')})" if len(values) > 1 else ""
+            question = f"which rows of `{name}` count? --where '{name}={values[0]}'{others}"
         notes.append(
-            f"Rows of one setting differ in `{name}` ({', '.join(values)}), and its name does not say what "
-            f"it is: they are averaged over it. Say it: {question.partition('? ')[2]}."
+            f"Rows of one setting differ in `{name}` ({', '.join(values)}), and nothing says what that is: "
+            f"they are averaged over it. Say it: {question.partition('? ')[2]}."
         )
         doubts.append(question)
     return notes, doubts

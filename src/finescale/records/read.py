@@ -20,6 +20,7 @@ from finescale.records.repeats import with_repeats
 from finescale.records.roles import infer_roles, stated_roles
 from finescale.records.status import in_our_words
 from finescale.records.steps import Which, one_row_a_run
+from finescale.records.summary_rows import summary_rows
 from finescale.records.truncation import MUCH, truncation_words
 from finescale.records.typed import SOURCE_ROW, BadCells, Typed, refuse_bad, typed
 from finescale.records.valid import check_duplicates, check_magnitudes, check_values, with_outcome
@@ -111,9 +112,14 @@ def understand(
     if raw.first_row > 1 and not matched.own:  # text or a spreadsheet: what a tracker does not know is blank
         frame, merged = filled_down(matched.frame)
         matched = replace(matched, frame=frame, notes=(*matched.notes, *merged))
+    sums: dict[str, int] = {}
+    if not matched.own:
+        frame, sums = summary_rows(matched.frame)
+        matched = replace(matched, frame=frame)
     kinds = _kinds(matched.frame, matched.outcome, need)
     told = typed(matched.frame, kinds, matched, raw.origin)
-    return matched, kinds, told, _finished(told, matched, options, raw.origin)
+    finished = _finished(told, matched, options, raw.origin)
+    return matched, kinds, told, replace(finished, left_out=sums | finished.left_out)
 
 
 def _unanswered(raw: RawTable, frame: pl.DataFrame) -> list[str]:

@@ -173,6 +173,8 @@ def infer_roles(
         if name in skipped:
             continue
         role = stated.get(name) or ("outcome" if name == outcome else role_by_name(name))
+        if role == "outcome" and name not in stated and name != outcome and _is_text(frame[name]):
+            role = None  # `metric` may name the outcome of its row
         if bare(name) in CONFIGURATIONS and name not in stated:
             role = "label" if frame[name].drop_nulls().is_duplicated().sum() == 0 else "hyperparameter"
         if name == "revision" and "pretrain_tokens" in frame.columns:
@@ -209,6 +211,13 @@ def _by_values(frame: pl.DataFrame, names: Sequence[str], roles: Mapping[str, Ro
         else:
             found[name] = "unknown"
     return found
+
+
+def _is_text(values: pl.Series) -> bool:
+    """Whether a column holds words: no cell begins as a number does."""
+    if values.dtype != pl.String or values.null_count() == values.len():
+        return False
+    return not values.str.contains(r"^\s*[-+~<>≈±(*]*\s*[.,]?\d").any()
 
 
 def _varies_inside(frame: pl.DataFrame, name: str, by: Sequence[str]) -> bool:
