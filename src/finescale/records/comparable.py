@@ -16,6 +16,7 @@ from finescale.records.repeats import SEED
 from finescale.records.roles import Role
 from finescale.records.siblings import far_siblings
 from finescale.records.sweeps import reduce_sweeps
+from finescale.records.telling_labels import telling_labels
 from finescale.records.typed import SOURCE_ROW
 from finescale.wording import listed
 
@@ -68,6 +69,8 @@ def make_comparable(
     doubts += [] if own else _maybe_steps(frame, roles)
     notes = [*swept.notes, *notes, *far_siblings(frame, settings, outcome.column, SOURCE_ROW), *unknown]
     if not own:  # a study of our own chose them by a rule that its report tells
+        telling, more = telling_labels(frame, roles, outcome, options.roles)
+        notes, doubts = [*notes, *telling], [*doubts, *more]
         notes += [*method_differences(frame, roles), *follows_data(frame, roles, swept.swept)]
     notes += _repeats(frame)
     return frame, Compared(tuple(notes), (*swept.doubts, *doubts))
