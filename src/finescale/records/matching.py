@@ -17,6 +17,7 @@ from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import TEST_LOSS, score_name
 from finescale.records.roles import role_by_name
 from finescale.records.status import is_status, of_word
+from finescale.records.told_methods import with_method
 
 _TIMES = re.compile(r"(?P<name>.*\S)\s*[*×]\s*(?P<factor>\d+(?:\.\d+)?(?:[eE]\+?\d+)?)")
 """A column times a number: `params*1e9`."""
@@ -87,7 +88,7 @@ def match(
     ours_of = {theirs: ours for ours, theirs in used.items()}
     constants = {ours_of.get(name, name): value for name, value in options.constants.items()}
     filled = with_constants(frame, constants, origin, strict=whole)
-    frame = filled.frame
+    frame, told = (filled.frame, "") if own else with_method(filled.frame, used)
     if whole:
         outcome, theirs = _outcome(frame, options, have, used, need, origin)
     else:
@@ -96,7 +97,7 @@ def match(
     frame = _mapped_values(frame, options, used, origin)
     words = ", ".join(f"`{theirs}` as {ours}" for ours, theirs in inferred.items())
     notes = [f"Columns were read by their names: {words} (--column says otherwise)."] if words else []
-    notes += filled.notes
+    notes += [*filled.notes, *([told] if told else [])]
     wide = [name for name in names.of_each_repeat(have) if name != theirs]
     if wide and theirs in names.of_each_repeat(have):
         notes.append(

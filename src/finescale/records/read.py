@@ -14,6 +14,7 @@ from finescale.records.matching import Matched, match
 from finescale.records.measured import measure
 from finescale.records.merged_cells import filled_down
 from finescale.records.methods import one_name_each
+from finescale.records.names import bare, leaf
 from finescale.records.options import ReadingOptions
 from finescale.records.reading import RawTable, Reading, RunsRead
 from finescale.records.repeats import with_repeats
@@ -21,6 +22,7 @@ from finescale.records.roles import infer_roles, stated_roles
 from finescale.records.status import in_our_words
 from finescale.records.steps import Which, one_row_a_run
 from finescale.records.summary_rows import summary_rows
+from finescale.records.told_methods import ADAPTERS
 from finescale.records.truncation import MUCH, truncation_words
 from finescale.records.typed import SOURCE_ROW, BadCells, Typed, refuse_bad, typed
 from finescale.records.valid import check_duplicates, check_magnitudes, check_values, with_outcome
@@ -153,7 +155,7 @@ class Finished:
 def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: str) -> Finished:
     """Leaves out what ``--where`` and the statuses say; then every bad cell of a setting is an error."""
     left_out: dict[str, int] = {}
-    frame, renamed, notes = _method_names(table.frame, own=matched.own)
+    frame, renamed, notes = _method_names(table.frame, matched)
     bad = list(table.bad)
     if options.where:
         keep = matches(frame, _with_our_methods(written_out(options.where), renamed))
@@ -204,14 +206,18 @@ def _count(rows: pl.Series, reason: str) -> dict[str, int]:
     return {reason: many} if many else {}
 
 
-def _method_names(frame: pl.DataFrame, *, own: bool) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
+def _method_names(frame: pl.DataFrame, matched: Matched) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
     """One name for each method, and what was renamed; a study of our own has one name for each."""
-    if own or "method" not in frame.columns:
+    if matched.own or "method" not in frame.columns:
         return frame, {}, []
     text = frame["method"].str.strip_chars()
     text = text.set((text == "").fill_null(False), None)
     found = dict(text.drop_nulls().value_counts(sort=True).iter_rows())
     renamed, notes = one_name_each(found)
+    theirs = matched.names.get("method", "method")
+    if found and text.null_count() and {bare(theirs), leaf(theirs)} & ADAPTERS:
+        notes.append(f"{text.null_count()} rows without a `{theirs}` are full tuning.")
+        text = text.fill_null("full")
     if found and text.null_count():
         notes.append(f"{text.null_count()} rows name no method: they count as one of their own, `unnamed`.")
     return frame.with_columns((text.replace(renamed) if renamed else text).alias("method")), renamed, notes

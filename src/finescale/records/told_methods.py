@@ -1,0 +1,59 @@
+"""The method where no column names it: a switch (`use_lora`), or a rank that only some rows have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from finescale.records.names import bare, leaf
+
+_SWITCHES = frozenset({
+    "use_lora", "is_lora", "with_lora", "enable_lora", "lora_enabled", "lora",
+    "use_peft", "is_peft", "with_peft", "enable_peft", "peft_enabled", "peft",
+})  # fmt: skip
+ADAPTERS = frozenset(["peft_type", "peft_method", "peft", "adapter", "adapter_type", "adapter_name"])
+"""Names of columns of methods in which an empty cell is full tuning."""
+_ON, _OFF = ("true", "yes", "1", "1.0", "on"), ("false", "no", "0", "0.0", "off")
+_NONE = ("", "-", "nan", "none", "null", "n/a", "na", "0", "0.0")
+_RANKS = frozenset(["lora_r", "lora_rank", "r", "rank", "lora_dim", "lora_config_r", "peft_config_r"])
+
+
+def with_method(frame: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame, str]:
+    """The table with a column ``method`` where something else tells it, and the note that says so.
+
+    Args:
+        frame: A table with our names, its cells as they stand.
+        names: Our names to the table's, where they differ.
+
+    Example:
+        >>> with_method(pl.DataFrame({"use_lora": ["True", "False"]}), {})[0]["method"].to_list()
+        ['lora', 'full']
+    """
+    if "method" in frame.columns:
+        return frame, ""
+    for name in frame.columns:
+        if bare(name) not in _SWITCHES and leaf(name) not in _SWITCHES:
+            continue
+        cells = _words(frame[name])
+        if cells.is_in([*_ON, *_OFF]).all() and cells.n_unique() == 2:
+            on = "lora" if "lora" in bare(name) else "peft"
+            return _told(
+                frame, cells.is_in(_ON), on
+            ), f"`{name}` tells the method: {on} where it is on, else full."
+    rank = names.get("pet_size", "pet_size")
+    if "pet_size" in frame.columns and (bare(rank) in _RANKS or leaf(rank) in _RANKS):
+        there = ~_words(frame["pet_size"]).is_in(_NONE)
+        if there.any() and not there.all():
+            note = f"No column names the method: it is lora where there is a `{rank}`, else full."
+            return _told(frame, there, "lora"), note
+    return frame, ""
+
+
+def _words(values: pl.Series) -> pl.Series:
+    return values.cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase()
+
+
+def _told(frame: pl.DataFrame, on: pl.Series, method: str) -> pl.DataFrame:
+    names = pl.Series("method", ["full", method]).gather(on.cast(pl.UInt32))
+    return frame.with_columns(names.alias("method"))
