@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -39,6 +40,10 @@ def wandb_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run.log({"eval/loss": loss, "eval/runtime": 3.0}, step=2 * step + 1)
         run.summary["test/accuracy"] = 0.5
         run.finish(exit_code=1 if method == "full" else 0)
+    for _ in range(100):  # on a busy machine the library's own process may still be writing the end
+        if "running" not in set(open_source(folder).frame["State"]):
+            break
+        time.sleep(0.1)
     return folder
 
 
