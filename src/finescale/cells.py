@@ -136,17 +136,17 @@ def bullets(lines: Sequence[str]) -> str:
     return f"<ul>{items}</ul>" if items else ""
 
 
-def as_text(*parts: RenderableType, width: int | None = None) -> str:
+def as_text(*parts: RenderableType | Cells, width: int | None = None) -> str:
     """What a terminal shows, as text without colours: what ``print`` writes of a result.
 
     Args:
-        parts: Tables and sentences, one below the other.
+        parts: Tables and sentences, one below the other; ``Cells`` as they fit into the width.
         width: Characters; None: the terminal's, or COLUMNS.
     """
     columns = width or get_terminal_size().columns
     # in a notebook a console shows what it prints, whatever its file
     console = Console(file=StringIO(), width=columns, color_system=None, force_jupyter=False)
-    for part in parts:
+    for part in (part.within(columns) if isinstance(part, Cells) else part for part in parts):
         console.print(part, markup=False, highlight=False, soft_wrap=isinstance(part, str))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in shown.splitlines())

@@ -57,3 +57,10 @@ def test_a_label_that_tells_nothing_is_none_of_a_reader_s_business(name: str) ->
 def test_a_label_that_follows_the_seed_is_a_seed() -> None:
     runs = [run | {"host": f"node{run['seed']}", "test_loss": run["test_loss"] + run["seed"]} for run in RUNS]
     assert not fs.read_records(pl.DataFrame(runs)).reading.doubts
+
+
+def test_a_name_with_blanks_is_written_as_an_expression_takes_it() -> None:
+    table = labelled("Git commit", ("v1", "v2"), 1.1)
+    (doubt,) = fs.read_records(table).reading.doubts
+    assert "--where '`Git commit`=v1'" in doubt
+    assert not fs.read_records(table, where="`Git commit`=v1").reading.doubts

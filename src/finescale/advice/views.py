@@ -122,8 +122,7 @@ def crossovers_text(found: Sequence[Crossovers]) -> str:
     """Crossovers as ``print`` writes them."""
     if not found:
         return "No crossovers."
-    width = get_terminal_size().columns
-    return as_text(crossover_cells(found).within(width), *(pair.sentence for pair in found), width=width)
+    return as_text(crossover_cells(found), *(pair.sentence for pair in found))
 
 
 def advice_html(advice: Advice) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from finescale.cells import Cells, as_text, bullets
@@ -31,8 +30,7 @@ def text(found: Forecasts) -> str:
     """What ``print`` writes."""
     if not found.groups:
         return "no forecasts"
-    width = get_terminal_size().columns
-    return as_text(_cells(found.groups).within(width), *_lines(found), width=width)
+    return as_text(_cells(found.groups), *_lines(found))
 
 
 def html(found: Forecasts) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,9 +138,7 @@ def html(cells: Cells, lines: Sequence[str], left_out: Sequence[LeftOut] = ()) -
 
 def text(cells: Cells, lines: Sequence[str], left_out: Sequence[LeftOut] = ()) -> str:
     """A table, what was left out, and sentences as ``print`` writes them."""
-    width = get_terminal_size().columns
-    tables = [cells, *([left_out_cells(left_out)] if left_out else [])]
-    return as_text(*[table.within(width) for table in tables], *lines, width=width)
+    return as_text(cells, *([left_out_cells(left_out)] if left_out else []), *lines)
 
 
 def trouble_lines(laws: Sequence[FittedLaw], notes: Sequence[str] = ()) -> list[str]:

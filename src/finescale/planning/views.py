@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from finescale.cells import Cells, as_text, bullets
@@ -62,12 +61,8 @@ def outlook_table(plan: Plan) -> Cells:
 
 def plan_text(plan: Plan) -> str:
     """The plan as ``print`` writes it."""
-    width = get_terminal_size().columns
-    tables = [runs_table(plan), outlook_table(plan)]
-    shown = [one.within(width) for one in tables]
-    return as_text(
-        headline(plan), question(plan), *shown, *(f"note: {note}" for note in plan.notes), width=width
-    )
+    notes = [f"note: {note}" for note in plan.notes]
+    return as_text(headline(plan), question(plan), runs_table(plan), outlook_table(plan), *notes)
 
 
 def plan_html(plan: Plan) -> str:

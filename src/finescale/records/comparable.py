@@ -9,6 +9,7 @@ import polars as pl
 
 from finescale.records.columns import DATA_SIZE, FACTORS
 from finescale.records.differences import follows_data, method_differences
+from finescale.records.expression import quoted
 from finescale.records.names import bare
 from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import Outcome
@@ -106,7 +107,7 @@ def _unknown(frame: pl.DataFrame, roles: Mapping[str, Role]) -> tuple[list[str],
         question = f"what is the column `{name}`? --role '{name}=hyperparameter' {roles_of}"
         if bare(name) in _SELECTORS:
             others = f" (or {listed(values[1:], 'or')})" if len(values) > 1 else ""
-            question = f"which rows of `{name}` count? --where '{name}={values[0]}'{others}"
+            question = f"which rows of `{name}` count? --where '{quoted(name)}={values[0]}'{others}"
         notes.append(
             f"Rows of one setting differ in `{name}` ({', '.join(values)}), and nothing says what that is: "
             f"they are averaged over it. Say it: {question.partition('? ')[2]}."

@@ -65,6 +65,11 @@ def written_out(text: str) -> str:
     return "".join(parts)
 
 
+def quoted(name: str) -> str:
+    """A column's name as an expression writes it: in backquotes where it is no plain word."""
+    return name if name.isidentifier() else f"`{name}`"
+
+
 def _literal(value: str, sign: str) -> str:
     """A value of a simple comparison as Python writes it."""
     if _NUMBER.fullmatch(value) or _KEPT.fullmatch(value):

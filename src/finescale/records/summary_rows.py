@@ -14,6 +14,8 @@ _SPREADS = frozenset({
 _SPREADS_OF_REPEATS = _SPREADS | {"sd", "se", "var", "ci", "ci95", "95_ci", "+_", "±", "range", "delta"}
 _MEANS = frozenset(["mean", "avg", "average", "median", "mean_std", "all", "overall", "total", "aggregate"])
 _OTHERS = frozenset(["min", "max", "minimum", "maximum", "best", "worst", "count", "n"])
+_MOST_VALUES = 2_000
+"""A column of more different words names runs."""
 
 
 def summary_rows(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -33,7 +35,10 @@ def summary_rows(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
             continue
         repeats = bare(name) in REPEATS
         known = _SPREADS_OF_REPEATS if repeats else _SPREADS
-        distinct = {value: _word(value) for value in frame[name].drop_nulls().unique(maintain_order=True)}
+        values = frame[name].drop_nulls().unique(maintain_order=True)
+        if values.len() > _MOST_VALUES:
+            continue
+        distinct = {value: _word(value) for value in values}
         if not repeats and not any(word in known for word in distinct.values()):
             continue
         sums = {value for value, word in distinct.items() if word in known | _MEANS | _OTHERS}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
+from finescale.records.expression import quoted
 from finescale.records.names import bare
 from finescale.records.outcomes import Outcome
 from finescale.records.roles import RUN_NAMES, Role
@@ -45,8 +46,9 @@ def telling_labels(
             continue
         low, high, many = told
         question = (
-            f"which rows of `{name}` count? --where '{name}={low}' (or {high}), --role '{name}=setting' "
-            f"(each is a task of its own), or --role '{name}=label' (they are repeats)"
+            f"which rows of `{name}` count? --where '{quoted(name)}={low}' (or {high}), "
+            f"--role '{name}=setting' (each is a task of its own), or "
+            f"--role '{name}=label' (they are repeats)"
         )
         notes.append(
             f"Rows of one setting differ in `{name}`, and {outcome.name} is lower with `{low}` than with "

@@ -38,9 +38,8 @@ def with_method(frame: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataF
         cells = _words(frame[name])
         if cells.is_in([*_ON, *_OFF]).all() and cells.n_unique() == 2:
             on = "lora" if "lora" in bare(name) else "peft"
-            return _told(
-                frame, cells.is_in(_ON), on
-            ), f"`{name}` tells the method: {on} where it is on, else full."
+            note = f"`{name}` tells the method: {on} where it is on, else full."
+            return _told(frame, cells.is_in(_ON), on), note
     rank = names.get("pet_size", "pet_size")
     if "pet_size" in frame.columns and (bare(rank) in _RANKS or leaf(rank) in _RANKS):
         there = ~_words(frame["pet_size"]).is_in(_NONE)
