@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from finescale.laws.solver.models import FunctionModel
+from finescale.laws.solver.models import FunctionModel, MonomialModel
 from finescale.laws.solver.newton import polish
 from finescale.laws.solver.problem import Problem, Solution, deviation, residual, total
 
@@ -30,6 +30,9 @@ _SAMPLE = 4_000
 _STRATA = 12
 """Cells along each variable of which a sample holds points, if there are any."""
 _MOST_STRATA = 500_000
+_FEW = 10_000
+"""Where cells times points are no more, every cell of a law that bends is polished: with few settings the
+objective is nearly a sum of absolute values, and the profile does not show its narrow valleys."""
 _MANY, _STARTS = 4, 64
 """For a law with so many exponents (`broken`) no grid is fine enough: L-BFGS starts from so many cells."""
 _MAY_BE_BEST, _NOTHING = 1.5, 1e-15
@@ -140,7 +143,7 @@ def solve_curves(
         grids = np.broadcast_to(
             np.clip(grid, problem.lower[P:], problem.upper[P:]), (len(part.y), *grid.shape)
         )
-        found = _minima(part, grids, start, keep=keep)
+        found = _minima(part, grids, start, keep=None if _bends(part, grid) else keep)
         if problem.free[P:].any():
             near = np.stack([_around(part, one) for one in found])
             more = _minima(part, near, start, lines=True)
@@ -149,6 +152,13 @@ def solve_curves(
             found = [_searched(part, one, grids[one], found[one], start) for one in range(len(found))]
         solved += found
     return solved
+
+
+def _bends(problem: Problem, grid: Array) -> bool:
+    """Whether the law has two or three exponents, is no sum of powers, and has few settings."""
+    model, cells = problem.model, grid[..., 0].size
+    several = 1 < model.n_nonlinear < _MANY and not isinstance(model, MonomialModel)
+    return several and cells * model.n_points <= _FEW
 
 
 def _searched(problem: Problem, curve: int, grid: Array, found: Solution, start: Array | None) -> Solution:
@@ -177,7 +187,7 @@ def _minima(
         problem: y and weights of shape [curves, N].
         grids: Cells.
         start: Values of the fixed parameters, [P + K].
-        keep: At most so many of a curve are polished.
+        keep: At most so many of a curve are polished; None: every cell.
         lines: Along axis 1 lie lines that have nothing to do with one another.
     """
     P, K = problem.model.n_linear, problem.model.n_nonlinear
@@ -188,7 +198,12 @@ def _minima(
     starts: list[Array] = []
     for curve, profile in enumerate(values):
         shaped = profile.reshape(grids.shape[1:-1])
-        chosen = lowest_of_lines(shaped) if lines else local_minima(shaped)[:keep]
+        if lines:
+            chosen = lowest_of_lines(shaped)
+        elif keep is None:
+            chosen = np.flatnonzero(np.isfinite(profile))
+        else:
+            chosen = local_minima(shaped)[:keep]
         chosen = chosen if chosen.size else np.array([int(np.argmin(profile))])
         starts.append(np.concatenate([c[curve, chosen], cells[curve, chosen]], axis=1))
     curve = np.repeat(np.arange(len(starts)), [len(part) for part in starts])
