@@ -35,10 +35,17 @@ def test_a_switch_or_a_rank_tells_the_method(name: str, cells: list[Any]) -> Non
 
 @pytest.mark.parametrize(
     ("name", "cells"),
-    [("lora_r", [8, 8, 16, 16]), ("use_lora", [True] * 4), ("pet_size", [None, 8, None, 8])],
+    [("lora_r", [8, 8, 16, 16]), ("use_lora", [True] * 4), ("pet_size", [8] * 4)],
 )
 def test_what_tells_nothing_makes_no_method(name: str, cells: list[Any]) -> None:
     assert "method" not in read(**{name: cells}).frame.columns
+
+
+@pytest.mark.parametrize(("name", "method"), [("pet_size", "peft"), ("num_virtual_tokens", "prompt")])
+def test_a_size_that_only_some_rows_have_is_that_of_an_adapter(name: str, method: str) -> None:
+    """They were one candidate, with the loss of full tuning and called the adapter's."""
+    records = read(**{name: [None, 8, None, 8]})
+    assert sorted(records.frame["method"]) == ["full", "full", method, method]
 
 
 def test_a_column_that_names_the_method_counts() -> None:

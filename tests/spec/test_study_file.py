@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finescale.errors import UsageError
-from finescale.spec.file import MAX_BYTES, load_study, parse_study
+from finescale.spec.file import _FORMS, MAX_BYTES, load_study, parse_study
 from finescale.spec.parts import Choice, PerMethod
 from finescale.spec.run import OptimizerSpec, TaskSpec
 from finescale.spec.study import PretrainStudy, Study
@@ -378,3 +378,12 @@ def test_a_model_need_not_say_what_it_was_pretrained_on() -> None:
     study = parse_study(OWN.replace(", pretrain_tokens: 1e9, revisions: {step10: 1e8}", "", 1))
     assert isinstance(study, Study)
     assert study.models["tiny"].checkpoints == {0: "main"}
+
+
+def test_a_list_in_place_of_a_mapping_is_told_the_form_and_the_forms_make_a_study():
+    forms = "\n".join(form for key, form in _FORMS.items() if key not in ("pet_size", "finetune_examples"))
+    grid = f"grids: [{{vary: model, values: [small], {_FORMS['finetune_examples']}}}]"
+    whole = f"name: own\nseeds: [0]\ntest_examples: 10\n{forms}\n{grid}\n"
+    assert isinstance(parse_study(whole), Study)
+    with pytest.raises(UsageError, match=r"models: a value .*\n.*e\.g\. models: \{small: \{from: ./my-model"):
+        parse_study(whole.replace(_FORMS["models"], "models: [./my-model]"))

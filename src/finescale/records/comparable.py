@@ -10,6 +10,7 @@ import polars as pl
 from finescale.records.columns import DATA_SIZE, FACTORS
 from finescale.records.differences import follows_data, method_differences
 from finescale.records.expression import quoted
+from finescale.records.half_filled import half_filled
 from finescale.records.names import bare
 from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import Outcome
@@ -70,8 +71,11 @@ def make_comparable(
     doubts += [] if own else _maybe_steps(frame, roles)
     notes = [*swept.notes, *notes, *far_siblings(frame, settings, outcome.column, SOURCE_ROW), *unknown]
     if not own:  # a study of our own chose them by a rule that its report tells
-        telling, more = telling_labels(frame, roles, outcome, options.roles)
-        notes, doubts = [*notes, *telling], [*doubts, *more]
+        for found, asked in (
+            half_filled(frame, roles),
+            telling_labels(frame, roles, outcome, options.roles),
+        ):
+            notes, doubts = [*notes, *found], [*doubts, *asked]
         notes += [*method_differences(frame, roles), *follows_data(frame, roles, swept.swept)]
     notes += _repeats(frame)
     return frame, Compared(tuple(notes), (*swept.doubts, *doubts))

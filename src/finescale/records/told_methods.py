@@ -1,4 +1,4 @@
-"""The method where no column names it: a switch (`use_lora`), or a rank that only some rows have."""
+"""The method where no column names it: a switch (`use_lora`), or a rank or size that only some rows have."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ ADAPTERS = frozenset(["peft_type", "peft_method", "peft", "adapter", "adapter_ty
 _ON, _OFF = ("true", "yes", "1", "1.0", "on"), ("false", "no", "0", "0.0", "off")
 _NONE = ("", "-", "nan", "none", "null", "n/a", "na", "0", "0.0")
 _RANKS = frozenset(["lora_r", "lora_rank", "r", "rank", "lora_dim", "lora_config_r", "peft_config_r"])
+_LENGTHS = frozenset(["prompt_length", "num_virtual_tokens"])
 
 
 def with_method(frame: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame, str]:
@@ -40,12 +41,14 @@ def with_method(frame: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataF
             on = "lora" if "lora" in bare(name) else "peft"
             note = f"`{name}` tells the method: {on} where it is on, else full."
             return _told(frame, cells.is_in(_ON), on), note
-    rank = names.get("pet_size", "pet_size")
-    if "pet_size" in frame.columns and (bare(rank) in _RANKS or leaf(rank) in _RANKS):
+    if "pet_size" in frame.columns:
         there = ~_words(frame["pet_size"]).is_in(_NONE)
         if there.any() and not there.all():
-            note = f"No column names the method: it is lora where there is a `{rank}`, else full."
-            return _told(frame, there, "lora"), note
+            size = names.get("pet_size", "pet_size")
+            called = {bare(size), leaf(size)}
+            on = "lora" if called & _RANKS else "prompt" if called & _LENGTHS else "peft"
+            note = f"No column names the method: it is {on} where there is a `{size}`, else full."
+            return _told(frame, there, on), note
     return frame, ""
 
 

@@ -45,6 +45,17 @@ _WANTED = {
     "string_pattern_mismatch": "letters, digits and . _ - (at most 80, the first a letter or digit)",
     "union_tag_invalid": "one of {expected_tags}",
 }
+_FORMS = {
+    "models": "models: {small: {from: ./my-model}}",
+    "methods": "methods: {dora: {peft: LoraConfig, use_dora: true}}",
+    "task": "task: {name: notes, train: pairs.jsonl}",
+    "base": "base: {model: small, pet_size: {lora: 8}}",
+    "pet_size": "pet_size: {lora: 8, prompt: 16}",
+    "finetune_examples": "finetune_examples: {full: [100, 1000], lora: [100, 1000]}",
+    "learning_rates": "learning_rates: {full: [0.0001, 0.0003], lora: [0.001, 0.003]}",
+    "sweep": "sweep: {model: small, finetune_examples: 100}",
+}
+"""How a field is written that wants a mapping."""
 
 
 def load_study(path: str | Path) -> Study | PretrainStudy:
@@ -252,6 +263,8 @@ def _translate_error(problem: Any, node: Node, where: str, model: type[Strict]) 
         )
     got = _shown(node)
     remedy = ""
+    if kind in ("model_type", "dict_type") and key in _FORMS:
+        wanted += f", e.g. {_FORMS[key]}"
     if kind == "literal_error" and isinstance(node.value, str):
         remedy = nearest(node.value, wanted.replace(" or ", ", ").split(", "))
     elif kind == "union_tag_invalid":
