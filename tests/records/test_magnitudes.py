@@ -54,3 +54,33 @@ def test_a_few_examples_are_a_number_of_examples() -> None:
 def test_a_column_times_a_number_must_be_there() -> None:
     with pytest.raises(UsageError, match=r"size\*1e9"):
         read({"model_params": "size*1e9"})
+
+
+def test_percentages_of_the_data_need_a_whole() -> None:
+    """12.5% was 12.5 examples."""
+    frame = pl.DataFrame({"method": "full", "share": ["12.5%", "50%", "100%"], "test_loss": [2.0, 1.8, 1.6]})
+    with pytest.raises(fs.UsageError, match=r"no share of one"):
+        fs.read_records(frame, columns={"finetune_examples": "share"})
+    read = fs.read_records(frame, columns={"finetune_examples": "share*16000"}).frame
+    assert read["finetune_examples"].to_list() == [2000, 8000, 16000]
+
+
+def test_logarithms_that_are_whole_numbers_are_no_numbers_of_examples() -> None:
+    frame = pl.DataFrame({"log10_examples": [2, 3, 4, 5], "test_loss": [2.0, 1.8, 1.6, 1.5]})
+    with pytest.raises(fs.UsageError, match="too small for numbers of examples"):
+        fs.read_records(frame, columns={"finetune_examples": "log10_examples"})
+
+
+def test_a_model_of_seven_parameters_beside_larger_ones_is_refused_with_its_row() -> None:
+    frame = pl.DataFrame({
+        "params": ["350M", "350M", "7"], "samples": [100, 200, 400], "test_loss": [2.0, 1.8, 1.6]
+    })  # fmt: skip
+    with pytest.raises(fs.UsageError, match=r"row 3, column model_params \(`params`\)"):
+        fs.read_records(frame)
+
+
+def test_tokens_are_no_examples() -> None:
+    frame = pl.DataFrame(
+        {"dataset size (tokens)": [10**6, 10**7], "params": [10**8] * 2, "test_loss": [2.0, 1.8]}
+    )
+    assert "finetune_examples" not in fs.read_records(frame).frame.columns

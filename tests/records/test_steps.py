@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+import finescale as fs
 from finescale.errors import UsageError
 from finescale.records.records import read_records
 
@@ -110,3 +111,46 @@ def test_what_changes_with_the_steps_of_named_runs_tells_no_runs_apart() -> None
     records = read_records(frame)
     assert records.frame["test_loss"].to_list() == [2.0, 2.1]
     assert not records.reading.doubts
+
+
+def _evaluated(**columns: list[Any]) -> pl.DataFrame:
+    """Two evaluations a run, the first with a larger loss."""
+    rows = [(m, d, loss + more) for m, off in (("full", 0.0), ("lora", 0.1)) for d, loss in
+            ((100, 2.0), (300, 1.8), (1000, 1.65), (3000, 1.55)) for more in (off + 0.3, off)]  # fmt: skip
+    names = ("method", "finetune_examples", "test_loss")
+    frame = pl.DataFrame({name: [row[at] for row in rows] for at, name in enumerate(names)})
+    return frame.with_columns(**{name: pl.Series(values * 8) for name, values in columns.items()})
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("epoch", ["1/2", "2/2"]),
+        ("step", ["50/150", "150/150"]),
+        ("step", ["step_50", "step_150"]),
+        ("epoch", ["epoch 1", "epoch 2"]),
+        ("step", ["100", "final"]),
+        ("step", [100, None]),
+        ("step", [100, -1]),
+    ],
+)
+def test_steps_in_words_and_a_last_row_without_one_are_steps(name: str, cells: list[Any]) -> None:
+    """Their evaluations were averaged without a word."""
+    records = fs.read_records(_evaluated(**{name: cells}))
+    assert records.frame.height == 8
+    assert records.frame["test_loss"].to_list()[:4] == [2.0, 1.8, 1.65, 1.55]
+
+
+def test_rows_of_which_a_cost_grows_may_be_evaluations_of_one_run() -> None:
+    frame = _evaluated(seed=[0, 0], train_tokens=[1e6, 2e6])
+    (asked,) = fs.read_records(frame).reading.doubts
+    assert "train_tokens=progress" in asked
+    assert fs.read_records(frame, roles={"train_tokens": "progress"}).frame.height == 8
+    assert not fs.read_records(frame, roles={"train_tokens": "label", "seed": "label"}).reading.doubts
+
+
+def test_rows_of_one_setting_and_seed_are_asked_about() -> None:
+    (asked,) = fs.read_records(_evaluated(seed=[0, 0])).reading.doubts
+    assert "--role seed=label" in asked
+    assert not fs.read_records(_evaluated(seed=[0, 0]), roles={"seed": "label"}).reading.doubts
+    assert not fs.read_records(_evaluated(seed=[0, 1])).reading.doubts

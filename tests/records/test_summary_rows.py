@@ -59,3 +59,27 @@ def test_a_column_that_says_which_number_a_row_holds_is_asked_about(name: str) -
     chosen = fs.read_records(pl.DataFrame(both), where=f"{name}=a")
     assert rows(chosen) == rows(fs.read_records(pl.DataFrame(RUNS)))
     assert not chosen.reading.doubts
+
+
+@pytest.mark.parametrize(
+    "name", ["Gap", "Δ", "Difference", "full - lora", "lora vs full", "Average", "lora avg"]
+)
+def test_differences_and_means_of_methods_are_no_methods(name: str) -> None:
+    """`Gap` was the best method, with over 99%."""
+    table = pl.DataFrame(RUNS + [run | {"method": name, "test_loss": 0.1} for run in RUNS[::2]])
+    assert rows(fs.read_records(table)) == rows(fs.read_records(pl.DataFrame(RUNS)))
+
+
+@pytest.mark.parametrize(
+    "word", ["mean±std", "mean (std)", "avg(2)", "average of 2", "all seeds", "best seed", "0-1"]
+)
+def test_a_seed_s_cell_that_stands_for_several_is_no_run(word: str) -> None:
+    assert rows(fs.read_records(pl.DataFrame(RUNS + summed(word)))) == rows(
+        fs.read_records(pl.DataFrame(RUNS))
+    )
+
+
+@pytest.mark.parametrize("name", ["5-shot", "Few-shot (k=32)", "in-context learning"])
+def test_examples_in_a_prompt_are_no_finetuning(name: str) -> None:
+    table = pl.DataFrame(RUNS + [run | {"method": name, "finetune_examples": 5} for run in RUNS[::2]])
+    assert set(fs.read_records(table).frame["method"]) == {"full", "lora"}

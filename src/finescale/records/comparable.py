@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 import polars as pl
 
@@ -27,6 +30,9 @@ _SELECTORS = frozenset({
     "split", "subset", "dataset_split", "eval_split", "phase", "eval_set",
 })  # fmt: skip
 """Names of columns that say what the outcome of their row is, or on what it was measured."""
+_SPENT = re.compile(r"(^|_)(tokens|seconds|secs|minutes|hours|time|elapsed|runtime|duration|flops|flos)(_|$)")
+"""Costs that grow while a run goes on."""
+_CHANCE = 1e-2
 _SWEEP = "another candidate of their sweep"
 _TWICE = "the same seed and numbers as another row (one run, listed twice)"
 
@@ -123,6 +129,11 @@ def _unknown(frame: pl.DataFrame, roles: Mapping[str, Role]) -> tuple[list[str],
 def _maybe_steps(frame: pl.DataFrame, roles: Mapping[str, Role]) -> list[str]:
     """A question where rows look like evaluations of one run at several `steps`, which are a run's cost."""
     names = [name for name in ("steps", "tokens_processed") if roles.get(name) == "outcome"]
+    spent = [
+        name for name, role in roles.items()
+        if role == "outcome" and _SPENT.search(bare(name)) and name not in names
+        and frame[name].dtype.is_numeric()
+    ]  # fmt: skip
     same = [
         name for name, role in roles.items()
         if role in ("setting", "hyperparameter", "repeat", "unknown") and name in frame.columns
@@ -133,11 +144,42 @@ def _maybe_steps(frame: pl.DataFrame, roles: Mapping[str, Role]) -> list[str]:
         groups = frame.group_by(same).agg(pl.len().alias("rows"), pl.col(name).n_unique().alias("values"))
         groups = groups.filter(pl.col("rows") > 1)
         if groups.height and (groups["rows"] == groups["values"]).all():
-            return [
-                f"are rows that differ in `{name}` evaluations of one run? --role {name}=progress (the last "
-                f"counts), or --role {name}=label (they are runs of their own)"
-            ]
+            return [_evaluations(name)]
+    for name in spent:
+        if same and not frame[name].null_count() and _rises(frame, name, same):
+            return [_evaluations(name)]
+    if same and roles.get(SEED) == "repeat" and "run" not in frame.columns and _again(frame, roles, same):
+        return [
+            "are rows of one setting with the same seed evaluations of one run? --role COLUMN=progress (the "
+            "column that grows: the last counts), or --role seed=label (they are runs of their own)"
+        ]
     return []
+
+
+def _again(frame: pl.DataFrame, roles: Mapping[str, Role], same: Sequence[str]) -> bool:
+    """Whether most settings have rows of one seed that no other column tells apart."""
+    labels = [
+        name for name, role in roles.items() if role == "label" and not frame[name].dtype.is_nested()
+    ]  # fmt: skip
+    sizes = frame.group_by([*same, *labels]).agg(pl.len().alias("rows"))["rows"]
+    return 2 * int((sizes > 1).sum()) >= sizes.len()
+
+
+def _evaluations(name: str) -> str:
+    """The question whether rows are evaluations of one run, at several values of a column."""
+    return (
+        f"are rows that differ in `{name}` evaluations of one run? --role {quote(name + '=progress')} "
+        f"(the last counts), or --role {quote(name + '=label')} (they are runs of their own)"
+    )
+
+
+def _rises(frame: pl.DataFrame, name: str, same: Sequence[str]) -> bool:
+    """Whether a cost rises from row to row wherever rows share everything else, beyond chance."""
+    rises = (pl.col(name).diff().drop_nulls() > 0).all()
+    groups = frame.group_by(same, maintain_order=True).agg(pl.len().alias("rows"), rises.alias("rises"))
+    groups = groups.filter(pl.col("rows") > 1)
+    by_chance = -sum(math.lgamma(rows + 1) for rows in groups["rows"])
+    return groups.height > 0 and bool(groups["rises"].all()) and by_chance < math.log(_CHANCE)
 
 
 def _once(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:

@@ -12,12 +12,13 @@ from finescale.errors import UsageError
 from finescale.records import names
 from finescale.records.columns import BY_NAME, DATA_SIZE, FACTORS
 from finescale.records.constants import with_constants
-from finescale.records.methods import canonical, is_known
+from finescale.records.methods import canonical, is_known, of_each_method
 from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import TEST_LOSS, score_name
 from finescale.records.roles import role_by_name
 from finescale.records.status import is_status, of_word
 from finescale.records.told_methods import with_method
+from finescale.wording import listed
 
 _TIMES = re.compile(r"(?P<name>.*\S)\s*[*×]\s*(?P<factor>\d+(?:\.\d+)?(?:[eE]\+?\d+)?)")
 """A column times a number: `params*1e9`."""
@@ -104,6 +105,8 @@ def match(
             f"Only {theirs} is read: {', '.join(wide[:3])} look like the same outcome of other repeats; "
             "write a row for each."
         )
+    if theirs and names.is_of_training(theirs):
+        notes.append(f"`{theirs}` is by its name of training data: it says little about data that are new.")
     copies = tuple(
         name for name in dict.fromkeys(used.values()) if name not in used and name in frame.columns
     )
@@ -159,6 +162,8 @@ def _inferred(
         theirs = names.infer(ours, left, exact=exact) or _by_values(ours, frame, left)
         if theirs is None or (ours == "status" and not _is_state(frame[theirs])):
             continue
+        if ours == "pet_size" and names.bare(theirs) == "rank" and _is_order(frame[theirs]):
+            continue  # the rank of a leaderboard
         found[ours] = theirs
     return found
 
@@ -166,7 +171,7 @@ def _inferred(
 def _by_values(ours: str, frame: pl.DataFrame, free: Sequence[str]) -> str | None:
     """The only column that can be the method, or the status, by what stands in it."""
     if ours == "status":
-        named = [name for name in free if names.bare(name).endswith(("status", "state"))]
+        named = [name for name in free if names.bare(name).endswith(("status", "state", "result"))]
         fits = [name for name in named if _is_state(frame[name])]
     elif ours == "method":
         fits = [name for name in free if role_by_name(name) is None and _names_methods(frame[name])]
@@ -182,6 +187,12 @@ def _names_methods(values: pl.Series) -> bool:
     texts = [text for text in values.str.strip_chars().unique().drop_nulls() if text]
     usual = {"full", "lora", "qlora", "prompt"}
     return bool(texts) and all(map(is_known, texts)) and any(canonical(text) in usual for text in texts)
+
+
+def _is_order(values: pl.Series) -> bool:
+    """Whether a column numbers the rows, 1 to n in any order."""
+    numbers = values.cast(pl.String).str.strip_chars("# ").cast(pl.Float64, strict=False)
+    return values.len() > 2 and numbers.sort().to_list() == [float(at + 1) for at in range(values.len())]
 
 
 def _is_state(values: pl.Series) -> bool:
@@ -216,6 +227,15 @@ def _outcome(  # noqa: PLR0917
     asked = options.score or options.loss or TEST_LOSS.column
     found = find_outcome(frame, options, have)
     free = [name for name in have if name not in used.values()]
+    wide = [] if "method" in frame.columns else of_each_method(have)
+    if found and used.get(found, found) in wide:
+        raise UsageError(
+            f"{listed(wide[:3])} are one outcome in a column for each method",
+            wanted="a row for each run, with a column `method`",
+            got=f"the column {used.get(found, found)} of one method",
+            remedy="write a row for each run",
+            where=origin,
+        )
     lost: list[Sequence[str]] = [] if found else [[asked]]
     lost += [[name] for name in need if name not in frame.columns]
     if not any(name in frame.columns for name in (*FACTORS, DATA_SIZE, *need)) and not need:
@@ -228,7 +248,7 @@ def _outcome(  # noqa: PLR0917
             command=options.command,
             free=free,
             score=options.score,
-            methods=[name for name in free if is_known(name)],
+            methods=wide or [name for name in free if is_known(name)],
         )
     assert found is not None
     return found, used.get(found, found)

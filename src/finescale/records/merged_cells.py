@@ -29,7 +29,9 @@ def filled_down(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
             cells = cells.set(cells.str.strip_chars().str.to_lowercase().is_in(EMPTY).fill_null(False), None)
         values = cells.drop_nulls()
         blanks = cells.null_count()
-        if not blanks or cells[0] is None or 2 * blanks < values.len() or values.len() < 2:
+        if not blanks or cells[0] is None or 2 * blanks < values.len():
+            continue
+        if values.len() < 2 and name == DATA_SIZE:
             continue
         if (values == values.shift(1)).any():
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
@@ -61,6 +62,27 @@ def canonical(name: str) -> str | None:
 def is_known(name: str) -> bool:
     """Whether a method's name is one of the usual ones, or PEFT's."""
     return folded(name) in _CANONICAL or folded(name) in _PET
+
+
+_OF_METHOD = re.compile(
+    r"(?P<method>.*?)[\W_]+(?P<rest>(?:(?:test|eval|val|dev|final)[\W_]+)?(?:loss|nll|ppl|perplexity|acc|accuracy|score|f1))",
+    re.IGNORECASE,
+)
+
+
+def of_each_method(columns: Sequence[str]) -> list[str]:
+    """Columns that are one outcome in a column for each method; none where there are no two.
+
+    Example:
+        >>> of_each_method(["samples", "full_loss", "LoRA loss", "loss"])
+        ['full_loss', 'LoRA loss']
+    """
+    stems: dict[str, list[str]] = {}
+    for column in columns:
+        found = _OF_METHOD.fullmatch(column.strip())
+        if found and is_known(found["method"]):
+            stems.setdefault(folded(found["rest"]), []).append(column)
+    return next((same for same in stems.values() if len(same) > 1), [])
 
 
 def one_name_each(found: Mapping[str, int]) -> tuple[dict[str, str], list[str]]:

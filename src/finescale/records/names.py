@@ -10,7 +10,7 @@ from difflib import get_close_matches
 import polars as pl
 
 from finescale.errors import UsageError
-from finescale.records.columns import WHOLE
+from finescale.records.columns import DATA_SIZE, WHOLE
 from finescale.records.unit_names import multiple
 from finescale.records.values import read_numbers
 
@@ -155,6 +155,8 @@ def infer(ours: str, columns: Sequence[str], *, exact: bool = False) -> str | No
     """
     if ours == "learning_rate":
         columns = [column for column in columns if not is_logged(column)]
+    if ours == DATA_SIZE:
+        columns = [column for column in columns if not _counts_tokens(column)]
     fits = [column for column in columns if folded(ours) in _folds(column, ours)]
     if not fits and not exact:
         known = {folded(word) for word in SYNONYMS.get(ours, ())}
@@ -162,6 +164,10 @@ def infer(ours: str, columns: Sequence[str], *, exact: bool = False) -> str | No
         telling = {folded(word) for word in (ours, *SYNONYMS.get(ours, ())) if _tells(word)}
         fits = fits or [column for column in columns if folded(leaf(column)) in telling]
     return fits[0] if len(fits) == 1 else None
+
+
+def _counts_tokens(column: str) -> bool:
+    return "token" in column.casefold()
 
 
 def _folds(column: str, ours: str) -> set[str]:
@@ -216,11 +222,14 @@ def candidates(ours: str, columns: Sequence[str]) -> list[str]:
     known |= _GUESSES.get(ours, set())
     if ours == "pretrain_tokens":  # tokens of finetuning are something else
         columns = [column for column in columns if "pre" in column.casefold()]
+    if ours == DATA_SIZE:
+        columns = [column for column in columns if not _counts_tokens(column)]
     fits = [column for column in columns if known.intersection(_folds(column, ours))]
     fits += get_close_matches(ours, columns, n=1, cutoff=0.6)
     parts = [part for part in ours.split("_") if part not in ("test", "tokens")]
     fits += [column for column in columns if any(part in column.casefold() for part in parts)]
-    return list(dict.fromkeys(fits))
+    found = list(dict.fromkeys(fits))  # a loss on training data is the last that could be meant
+    return sorted(found, key=is_of_training) if ours == "test_loss" else found
 
 
 def missing(
@@ -278,6 +287,24 @@ def missing(
     shown = ", ".join(columns[:30]) + (", ..." if len(columns) > 30 else "")
     got = f"columns {shown or '(none)'}"
     return UsageError(problem, wanted="; ".join(each), got=got, remedy=remedy, where=origin)
+
+
+def is_of_training(column: str) -> bool:
+    """Whether an outcome was measured on training data, by its name.
+
+    Example:
+        >>> is_of_training("Loss (train)"), is_of_training("train_loss"), is_of_training("eval_loss")
+        (True, True, False)
+    """
+    words = set(re.split(r"[\W_]+", column.casefold()))
+    return bool(words & {"train", "training"}) and not words & {
+        "eval",
+        "test",
+        "val",
+        "valid",
+        "validation",
+        "dev",
+    }
 
 
 def _wide(columns: Sequence[str], methods: Sequence[str]) -> str:

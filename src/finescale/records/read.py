@@ -19,10 +19,11 @@ from finescale.records.options import ReadingOptions
 from finescale.records.reading import RawTable, Reading, RunsRead
 from finescale.records.repeats import with_repeats
 from finescale.records.roles import infer_roles, stated_roles
+from finescale.records.run_flags import failed_runs
 from finescale.records.status import in_our_words
 from finescale.records.steps import Which, one_row_a_run
 from finescale.records.summary_rows import summary_rows
-from finescale.records.told_methods import ADAPTERS
+from finescale.records.told_methods import ADAPTERS, NO_ADAPTER
 from finescale.records.truncation import MUCH, truncation_words
 from finescale.records.typed import SOURCE_ROW, BadCells, Typed, refuse_bad, typed
 from finescale.records.valid import check_duplicates, check_magnitudes, check_values, with_outcome
@@ -161,6 +162,10 @@ def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: s
         keep = matches(frame, _with_our_methods(written_out(options.where), renamed))
         left_out |= _count(~keep, f"`{options.where}` not true (--where)")
         frame, bad = _kept(frame, keep, bad)
+    if not matched.own:
+        failed, reasons = failed_runs(frame)
+        left_out |= reasons
+        frame, bad = _kept(frame, ~failed, bad)
     words = None
     if "status" in frame.columns:
         measured = pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)
@@ -212,15 +217,20 @@ def _method_names(frame: pl.DataFrame, matched: Matched) -> tuple[pl.DataFrame, 
         return frame, {}, []
     text = frame["method"].str.strip_chars()
     text = text.set((text == "").fill_null(False), None)
+    theirs = matched.names.get("method", "method")
+    adapters = bool({bare(theirs), leaf(theirs)} & ADAPTERS)
+    if adapters:
+        text = text.set(text.str.to_lowercase().is_in(NO_ADAPTER).fill_null(False), None)
     found = dict(text.drop_nulls().value_counts(sort=True).iter_rows())
     renamed, notes = one_name_each(found)
-    theirs = matched.names.get("method", "method")
-    if found and text.null_count() and {bare(theirs), leaf(theirs)} & ADAPTERS:
+    if found and text.null_count() and adapters:
         notes.append(f"{text.null_count()} rows without a `{theirs}` are full tuning.")
         text = text.fill_null("full")
     if found and text.null_count():
         notes.append(f"{text.null_count()} rows name no method: they count as one of their own, `unnamed`.")
-    return frame.with_columns((text.replace(renamed) if renamed else text).alias("method")), renamed, notes
+    ours = text.replace(renamed) if renamed else text
+    copies = [ours.alias(name) for name in {"method", theirs} if name in frame.columns]  # for --where
+    return frame.with_columns(copies), renamed, notes
 
 
 def _with_our_methods(expression: str, renamed: Mapping[str, str]) -> str:

@@ -12,6 +12,8 @@ from finescale.records.names import bare
 from finescale.records.roles import RUN_IDS, RUN_NAMES, Role
 
 Which = Literal["last", "best"]
+_STEP_IN_WORDS = r"^[a-z_\s-]*(\d+(?:\.\d+)?)\s*(?:(?:/|of)\s*\d+)?\s*(?:steps?|epochs?|it|iters?)?$"
+_AT_THE_END = ("final", "last", "end", "final_step", "last_step")
 _ROW, _STEP, _TIMES, _AGAIN, _RISE = "_row", "_step", "_times", "_again", "_rise"
 
 
@@ -46,7 +48,11 @@ def one_row_a_run(
             best dev loss, or the best outcome where there is no dev loss.
     """
     everything = OneRowARun(pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True))
-    progress = [name for name, role in roles.items() if role == "progress" and frame[name].dtype.is_numeric()]
+    named_so = [name for name, role in roles.items() if role == "progress"]
+    frame = frame.with_columns(
+        [steps for name in named_so if (steps := _as_numbers(frame[name])) is not None]
+    )
+    progress = [name for name in named_so if frame[name].dtype.is_numeric()]
     if not progress or frame.height < 2:
         return everything
     found = run_identity(frame, roles)
@@ -59,7 +65,7 @@ def one_row_a_run(
     if several[step] == 0:
         return everything
     rows = frame.with_row_index(_ROW).filter(pl.col(outcome).is_not_null())
-    rows = rows.with_columns(pl.col(step).cast(pl.Float64).fill_null(-float("inf")).alias(_STEP))
+    rows = rows.with_columns(_over(_steps_in_order(step), identity).alias(_STEP))
     run = [*identity, _AGAIN]
     rows = _runs_apart(rows, identity, named=named)
     by, lower = ("dev_loss", True) if _has(frame, "dev_loss") and which == "best" else (outcome, lower)
@@ -79,6 +85,23 @@ def one_row_a_run(
         f"{dropped} rows of earlier or other steps do not (--step {'best' if which == 'last' else 'last'})."
     )
     return OneRowARun(marked, step, logged, (note,))
+
+
+def _as_numbers(values: pl.Series) -> pl.Series | None:
+    """Steps in words as numbers: 50/150, step_50, epoch 1, final; None where none are in words."""
+    if values.dtype != pl.String:
+        return None
+    words = values.str.strip_chars().str.to_lowercase()
+    steps = words.str.extract(_STEP_IN_WORDS).cast(pl.Float64, strict=False)
+    steps = steps.set(words.is_in(_AT_THE_END).fill_null(False), float("inf"))
+    return None if (words.is_not_null() & (words != "") & steps.is_null()).any() else steps.alias(values.name)
+
+
+def _steps_in_order(step: str) -> pl.Expr:
+    """A run's steps; its last row may say none, or -1."""
+    value = pl.col(step).cast(pl.Float64)
+    unsaid, last = value.is_null() | (value < 0), pl.int_range(pl.len()) == pl.len() - 1
+    return pl.when(~unsaid).then(value).when(last).then(float("inf")).otherwise(-float("inf"))
 
 
 def run_identity(

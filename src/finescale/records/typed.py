@@ -10,10 +10,11 @@ import polars as pl
 
 from finescale.errors import UsageError
 from finescale.records.columns import BY_NAME, NUMERIC, WHOLE, Kind
+from finescale.records.marks import plain_words, without_marks
 from finescale.records.matching import Matched
 from finescale.records.roles import role_by_name
 from finescale.records.unit_names import scaled
-from finescale.records.values import EMPTY, Decimal, read_numbers, styles, without_errors, without_marks
+from finescale.records.values import EMPTY, Decimal, Numbers, read_numbers, styles, without_errors
 
 SOURCE_ROW = "_source_row"
 """The column with the rows' numbers in the source, while a table is read."""
@@ -115,6 +116,8 @@ def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin
             )
             if read.question:
                 raise _question(name, read.question, origin)
+            read, shares = _shares(read, series, name, matched.names.get(name, ""))
+            bad += shares
             values = read.values
             notes += [f"{name}: {read.note}."] if read.note else []
             if read.percent.any():
@@ -227,6 +230,16 @@ def _plain_numbers(series: pl.Series, name: str, origin: str) -> tuple[pl.Series
     return values, text.is_not_null() & values.is_null()
 
 
+def _shares(read: Numbers, cells: pl.Series, name: str, theirs: str) -> tuple[Numbers, list[BadCells]]:
+    """Percentages of a column that counts things: shares of what a factor says, else no numbers of them."""
+    if name not in WHOLE or not read.percent.any():
+        return read, []
+    if "(x" in theirs:  # `--column finetune_examples=share*16000`
+        return replace(read, values=(read.values / 100).zip_with(read.percent, read.values)), []
+    remedy = f'say of how many: --column "{name}={theirs or name}*NUMBER"'
+    return read, [BadCells(name, read.percent, "a number, no share of one", remedy, cells)]
+
+
 def _flags(series: pl.Series, name: str, origin: str) -> tuple[pl.Series, pl.Series]:
     _refuse_nested(series, name, origin, "one number in each row")
     text = _as_text(series).str.strip_chars().str.to_lowercase()
@@ -241,7 +254,7 @@ def _texts(series: pl.Series, name: str, kind: Kind | None, origin: str) -> pl.S
     if kind == "text":
         if name == "status":
             _refuse_nested(series, name, origin, "one word in each row")
-        return _as_text(series)
+        return plain_words(_as_text(series)) if name in ("task", "method", "model") else _as_text(series)
     if series.dtype == pl.String:
         numbers = series.str.strip_chars().cast(pl.Float64, strict=False)
         if series.len() and numbers.null_count() == series.null_count() < series.len():

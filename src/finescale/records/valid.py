@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from finescale.errors import UsageError
 from finescale.records.columns import DATA_SIZE, NUMERIC, Kind
+from finescale.records.names import bare
 from finescale.records.outcomes import Outcome
 from finescale.records.typed import SOURCE_ROW, BadCells, refuse_bad
 
@@ -15,6 +17,11 @@ LEAST_LOSS, MOST_LOSS = 1e-30, 1e30
 """Beyond them a loss is a broken number, whose squares are none at all."""
 _LEAST: Mapping[str, float] = {DATA_SIZE: 100, "model_params": 1000, "pretrain_tokens": 1000}
 """A column of smaller numbers counts something else; of examples only where some are no whole numbers."""
+
+
+_LOGS = re.compile(r"(^|_)(log|log2|log10|ln)(_|\d|$)")
+_MOST_LOG = 45.0
+"""No logarithm of a number of examples or parameters is larger."""
 
 
 def with_outcome(
@@ -94,11 +101,13 @@ def check_magnitudes(frame: pl.DataFrame, names: Mapping[str, str], origin: str)
             continue
         values = frame[name].drop_nulls()
         values = values.filter(values > 0)
-        if not values.len() or float(values.max()) >= least:  # type: ignore[arg-type]
-            continue
-        if name == DATA_SIZE and (values == values.round()).all():
-            continue
         theirs = names.get(name, name)
+        logs = _LOGS.search(bare(theirs)) is not None and values.len() and float(values.max()) < _MOST_LOG  # type: ignore[arg-type]
+        if not values.len() or (float(values.max()) >= least and not logs):  # type: ignore[arg-type]
+            _refuse_small(frame, name, least, theirs, origin)
+            continue
+        if name == DATA_SIZE and (values == values.round()).all() and not logs:
+            continue
         shown = f"{values.min():.6g} to {values.max():.6g}" if values.n_unique() > 1 else f"{values[0]:.6g}"
         what = {DATA_SIZE: "examples", "model_params": "parameters"}.get(name, "tokens")
         times = "1000" if name == DATA_SIZE else "1e9"
@@ -111,6 +120,18 @@ def check_magnitudes(frame: pl.DataFrame, names: Mapping[str, str], origin: str)
             remedy=f"{remedy}; if logarithms, write the numbers themselves",
             where=origin,
         )
+
+
+def _refuse_small(frame: pl.DataFrame, name: str, least: float, theirs: str, origin: str) -> None:
+    """Refuses cells that count otherwise than the rest of their column: 7 beside 350M."""
+    if name == DATA_SIZE:
+        return
+    values = frame[name]
+    small = ((values > 0) & (values < least)).fill_null(False)
+    if small.any():
+        remedy = "write the multiple into the cell (7B), or the number itself"
+        wrong = BadCells(name, small, "numbers of one kind", remedy, values, theirs if theirs != name else "")
+        refuse_bad([wrong], frame[SOURCE_ROW], origin)
 
 
 def check_duplicates(frame: pl.DataFrame, origin: str) -> None:

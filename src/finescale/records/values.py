@@ -160,33 +160,6 @@ _ERROR = (
 r"""A number and how sure it is: 1.83 ± 0.02, 1.83 (0.02), 1.83_{\pm 0.02}, 1.83 [1.80, 1.86]."""
 
 
-_MARKUP = re.compile(
-    r"\\(?:textbf|textit|underline|mathbf|emph|uline)\s*\{(?P<inner>[^{}]*)\}|</?(?:b|i|u|em|strong|sup)>|\\bf(?:series)?\b"
-)
-_MARKS = r"^[\s*_$`~]+|[\s*_$`†‡§¶⋆★⭐🏆↑↓¹²³]+$"
-"""What stands around a number that a table wants to be looked at: **1.83**, 1.83*, 1.83†."""
-
-
-def without_marks(text: pl.Series) -> tuple[pl.Series, int]:
-    r"""Cells without what makes the best number of a table stand out; and how many had it.
-
-    Example:
-        >>> cells, many = without_marks(pl.Series(["**1.83**", "\\textbf{1.9}", "2.0*", "7"]))
-        >>> cells.to_list(), many
-        (['1.83', '1.9', '2.0', '7'], 3)
-    """
-    if not text.str.contains(r"[*_$`~†‡§¶⋆★⭐🏆↑↓¹²³\\<]").any():
-        return text, 0
-    found = [
-        cell for cell in text.unique().drop_nulls().to_list() if re.search(r"[*_$`~†‡§¶⋆★⭐🏆↑↓¹²³\\<]", cell)
-    ]
-    plain = {cell: re.sub(_MARKS, "", _MARKUP.sub(lambda one: one["inner"] or "", cell)) for cell in found}
-    plain = {
-        cell: bare for cell, bare in plain.items() if bare != cell.strip() and re.match(r"[-+]?[.\d]", bare)
-    }
-    return text.replace(plain), int(text.is_in(list(plain)).sum())
-
-
 def without_errors(text: pl.Series) -> tuple[pl.Series, int]:
     """Cells that say how sure their number is, without that; and how many they were.
 
@@ -250,9 +223,11 @@ def _nan(length: int) -> pl.Series:
 def _style(cell: str, *, whole: bool) -> str | None:
     """Which way of writing a cell shows: ``us``, ``eu``, doubtful (``point?``, ``comma?``), or none."""
     match = _NUMBER.fullmatch(cell.strip())
-    if match is None or match["exponent"]:
+    if match is None:
         return None
     digits = match["digits"].strip()
+    if match["exponent"]:  # one digit stands before the mark: 1,300E+09
+        return "eu" if re.fullmatch(r"\d,\d+", digits) else "us" if "." in digits else None
     if _ONE_POINT.fullmatch(digits):
         return "us" if match["suffix"] else "point?"
     if _ONE_COMMA.fullmatch(digits):
