@@ -51,3 +51,21 @@ def test_what_is_named_keeps_the_methods_that_have_no_size() -> None:
 )
 def test_an_empty_cell_that_is_told_apart_otherwise_asks_nothing(columns: dict[str, list[Any]]) -> None:
     assert not fs.read_records(table(**columns)).reading.doubts
+
+
+def test_methods_that_never_say_the_model_s_size_are_asked_about() -> None:
+    """LoRA vanished: its runs had no size, full tuning's had one."""
+    rows = table(model_params=[None] * 4 + [10**8] * 4).with_columns(
+        method=pl.Series(["lora"] * 4 + ["full"] * 4)
+    )
+    assert fs.read_records(rows).reading.doubts == (
+        "which model_params do the rows of lora have? fill in 4 empty cells",
+    )
+
+
+def test_runs_that_train_more_weights_or_fewer_are_of_methods_that_are_asked_for() -> None:
+    rows = table(trainable_params=[10**6] * 4 + [10**8] * 4)
+    assert fs.read_records(rows.drop("method")).reading.doubts
+    assert not fs.read_records(
+        rows.with_columns(method=pl.Series(["lora"] * 4 + ["full"] * 4))
+    ).reading.doubts

@@ -154,3 +154,14 @@ def test_rows_of_one_setting_and_seed_are_asked_about() -> None:
     assert "--role seed=label" in asked
     assert not fs.read_records(_evaluated(seed=[0, 0]), roles={"seed": "label"}).reading.doubts
     assert not fs.read_records(_evaluated(seed=[0, 1])).reading.doubts
+
+
+def test_a_schedule_s_rates_are_no_sweep() -> None:
+    """The best evaluation counted as that of the best of several rates."""
+    frame = pl.DataFrame({
+        "method": ["full"] * 8, "finetune_examples": [100] * 4 + [1000] * 4, "step": [1, 2, 3, 4] * 2,
+        "lr": [1e-3, 7e-4, 3e-4, 0.0] * 2, "test_loss": [2.0, 1.8, 1.7, 1.75, 1.9, 1.5, 1.4, 1.45],
+    })  # fmt: skip
+    assert fs.read_records(frame).frame["test_loss"].to_list() == [1.75, 1.45]
+    swept = frame.with_columns(lr=pl.Series([1e-3, 1e-3, 3e-4, 3e-4] * 2), step=pl.Series([1, 2, 1, 2] * 2))
+    assert fs.read_records(swept).frame["test_loss"].to_list() == [1.75, 1.45]

@@ -74,7 +74,7 @@ def make_comparable(
     frame, notes = _own_settings(frame if swept.keep.all() else frame.filter(swept.keep), roles)
     settings = [name for name, role in roles.items() if role == "setting" and name in frame.columns]
     unknown, doubts = _unknown(frame, roles)
-    doubts += [] if own else _maybe_steps(frame, roles)
+    doubts += [] if own else [*_maybe_steps(frame, roles), *_trained_shares(frame, roles)]
     notes = [*swept.notes, *notes, *far_siblings(frame, settings, outcome.column, SOURCE_ROW), *unknown]
     if not own:  # a study of our own chose them by a rule that its report tells
         for found, asked in (
@@ -124,6 +124,20 @@ def _unknown(frame: pl.DataFrame, roles: Mapping[str, Role]) -> tuple[list[str],
         )
         doubts.append(question)
     return notes, doubts
+
+
+def _trained_shares(frame: pl.DataFrame, roles: Mapping[str, Role]) -> list[str]:
+    """A question where no column names the method, and runs of one setting train more weights or fewer."""
+    name = "trainable_params"
+    if "method" in frame.columns or name not in frame.columns or frame[name].drop_nulls().n_unique() < 2:
+        return []
+    same = [key for key, role in roles.items() if role == "setting" and key in frame.columns]
+    counts = (
+        frame.group_by(same).agg(pl.col(name).n_unique()) if same else frame.select(pl.col(name).n_unique())
+    )
+    if not (counts[name] > 1).any():
+        return []
+    return [f"runs of one setting differ in `{name}`: which methods are they? add a column `method`"]
 
 
 def _maybe_steps(frame: pl.DataFrame, roles: Mapping[str, Role]) -> list[str]:

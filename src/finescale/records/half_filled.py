@@ -48,7 +48,20 @@ def half_filled(frame: pl.DataFrame, roles: Mapping[str, Role]) -> tuple[list[st
             f"{listed(values, 'or')}: what they are is not known. Say it: {remedy}."
         )
         doubts.append(f"which {name} do the rows without one have? {remedy}")
-    return notes, doubts
+    return notes, doubts or _of_no_size(frame, settings)
+
+
+def _of_no_size(frame: pl.DataFrame, settings: list[str]) -> list[str]:
+    """A question where some methods say the model's size and others never do, and no name tells the model."""
+    if "model_params" not in settings or "method" not in settings or "model" in settings:
+        return []
+    tuned = frame.filter(pl.col(DATA_SIZE) > 0) if DATA_SIZE in frame.columns else frame
+    counts = tuned.group_by("method", maintain_order=True).agg(pl.col("model_params").is_not_null().any())
+    without = counts.filter(~pl.col("model_params"))["method"].drop_nulls().to_list()
+    if not without or len(without) == counts.height:
+        return []
+    many = tuned.filter(pl.col("method").is_in(without)).height
+    return [f"which model_params do the rows of {listed(without)} have? fill in {many} empty cells"]
 
 
 def _kept(frame: pl.DataFrame, name: str) -> str:

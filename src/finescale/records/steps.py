@@ -14,6 +14,7 @@ from finescale.records.roles import RUN_IDS, RUN_NAMES, Role
 Which = Literal["last", "best"]
 _STEP_IN_WORDS = r"^[a-z_\s-]*(\d+(?:\.\d+)?)\s*(?:(?:/|of)\s*\d+)?\s*(?:steps?|epochs?|it|iters?)?$"
 _AT_THE_END = ("final", "last", "end", "final_step", "last_step")
+_FEWEST_LOGGED = 3
 _ROW, _STEP, _TIMES, _AGAIN, _RISE = "_row", "_step", "_times", "_again", "_rise"
 
 
@@ -130,7 +131,31 @@ def run_identity(
             ]  # fmt: skip
             return [name, *(column for column in columns if column not in logged)], True, tuple(logged)
         return [name, *columns], True, ()
-    return columns, repeats, ()
+    logged = _logged_rates(frame, roles, columns)
+    return [column for column in columns if column not in logged], repeats, logged
+
+
+def _logged_rates(frame: pl.DataFrame, roles: Mapping[str, Role], columns: list[str]) -> tuple[str, ...]:
+    """Learning rates that a schedule sets: one at each step of a run, falling in the end."""
+    steps = [name for name, role in roles.items() if role == "progress" and frame[name].dtype.is_numeric()]
+    found = []
+    for name in columns:
+        if bare(name) not in ("learning_rate", "lr") or not steps or not frame[name].dtype.is_numeric():
+            continue
+        rest = [column for column in columns if column != name]
+        falls = (pl.col(name).sort_by(steps[0]).diff().drop_nulls() <= 0).sum()
+        counts = (frame.group_by(rest) if rest else frame.group_by(pl.lit(0).alias("_"))).agg(
+            pl.len().alias("rows"),
+            pl.col(steps[0]).n_unique().alias("steps"),
+            pl.col(name).n_unique().alias("rates"),
+            falls.alias("falls"),
+        )
+        long = (counts["rows"] >= _FEWEST_LOGGED) & (counts["rows"] == counts["steps"])
+        if (
+            long & (2 * counts["rates"] > counts["rows"]) & (2 * counts["falls"] >= counts["rows"] - 1)
+        ).all():
+            found.append(name)
+    return tuple(found)
 
 
 def _runs_apart(rows: pl.DataFrame, identity: list[str], *, named: bool) -> pl.DataFrame:
