@@ -44,7 +44,8 @@ def test_a_logarithm_of_a_perplexity_is_a_loss_in_nats(name: str) -> None:
         ("log10 perplexity", math.log(10), "nats"), ("eval_nll_bits", LN2, "nats"),
         ("NLL per word", 1, "nats per word"), ("loss/sequence", 1, "nats per example"),
         ("log_loss", 1, "nats"), ("logloss", 1, "nats"), ("eval/loss", 1, "nats"),
-        ("loss (4-bit)", 1, "nats"), ("reward_loss", 1, "nats"), ("-log_likelihood", 1, "nats"), ("logs/eval_loss", 1, "nats"),
+        ("loss (4-bit)", 1, "nats"), ("reward_loss", 1, "nats"), ("-log_likelihood", 1, "nats"),
+        ("logs/eval_loss", 1, "nats"),
     ],
 )  # fmt: skip
 def test_a_loss_s_unit_in_its_name_is_converted(name: str, factor: float, unit: str) -> None:
