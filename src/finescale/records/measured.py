@@ -11,7 +11,7 @@ import polars as pl
 
 from finescale.errors import UsageError
 from finescale.records.columns import BY_NAME, DATA_SIZE
-from finescale.records.loss_units import PERCENT, UNITS, check_unit, is_loss_name, unit_by_name
+from finescale.records.loss_units import PERCENT, UNITS, check_unit, is_loss_name
 from finescale.records.losses import check_perplexities, in_nats, in_words, loss_unit
 from finescale.records.matching import Matched
 from finescale.records.names import bare, untracked
@@ -77,39 +77,48 @@ def measure(
     unit = check_unit(options.unit)
     values = frame[column].drop_nulls().drop_nans()
     score = named_score(theirs, [values.max(), values.min()] if values.len() else [], percent=has_percent)  # type: ignore[list-item]
-    if options.score is not None and options.better is None and score is None and is_loss_name(theirs):
+    if is_read_as_loss(theirs, options):
+        if has_percent or unit in PERCENT or (unit is None and says_percent(theirs)):
+            raise UsageError(
+                "a loss in percent",
+                wanted="nats, bits or a perplexity; or a score: --score COLUMN --better higher|lower",
+                got=f"percent signs in {theirs}" if has_percent else f"`{theirs}`, in percent",
+                where=f"{origin}, column {theirs}",
+            )
         made = _loss(frame, every_row, column, theirs, unit, values, origin)
         note = f"`{theirs}` is a loss, so it is read as --loss {theirs}."
-        return replace(made, notes=(note, *made.notes))
-    stated = options.score is not None or options.better is not None
-    if stated or (score is not None and unit_by_name(theirs) is None and unit not in UNITS):
-        outcome = _score(
-            column, theirs, score, options, percent=has_percent or unit in PERCENT, origin=origin
+        return made if options.score is None else replace(made, notes=(note, *made.notes))
+    outcome = _score(column, theirs, score, options, percent=has_percent or unit in PERCENT, origin=origin)
+    notes = []
+    if options.score is None and options.better is None:
+        notes.append(
+            f"`{theirs}` is a score ({outcome.better} is better), so it is read as --score {theirs}."
         )
-        notes = []
-        if options.score is None and options.better is None:
-            notes.append(
-                f"`{theirs}` is a score ({outcome.better} is better), so it is read as --score {theirs}."
-            )
-        _check_scale(frame, outcome, origin, sure=has_percent or unit in PERCENT)
-        if options.better is not None and score is not None and options.better != score.better:
-            notes.append(
-                f"`{theirs}` says by its name that {score.better} is better; "
-                f"--better {options.better} is taken."
-            )
-        doubts = (
-            *_constant(values, outcome, origin),
-            *_maybe_fractions(values, outcome, theirs, sure=has_percent or unit in PERCENT),
+    _check_scale(frame, outcome, origin, sure=has_percent or unit in PERCENT)
+    if options.better is not None and score is not None and options.better != score.better:
+        notes.append(
+            f"`{theirs}` says by its name that {score.better} is better; --better {options.better} is taken."
         )
-        return Measured(frame, every_row, outcome, notes=tuple(notes), doubts=doubts)
-    if has_percent or unit in PERCENT or (unit is None and says_percent(theirs)):
-        raise UsageError(
-            "a loss in percent",
-            wanted="nats, bits or a perplexity; or a score: --score COLUMN --better higher|lower",
-            got=f"percent signs in {theirs}" if has_percent else f"`{theirs}`, in percent",
-            where=f"{origin}, column {theirs}",
-        )  # fmt: skip
-    return _loss(frame, every_row, column, theirs, unit, values, origin)
+    doubts = (
+        *_constant(values, outcome, origin),
+        *_maybe_fractions(values, outcome, theirs, sure=has_percent or unit in PERCENT),
+    )
+    return Measured(frame, every_row, outcome, notes=tuple(notes), doubts=doubts)
+
+
+def is_read_as_loss(theirs: str, options: ReadingOptions) -> bool:
+    """Whether an outcome is read as a loss: a name that is known goes over ``--loss`` and ``--score``.
+
+    Args:
+        theirs: The column's own name.
+        options: What is stated.
+    """
+    known = named_score(theirs) is not None
+    if options.better is not None:
+        return False
+    if options.score is not None:
+        return not known and is_loss_name(theirs)
+    return not known or check_unit(options.unit) in UNITS
 
 
 def _score(
@@ -125,8 +134,8 @@ def _score(
         )  # fmt: skip
     low, high = options.bounds or ((known.low, known.high) if known else (-INF, INF))
     name = known.name if known else score_name(theirs).replace("_", " ")
-    percent = percent or (known is None and says_percent(theirs))
-    unit = "%" if percent else known.unit if known else ""
+    by_name = says_percent(theirs) and not (options.bounds is not None and high <= 1)
+    unit = "%" if percent or by_name else ""
     made = Outcome(column, name, "score", "higher" if better == "higher" else "lower", low, high, unit)
     own = known.low if known else 0.0
     worst = high if made.lower else low
