@@ -68,3 +68,45 @@ def test_the_loss_and_the_rank_may_say_what_they_count() -> None:
     records = fs.read_records(frame.with_columns(pl.lit(8).alias("LoRA rank (r)")))
     assert records.frame["test_loss"].max() == 2.0
     assert set(records.frame["pet_size"]) == {8}
+
+
+@pytest.mark.parametrize("size", [0.125, 125_000, 7_000_000_000])
+def test_a_stated_multiple_is_applied_however_large_the_numbers_are(size: float) -> None:
+    frame = table("size", "finetune_examples").with_columns(size=pl.lit(size))
+    records = fs.read_records(
+        frame, columns={"model_params": "size*1000000", "finetune_examples": "finetune_examples*1e3"}
+    )
+    assert records.frame["model_params"].unique().to_list() == [size * 1e6]
+    assert sorted(records.frame["finetune_examples"].unique()) == [500, 1000, 20_000, 400_000]
+    assert any("`size (x1000000)` counts in multiples of 1,000,000" in note for note in records.notes)
+
+
+@pytest.mark.parametrize(("multiple", "factor"), [("0.2", 0.2), ("1e-3", 1e-3), (".5", 0.5), ("2", 2.0)])
+def test_a_stated_multiple_of_a_loss_is_applied(multiple: str, factor: float) -> None:
+    frame = table("model_params", "finetune_examples").with_columns(
+        pl.col("model_params") * 1e9, pl.col("finetune_examples") * 1e3
+    )
+    frame = frame.rename({"test_loss": "loss5"})
+    for cells in (frame, frame.with_columns(pl.col("loss5").cast(pl.String))):
+        records = fs.read_records(cells, columns={"test_loss": f"loss5*{multiple}"})
+        assert records.frame["test_loss"].to_list() == pytest.approx((frame["loss5"] * factor).to_list())
+        assert any(f"`loss5 (x{multiple})` counts in multiples" in note for note in records.notes)
+
+
+def test_a_stated_multiple_goes_over_the_unit_in_a_name_and_before_a_conversion() -> None:
+    frame = table("Params (B)", "Examples (k)").rename({"test_loss": "bits_per_byte"})
+    columns = {"model_params": "Params (B)*1e6", "test_loss": "bits_per_byte*2"}
+    records = fs.read_records(frame, columns=columns)
+    assert records.frame["model_params"].max() == 7e6
+    assert records.outcome.unit == "nats per byte"
+    assert records.frame["test_loss"].to_list() == pytest.approx(
+        (frame["bits_per_byte"] * 2 * 0.6931471805599453).to_list()
+    )
+
+
+def test_a_stated_multiple_of_what_is_no_number_is_refused() -> None:
+    frame = table("size", "finetune_examples")
+    with pytest.raises(UsageError, match="says its own multiples"):
+        fs.read_records(frame.with_columns(size=pl.lit("7B")), columns={"model_params": "size*1000"})
+    with pytest.raises(UsageError, match="has no numbers"):
+        fs.read_records(frame, columns={"task": "method*1000"})

@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 
 from finescale.errors import UsageError
+from finescale.records.loss_units import unit_by_name
 from finescale.records.methods import canonical, costs_of, method_flops
 from finescale.records.names import bare, find, infer
-from finescale.records.outcomes import named_score, unit_by_name
+from finescale.records.outcomes import named_score
 from finescale.records.records import read_records
 from finescale.records.status import of_word
 from finescale.records.values import number, read_numbers

@@ -12,8 +12,8 @@ import polars as pl
 
 from finescale.records.columns import DATA_SIZE, FACTORS
 from finescale.records.differences import follows_data, method_differences
-from finescale.records.expression import quoted
 from finescale.records.half_filled import half_filled
+from finescale.records.named_metrics import MEASURES, named_metrics, which_rows
 from finescale.records.names import bare
 from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import Outcome
@@ -25,8 +25,7 @@ from finescale.records.telling_labels import telling_labels
 from finescale.records.typed import SOURCE_ROW
 from finescale.wording import listed
 
-_SELECTORS = frozenset({
-    "metric", "metric_name", "measure", "statistic", "stat",
+_SELECTORS = MEASURES | frozenset({
     "split", "subset", "dataset_split", "eval_split", "phase", "eval_set",
 })  # fmt: skip
 """Names of columns that say what the outcome of their row is, or on what it was measured."""
@@ -74,6 +73,7 @@ def make_comparable(
     frame, notes = _own_settings(frame if swept.keep.all() else frame.filter(swept.keep), roles)
     settings = [name for name, role in roles.items() if role == "setting" and name in frame.columns]
     unknown, doubts = _unknown(frame, roles)
+    doubts += [one for one in named_metrics(frame, outcome, options) if one not in doubts]
     doubts += [] if own else [*_maybe_steps(frame, roles), *_trained_shares(frame, roles)]
     notes = [*swept.notes, *notes, *far_siblings(frame, settings, outcome.column, SOURCE_ROW), *unknown]
     if not own:  # a study of our own chose them by a rule that its report tells
@@ -116,8 +116,7 @@ def _unknown(frame: pl.DataFrame, roles: Mapping[str, Role]) -> tuple[list[str],
         roles_of = "(or setting, repeat, label, outcome)"
         question = f"what is the column `{name}`? --role '{name}=hyperparameter' {roles_of}"
         if bare(name) in _SELECTORS:
-            others = f" (or {listed(values[1:], 'or')})" if len(values) > 1 else ""
-            question = f"which rows of `{name}` count? --where '{quoted(name)}={values[0]}'{others}"
+            question = which_rows(name, values)
         notes.append(
             f"Rows of one setting differ in `{name}` ({', '.join(values)}), and nothing says what that is: "
             f"they are averaged over it. Say it: {question.partition('? ')[2]}."

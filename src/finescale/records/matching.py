@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -20,7 +20,7 @@ from finescale.records.status import is_status, of_word
 from finescale.records.told_methods import with_method
 from finescale.wording import listed
 
-_TIMES = re.compile(r"(?P<name>.*\S)\s*[*×]\s*(?P<factor>\d+(?:\.\d+)?(?:[eE]\+?\d+)?)")
+_TIMES = re.compile(r"(?P<name>.*\S)\s*[*×]\s*(?P<factor>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)")
 """A column times a number: `params*1e9`."""
 _OWN = {"run", "study", "purpose", "status"}
 """The columns that only a study of ours has."""
@@ -51,6 +51,7 @@ class Matched:
         decimal: How doubtful columns are written, by the names in ``frame``.
         own: Whether a study of ours wrote the table.
         notes: What was inferred, in sentences.
+        times: What columns are multiplied by, as stated, by our names.
     """
 
     frame: pl.DataFrame
@@ -61,6 +62,7 @@ class Matched:
     decimal: Mapping[str, str]
     own: bool
     notes: tuple[str, ...]
+    times: Mapping[str, str] = field(default_factory=dict)
 
 
 def match(
@@ -80,7 +82,7 @@ def match(
         UsageError: What is stated is not there, or columns are missing: all of them at once.
     """
     have = [name for name in raw.columns if not name.startswith("_source")]
-    frame, mapped = _stated(raw, options, have, origin)
+    frame, mapped, times = _stated(raw, options, have, origin)
     have = [name for name in have if name in frame.columns]
     own = set(frame.columns) >= _OWN
     inferred = {} if own else _inferred(frame, have, mapped, options)
@@ -111,7 +113,7 @@ def match(
         name for name in dict.fromkeys(used.values()) if name not in used and name in frame.columns
     )
     decimal = {_in(name, frame, "--decimal", origin): way for name, way in options.decimal.items()}
-    return Matched(frame, outcome, theirs, used, copies, decimal, own, tuple(notes))
+    return Matched(frame, outcome, theirs, used, copies, decimal, own, tuple(notes), times)
 
 
 def _in(name: str, frame: pl.DataFrame, flag: str, origin: str) -> str:
@@ -124,17 +126,17 @@ def _in(name: str, frame: pl.DataFrame, flag: str, origin: str) -> str:
 
 def _stated(
     raw: pl.DataFrame, options: ReadingOptions, have: Sequence[str], origin: str
-) -> tuple[pl.DataFrame, dict[str, str]]:
-    """The columns that are stated."""
-    frame, mapped = raw, {}
+) -> tuple[pl.DataFrame, dict[str, str], dict[str, str]]:
+    """The columns that are stated, their own names, and what they are multiplied by."""
+    frame, mapped, multiplied = raw, {}, {}
     lost: list[tuple[str, str]] = []
     for ours, theirs in options.columns.items():
         found = names.find(theirs, have)
         times = _TIMES.fullmatch(theirs) if found is None else None
         if times is not None and (found := names.find(times["name"], have)) is not None:
-            # the multiple in brackets, where names of columns have theirs (`unit_names`)
             frame = frame.drop(ours, found, strict=False).with_columns(raw[found].alias(ours))
-            mapped[ours] = f"{found} (x{times['factor']})"
+            mapped |= {ours: found} if ours != found else {}
+            multiplied[ours] = times["factor"]
         elif found is None:
             lost.append((ours, theirs))
         elif ours != found:
@@ -142,7 +144,7 @@ def _stated(
             mapped[ours] = found
     if lost:
         raise names.missing([[theirs] for _, theirs in lost], have, origin, command=options.command)
-    return frame, mapped
+    return frame, mapped, multiplied
 
 
 def _inferred(

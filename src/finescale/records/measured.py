@@ -11,25 +11,18 @@ import polars as pl
 
 from finescale.errors import UsageError
 from finescale.records.columns import BY_NAME, DATA_SIZE
+from finescale.records.loss_units import PERCENT, UNITS, check_unit, is_loss_name
+from finescale.records.losses import check_perplexities, in_nats, in_words, loss_unit
 from finescale.records.matching import Matched
 from finescale.records.names import bare, untracked
 from finescale.records.options import ReadingOptions
-from finescale.records.outcomes import (
-    INF,
-    PERCENT,
-    UNITS,
-    Outcome,
-    check_unit,
-    is_loss_name,
-    named_score,
-    score_name,
-    unit_by_name,
-)
+from finescale.records.outcomes import INF, Outcome, named_score, says_percent, score_name
 from finescale.records.roles import SETTING
 from finescale.records.typed import SOURCE_ROW
 
 _OF_TRAINING = re.compile(r"(pre_?)?train")
 """How a column starts that is no result of finetuning: measured on training data, or on pretraining text."""
+_PERPLEXITY = re.compile("ppl|perplexit")
 _RISES = 0.9
 """Where so many groups of runs rise with the data, an unknown column is no loss."""
 _SUSPECT = 20.0
@@ -77,42 +70,55 @@ def measure(
         origin: The table, for messages.
 
     Raises:
-        UsageError: A score whose direction nobody said; a unit that is none; a perplexity below 1.
+        UsageError: A score whose direction nobody said; a unit that is none, or that a name leaves open; a
+            change of a loss; a perplexity below 1.
     """
     column, theirs = matched.outcome, matched.theirs
     unit = check_unit(options.unit)
     values = frame[column].drop_nulls().drop_nans()
     score = named_score(theirs, [values.max(), values.min()] if values.len() else [], percent=has_percent)  # type: ignore[list-item]
-    by_name = unit or unit_by_name(theirs)
-    if options.score is not None and options.better is None and score is None and is_loss_name(theirs):
-        made = _loss(frame, every_row, column, theirs, by_name, values, origin)
+    if is_read_as_loss(theirs, options):
+        if has_percent or unit in PERCENT or (unit is None and says_percent(theirs)):
+            raise UsageError(
+                "a loss in percent",
+                wanted="nats, bits or a perplexity; or a score: --score COLUMN --better higher|lower",
+                got=f"percent signs in {theirs}" if has_percent else f"`{theirs}`, in percent",
+                where=f"{origin}, column {theirs}",
+            )
+        made = _loss(frame, every_row, column, theirs, unit, values, origin)
         note = f"`{theirs}` is a loss, so it is read as --loss {theirs}."
-        return replace(made, notes=(note, *made.notes))
-    stated = options.score is not None or options.better is not None
-    if stated or (score is not None and unit_by_name(theirs) is None and unit not in UNITS):
-        outcome = _score(
-            column, theirs, score, options, percent=has_percent or unit in PERCENT, origin=origin
+        return made if options.score is None else replace(made, notes=(note, *made.notes))
+    outcome = _score(column, theirs, score, options, percent=has_percent or unit in PERCENT, origin=origin)
+    notes = []
+    if options.score is None and options.better is None:
+        notes.append(
+            f"`{theirs}` is a score ({outcome.better} is better), so it is read as --score {theirs}."
         )
-        notes = []
-        if options.score is None and options.better is None:
-            notes.append(
-                f"`{theirs}` is a score ({outcome.better} is better), so it is read as --score {theirs}."
-            )
-        _check_scale(frame, outcome, origin)
-        if options.better is not None and score is not None and options.better != score.better:
-            notes.append(
-                f"`{theirs}` says by its name that {score.better} is better; "
-                f"--better {options.better} is taken."
-            )
-        doubts = _constant(values, outcome, origin)
-        return Measured(frame, every_row, outcome, notes=tuple(notes), doubts=doubts)
-    if has_percent:
-        raise UsageError(
-            "a loss in percent",
-            wanted="nats, bits or a perplexity; or a score: --score COLUMN --better higher|lower",
-            got=f"percent signs in {theirs}", where=f"{origin}, column {theirs}",
-        )  # fmt: skip
-    return _loss(frame, every_row, column, theirs, by_name, values, origin)
+    _check_scale(frame, outcome, origin, sure=has_percent or unit in PERCENT)
+    if options.better is not None and score is not None and options.better != score.better:
+        notes.append(
+            f"`{theirs}` says by its name that {score.better} is better; --better {options.better} is taken."
+        )
+    doubts = (
+        *_constant(values, outcome, origin),
+        *_maybe_fractions(values, outcome, theirs, sure=has_percent or unit in PERCENT),
+    )
+    return Measured(frame, every_row, outcome, notes=tuple(notes), doubts=doubts)
+
+
+def is_read_as_loss(theirs: str, options: ReadingOptions) -> bool:
+    """Whether an outcome is read as a loss: a name that is known goes over ``--loss`` and ``--score``.
+
+    Args:
+        theirs: The column's own name.
+        options: What is stated.
+    """
+    known = named_score(theirs) is not None
+    if options.better is not None:
+        return False
+    if options.score is not None:
+        return not known and is_loss_name(theirs)
+    return not known or check_unit(options.unit) in UNITS
 
 
 def _score(
@@ -128,7 +134,8 @@ def _score(
         )  # fmt: skip
     low, high = options.bounds or ((known.low, known.high) if known else (-INF, INF))
     name = known.name if known else score_name(theirs).replace("_", " ")
-    unit = "%" if percent else known.unit if known else ""
+    by_name = says_percent(theirs) and not (options.bounds is not None and high <= 1)
+    unit = "%" if percent or by_name else ""
     made = Outcome(column, name, "score", "higher" if better == "higher" else "lower", low, high, unit)
     own = known.low if known else 0.0
     worst = high if made.lower else low
@@ -136,8 +143,15 @@ def _score(
     return replace(made, chance=worst) if tighter else made
 
 
-def _check_scale(frame: pl.DataFrame, outcome: Outcome, origin: str) -> None:
+def _check_scale(frame: pl.DataFrame, outcome: Outcome, origin: str, *, sure: bool) -> None:
     """Refuses values outside the bounds, and fractions and percentages in one column.
+
+    Args:
+        frame: Runs.
+        outcome: The score.
+        origin: The table.
+        sure: Whether signs in the cells or ``--unit`` say that it is in percent. A name says it of the
+            column, and of what is better lower, where less than one percent is usual.
 
     Raises:
         UsageError: One of them; it names the first row.
@@ -153,7 +167,7 @@ def _check_scale(frame: pl.DataFrame, outcome: Outcome, origin: str) -> None:
             remedy="correct it; or state the bounds: --bounds LOW,HIGH",
             where=_place(frame, outside, outcome.column, origin),
         )
-    if outcome.high != 100 or outcome.unit:
+    if outcome.high != 100 or sure or (outcome.unit and outcome.lower):
         return
     small, many = known & (values > 0) & (values <= 1), int(known.sum())
     if not 0.1 * many <= small.sum() < many:
@@ -185,6 +199,19 @@ def _constant(values: pl.Series, outcome: Outcome, origin: str) -> tuple[str, ..
     return (f"every run has the {outcome.name} {values[0]:g} ({origin}, column {outcome.column})",)
 
 
+def _maybe_fractions(values: pl.Series, outcome: Outcome, theirs: str, *, sure: bool) -> tuple[str, ...]:
+    """A doubt where a name says percent of a score that would be below one percent in every run."""
+    known = values.filter(values.is_finite())
+    if sure or outcome.unit != "%" or outcome.lower or outcome.high != 100 or not known.len():
+        return ()
+    if float(known.max()) > 1:  # type: ignore[arg-type]
+        return ()
+    return (
+        f"is `{theirs}` in percent, as its name says, or are these fractions? "
+        "--unit percent, or --bounds 0,1",
+    )
+
+
 def _loss(  # noqa: PLR0917
     frame: pl.DataFrame,
     every_row: pl.DataFrame,
@@ -197,33 +224,30 @@ def _loss(  # noqa: PLR0917
     """A loss in nats; perplexities and bits are converted, under a name of their own."""
     notes: list[str] = []
     doubts: list[str] = []
-    factor, becomes = UNITS.get(unit or "nats", UNITS["nats"])
+    told = unit is not None
+    unit = unit or loss_unit(theirs, origin)
+    factor, becomes = UNITS[unit or "nats"]
     name = "test loss" if column == "test_loss" else bare(column).replace("_", " ")
     copies: tuple[str, ...] = ()
-    if factor == 0:
-        if values.len() and float(values.min() or 1) < 1:  # type: ignore[arg-type]
-            least = float(values.min() or 0)  # type: ignore[arg-type]
-            raise UsageError(
-                "a perplexity below 1", wanted="1 or more", got=f"{least:g}",
-                remedy="is it a loss? --unit nats", where=f"{origin}, column {theirs}",
-            )  # fmt: skip
-        made, said = pl.col(column).log(), "its logarithm is used, nats per token"
-    else:
-        made, said = pl.col(column) * factor, f"times {factor:.4f} it is {becomes}"
+    check_perplexities(values, theirs, unit, origin)
     if factor != 1.0:
         target = (
             "test_loss" if "test_loss" not in frame.columns or column == "test_loss" else f"{column}_nats"
         )
-        frame, every_row = (table.with_columns(made.alias(target)) for table in (frame, every_row))
-        notes.append(f"`{theirs}` is {_in_words(unit)}: {said}.")
+        frame, every_row = (
+            table.with_columns(in_nats(pl.col(column), unit).alias(target)) for table in (frame, every_row)
+        )
+        notes.append(f"`{theirs}` is {in_words(unit)}.")
         copies = (column,) if column != target else ()
         column, name = target, "test loss"
-    elif unit is None and values.len() and float(values.min() or 0) > _SUSPECT:  # type: ignore[arg-type]
+    elif not told and becomes == "nats" and values.len() and float(values.min() or 0) > _SUSPECT:  # type: ignore[arg-type]
         notes.append(
             f"Every {theirs} is above 20: is it a perplexity? The laws want the loss in nats per token, "
             "which is ln(perplexity): --unit perplexity."
         )
         doubts.append(f"is `{theirs}` a perplexity? --unit perplexity, or --unit nats")
+    if factor == 1.0 and not told and _PERPLEXITY.search(bare(theirs)):
+        notes.append(f"`{theirs}` is the logarithm of a perplexity: a loss in {becomes}, read as it is.")
     unknown = not is_loss_name(theirs) and BY_NAME.get(theirs) is None
     if unit is None and unknown and _rises(frame, column):
         doubts.append(
@@ -231,11 +255,6 @@ def _loss(  # noqa: PLR0917
         )
     outcome = Outcome(column, name, "loss", "lower", 0.0, math.inf, becomes)
     return Measured(frame, every_row, outcome, copies, tuple(notes), tuple(doubts))
-
-
-def _in_words(unit: str | None) -> str:
-    words = {"bpb": "bits per byte", "bpc": "bits per character", "bits": "bits per token"}
-    return "a perplexity" if unit in ("ppl", "perplexity") else f"in {words.get(unit or '', unit or 'nats')}"
 
 
 def _rises(frame: pl.DataFrame, column: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from finescale.errors import UsageError
+from finescale.records.loss_units import UNITS, is_derived, is_loss_name, unclear_unit, unit_by_name
 from finescale.records.names import bare
 
 Better = Literal["lower", "higher"]
@@ -122,7 +123,7 @@ _SCORES = (
     ),
     _Known(r"(sacre)?_?bleu(_?\d)?|chrf(_?(pp|plus|\d))?|ter_inverse|gleu", "higher", 0.0, 1.0),
     _Known(
-        r"bleurt\w*|comet\w*|reward\w*|(\w+_)?rewards?|elo|r2|r2_score|log_?likelihood|logprobs?",
+        r"bleurt\w*|comet\w*|reward(?!\w*(reject|penalt))\w*|(\w+_)?rewards?|elo|r2|r2_score|log_?likelihood|logprobs?",
         "higher", -INF, INF, False,
     ),
     _Known(
@@ -133,33 +134,23 @@ _SCORES = (
 )  # fmt: skip
 _SPLITS = re.compile(r"^(eval|test|val|valid|validation|dev|heldout|final|best|mean|avg|average|max|min)_")
 _PASS_AT = re.compile(r"^pass_?(at_?)?(\d+|k)$")
-_PERPLEXITY = re.compile(r"(\w+_)?(ppl|perplexity)(_\w+)?")
-_BITS = re.compile(r"(\w+_)?(bpb|bits_per_byte)(_\w+)?")
-_BYTE = re.compile(r"(\w+_)?(loss|nll|nats)_(per_)?byte")
-_BITS_TOKEN = re.compile(r"(\w+_)?(bpt|bits_per_token|loss_bits|bits)")
-_BITS_CHARACTER = re.compile(r"(\w+_)?(bpc|bits_per_char(acter)?)")
-_LOSS = re.compile(r"(^|_)(loss|losses|nll|ce|xent|cross_?entropy|nats)(_|$)|loss$")
+_PERCENT_WORD = r"(percent|percentage|pct|perc)"
 
-UNITS: dict[str, tuple[float, str]] = {
-    "nats": (1.0, "nats"),
-    "nats per byte": (1.0, "nats per byte"),
-    "bits": (math.log(2), "nats"),
-    "bits per token": (math.log(2), "nats"),
-    "bpb": (math.log(2), "nats per byte"),
-    "bits per byte": (math.log(2), "nats per byte"),
-    "bpc": (math.log(2), "nats per character"),
-    "bits per character": (math.log(2), "nats per character"),
-    "perplexity": (0.0, "nats"),
-    "ppl": (0.0, "nats"),
-}
-"""Units of a loss: the factor to nats (0: the logarithm is taken), and what it then is."""
-PERCENT = ("percent", "%")
+
+def says_percent(column: str) -> bool:
+    """Whether a column's name says that it is in percent.
+
+    Example:
+        >>> says_percent("Error (%)"), says_percent("error_pct"), says_percent("percentile")
+        (True, True, False)
+    """
+    return "%" in column or re.search(rf"(^|_){_PERCENT_WORD}(_|$)", bare(column)) is not None
 
 
 def score_name(column: str) -> str:
     """A score's name without its split and tracker's prefix: ``eval/accuracy (%)`` is ``accuracy``."""
     name = bare(column)
-    name = re.sub(r"_(percent|pct|perc)$", "", name)
+    name = re.sub(rf"_{_PERCENT_WORD}$|^{_PERCENT_WORD}_", "", name)
     while (shorter := _SPLITS.sub("", name)) != name and shorter:
         name = shorter
     return name
@@ -171,16 +162,18 @@ def named_score(column: str, values: Sequence[float] = (), *, percent: bool = Fa
     Args:
         column: The column's name.
         values: Its values: whether they run to 1 or to 100 is seen from them.
-        percent: Whether the cells had percent signs.
+        percent: Whether the cells had percent signs; a name may say percent, too.
 
     Returns:
-        The outcome; None for a name that is not known.
+        The outcome; None for a name that is not known, for a loss (of a reward model), and for a change.
 
     Example:
         >>> named_score("Accuracy (%)", [36.8, 52.1]).high
         100.0
     """
-    name = score_name(column)
+    if is_loss_name(column) or is_derived(column):
+        return None
+    name, percent = score_name(column), percent or says_percent(column)
     for known in _SCORES:
         if re.fullmatch(known.names, name):
             hundred = known.percent and (percent or any(abs(value) > 1.5 for value in values))
@@ -201,9 +194,10 @@ def known_outcome(column: str, values: Sequence[float]) -> Outcome | None:
         values: Its values.
     """
     if is_loss_name(column):
-        unit = UNITS[unit_by_name(column) or "nats"]
+        factor, unit = UNITS[unit_by_name(column) or "nats"]
         words = bare(column).replace("_", " ")
-        return Outcome(column, words, "loss", "lower", 0.0, math.inf, unit[1]) if unit[0] == 1.0 else None
+        in_nats = factor == 1.0 and not unclear_unit(column)
+        return Outcome(column, words, "loss", "lower", 0.0, math.inf, unit) if in_nats else None
     return named_score(column, values)
 
 
@@ -230,42 +224,3 @@ def need_best(outcome: Outcome, what: str) -> None:
             got=f"--score {outcome.column}, {outcome.better} is better, without bounds",
             remedy="state the bounds; a forecast (finescale predict without --law) needs none",
         )
-
-
-def unit_by_name(column: str) -> str | None:
-    """The unit that a loss column's name says: ``perplexity``, ``bpb``, ``bpc`` or ``bits``; None: none.
-
-    Example:
-        >>> unit_by_name("eval_perplexity"), unit_by_name("test_loss")
-        ('perplexity', None)
-    """
-    name = bare(column)
-    for pattern, unit in (
-        (_PERPLEXITY, "perplexity"),
-        (_BYTE, "nats per byte"),
-        (_BITS, "bpb"),
-        (_BITS_CHARACTER, "bpc"),
-        (_BITS_TOKEN, "bits"),
-    ):
-        if pattern.fullmatch(name):
-            return unit
-    return None
-
-
-def is_loss_name(column: str) -> bool:
-    """Whether a column's name says that it is a loss, in nats or another unit."""
-    return bool(_LOSS.search(bare(column))) or unit_by_name(column) is not None
-
-
-def check_unit(unit: str | None) -> str | None:
-    """The unit of ``--unit`` in lower case.
-
-    Raises:
-        UsageError: None that is known.
-    """
-    if unit is None:
-        return None
-    plain = unit.strip().casefold().replace("_", " ").replace("-", " ")
-    if plain not in UNITS and plain not in PERCENT:
-        raise UsageError(f"--unit {unit}", wanted="one of " + ", ".join((*UNITS, "percent")), got=unit)
-    return plain

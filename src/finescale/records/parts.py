@@ -8,8 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
+from finescale.records.kept_units import telling_its_unit
+from finescale.records.loss_units import PERCENT, check_unit
 from finescale.records.names import find, untracked
 from finescale.records.options import ReadingOptions
+from finescale.records.outcomes import TEST_LOSS
 from finescale.records.read import understand
 from finescale.records.reading import RawTable
 from finescale.records.typed import SOURCE_ROW
@@ -64,14 +67,18 @@ def part_of(raw: RawTable, options: ReadingOptions) -> Part:
         renamed[matched.outcome] = asked  # what is asked for has one name in every source
     frame = frame.drop([new for old, new in renamed.items() if new in frame.columns and new != old])
     frame = frame.rename({old: new for old, new in renamed.items() if old in frame.columns})
+    outcome = renamed.get(matched.outcome, matched.outcome)
+    signs = matched.outcome in told.percent
+    kept = telling_its_unit(frame, outcome, matched, options, finished.frame, signs=signs, origin=raw.origin)
     names = {theirs: ours for ours, theirs in matched.names.items()} | renamed
-    notes = (*raw.notes, *options.notes, *matched.notes, *told.notes, *finished.notes)
+    if kept.outcome != outcome:
+        names |= {matched.theirs: kept.outcome, outcome: kept.outcome}
+    notes = (*raw.notes, *options.notes, *matched.notes, *told.notes, *finished.notes, *kept.notes)
     left = (
         f"Left out {many} rows with {why}." for why, many in finished.left_out.items() if "--where" in why
     )
     return Part(
-        frame, raw.origin, options, names, renamed.get(matched.outcome, matched.outcome), (*notes, *left),
-        raw.questions,
+        kept.frame, raw.origin, options, names, kept.outcome, (*notes, *left), raw.questions,
     )  # fmt: skip
 
 
@@ -100,14 +107,27 @@ def united(parts: Sequence[Part], options: ReadingOptions) -> tuple[pl.DataFrame
     for name, role in options.roles.items():
         own = next((part.names[name] for part in parts if name in part.names), name)
         roles |= {own: role} if find(own, sorted(columns)) else {}
+    loss, score = _asked(parts, options)
+    percent = check_unit(options.unit) in PERCENT  # a loss's unit is in its name, or spent
     final = ReadingOptions(
-        loss=options.loss, score=options.score, better=options.better, bounds=options.bounds,
-        unit=options.unit, roles=roles, sweep=options.sweep, step=options.step, command=options.command,
+        loss=loss, score=score, better=options.better, bounds=options.bounds,
+        unit=options.unit if percent else None, roles=roles, sweep=options.sweep, step=options.step,
+        command=options.command,
     )  # fmt: skip
     frames = [part.frame for part in parts]
     if len(parts) > 1:
         frames = _names_apart(parts)
     return _stacked(frames), final
+
+
+def _asked(parts: Sequence[Part], options: ReadingOptions) -> tuple[str | None, str | None]:
+    """The loss and the score that are asked for, as they are called in the parts' frames."""
+    found = {part.outcome for part in parts if part.outcome}
+    name = found.pop() if len(found) == 1 else None
+    if options.score is not None:
+        return None, name or options.score
+    usual = options.loss is None and name == TEST_LOSS.column
+    return (options.loss if usual or name is None else name), None
 
 
 def _names_apart(parts: Sequence[Part]) -> list[pl.DataFrame]:

@@ -10,12 +10,14 @@ import polars as pl
 from finescale.records.columns import BY_NAME, Kind
 from finescale.records.comparable import make_comparable
 from finescale.records.expression import matches, written_out
+from finescale.records.loss_units import check_unit
 from finescale.records.matching import Matched, match
 from finescale.records.measured import measure
 from finescale.records.merged_cells import filled_down
 from finescale.records.methods import one_name_each
 from finescale.records.names import bare, leaf
 from finescale.records.options import ReadingOptions
+from finescale.records.percentages import in_percent
 from finescale.records.reading import RawTable, Reading, RunsRead
 from finescale.records.repeats import with_repeats
 from finescale.records.roles import infer_roles, stated_roles
@@ -121,7 +123,9 @@ def understand(
         matched = replace(matched, frame=frame)
     kinds = _kinds(matched.frame, matched.outcome, need)
     told = typed(matched.frame, kinds, matched, raw.origin)
-    finished = _finished(told, matched, options, raw.origin)
+    finished = _on_one_scale(
+        _finished(told, matched, options, raw.origin), told, matched, options, raw.origin
+    )
     return matched, kinds, told, replace(finished, left_out=sums | finished.left_out)
 
 
@@ -187,6 +191,19 @@ def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: s
     refuse_bad([one for one in bad if one.column != matched.outcome], frame[SOURCE_ROW], origin)
     unread = next((one.rows for one in bad if one.column == matched.outcome), None)
     return Finished(frame, every_row, left_out, unread, tuple(notes))
+
+
+def _on_one_scale(
+    finished: Finished, told: Typed, matched: Matched, options: ReadingOptions, origin: str
+) -> Finished:
+    """A score whose cells have percent signs in part; what ``--unit`` says goes over what cells show."""
+    signs = told.percent.get(matched.outcome)
+    if signs is None or check_unit(options.unit) is not None:
+        return finished
+    rows = told.frame[SOURCE_ROW].filter(signs)
+    frame, every_row, note = in_percent(finished.frame, finished.every_row, matched.outcome, rows, origin)
+    notes = (*finished.notes, note) if note else finished.notes
+    return replace(finished, frame=frame, every_row=every_row, notes=notes)
 
 
 def _kinds(frame: pl.DataFrame, outcome: str, need: Sequence[str]) -> Mapping[str, Kind]:

@@ -13,7 +13,7 @@ from finescale.records.columns import BY_NAME, NUMERIC, WHOLE, Kind
 from finescale.records.marks import plain_words, without_marks
 from finescale.records.matching import Matched
 from finescale.records.roles import role_by_name
-from finescale.records.unit_names import scaled
+from finescale.records.unit_names import multiplied, scaled
 from finescale.records.values import EMPTY, Decimal, Numbers, read_numbers, styles, without_errors
 
 SOURCE_ROW = "_source_row"
@@ -76,7 +76,8 @@ def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin
         origin: The table, for messages.
 
     Raises:
-        UsageError: Nested values where one is wanted; a column of numbers that can be read in two ways.
+        UsageError: Nested values where one is wanted; a column of numbers that can be read in two ways; a
+            multiple of what is no number.
     """
     columns: list[pl.Series] = []
     bad: list[BadCells] = []
@@ -116,7 +117,7 @@ def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin
             )
             if read.question:
                 raise _question(name, read.question, origin)
-            read, shares = _shares(read, series, name, matched.names.get(name, ""))
+            read, shares = _shares(read, series, name, matched)
             bad += shares
             values = read.values
             notes += [f"{name}: {read.note}."] if read.note else []
@@ -125,9 +126,8 @@ def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin
             bad += [_no_number(name, read.bad, series)] if read.bad.any() else []
         else:
             values = _texts(series, name, kind, origin)
-        if name in WHOLE and name in matched.names:
-            values, note = scaled(values, series, matched.names[name], name)
-            notes += [note] if note else []
+        values, note = _in_ones(values, series, name, matched, origin)
+        notes += [note] if note else []
         if kind in NUMERIC and name != matched.outcome and values.dtype.is_float() and values.is_nan().any():
             values = values.fill_nan(None)  # a setting that says nothing
         columns.append(values.alias(name))
@@ -135,6 +135,17 @@ def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin
     frame = raw.with_columns(columns)
     copies = [pl.col(mine).alias(theirs) for theirs, mine in ours.items() if kinds.get(mine) in NUMERIC]
     return Typed(frame.with_columns(copies), told, percent, tuple(notes))
+
+
+def _in_ones(
+    values: pl.Series, cells: pl.Series, name: str, matched: Matched, origin: str
+) -> tuple[pl.Series, str]:
+    """Numbers times the multiple that is stated, or else the one that the column's name says; and a note."""
+    theirs = matched.names.get(name, name)
+    if name in matched.times:
+        return multiplied(values, cells, theirs, matched.times[name], origin)
+    counted = name in WHOLE and name in matched.names
+    return scaled(values, cells, theirs, name) if counted else (values, "")
 
 
 def refuse_bad(bad: list[BadCells], rows: pl.Series, origin: str) -> None:
@@ -230,13 +241,13 @@ def _plain_numbers(series: pl.Series, name: str, origin: str) -> tuple[pl.Series
     return values, text.is_not_null() & values.is_null()
 
 
-def _shares(read: Numbers, cells: pl.Series, name: str, theirs: str) -> tuple[Numbers, list[BadCells]]:
+def _shares(read: Numbers, cells: pl.Series, name: str, matched: Matched) -> tuple[Numbers, list[BadCells]]:
     """Percentages of a column that counts things: shares of what a factor says, else no numbers of them."""
     if name not in WHOLE or not read.percent.any():
         return read, []
-    if "(x" in theirs:  # `--column finetune_examples=share*16000`
+    if name in matched.times:  # `--column finetune_examples=share*16000`
         return replace(read, values=(read.values / 100).zip_with(read.percent, read.values)), []
-    remedy = f'say of how many: --column "{name}={theirs or name}*NUMBER"'
+    remedy = f'say of how many: --column "{name}={matched.names.get(name, name)}*NUMBER"'
     return read, [BadCells(name, read.percent, "a number, no share of one", remedy, cells)]
 
 

@@ -6,6 +6,7 @@ import re
 
 import polars as pl
 
+from finescale.errors import UsageError
 from finescale.records.values import SUFFIXES
 
 _BRACKETS = re.compile(r"(?P<stem>.*\S)\s*[(\[{]\s*(?P<unit>[^()\[\]{}]*)[)\]}]")
@@ -91,6 +92,40 @@ def scaled(values: pl.Series, cells: pl.Series, name: str, shown: str) -> tuple[
     first = float(plain[0])
     note = f"`{name}` counts in multiples of {times:,.0f}: {first:.10g} is {first * times:,.10g}."
     return values.zip_with(own, many), note
+
+
+def multiplied(
+    values: pl.Series, cells: pl.Series, name: str, factor: str, origin: str
+) -> tuple[pl.Series, str]:
+    """A column's numbers times what is stated (``--column "model_params=size*1000"``), whatever they are.
+
+    Args:
+        values: The numbers.
+        cells: The cells as they stand in the table.
+        name: The column's name in the table.
+        factor: The multiple, as it is written.
+        origin: The table.
+
+    Returns:
+        The numbers, and a sentence that says so.
+
+    Raises:
+        UsageError: Cells that say a multiple of their own (7B), or no numbers.
+    """
+    wanted, where = f"numbers, each times {factor}", f"{origin}, column {name}"
+    if not values.dtype.is_numeric():
+        raise UsageError(f"`{name}` has no numbers", wanted=wanted, got=str(values.dtype), where=where)
+    if cells.dtype == pl.String and (own := cells.str.contains(_OWN_SUFFIX).fill_null(False)).any():
+        raise UsageError(
+            f"`{name}` says its own multiples", wanted=wanted, got=repr(cells.filter(own)[0]),
+            remedy=f"leave out *{factor}, or write numbers alone", where=where,
+        )  # fmt: skip
+    times = float(factor)
+    plain = values.drop_nulls()
+    first = f": {plain[0]:.10g} is {plain[0] * times:,.10g}" if plain.len() else ""
+    note = f"`{name} (x{factor})` counts in multiples of {times:,.10g}{first}."
+    # 12 digits: 1.3 * 1e9 is no whole number of parameters otherwise
+    return (values * times).round_sig_figs(12), note
 
 
 def _times(unit: str, *, counted: bool) -> float | None:
