@@ -28,6 +28,13 @@ def test_columns_are_documented_once():
     assert BY_NAME["test_loss"].unit == "nats per target token"
 
 
+def test_a_pet_size_of_0_is_an_empty_cell():
+    runs = pl.DataFrame({**GOOD, "method": ["full", "lora"], "lora_r": [0, 16], "lora_alpha": ["0", "32"]})
+    frame = read_records(runs).frame
+    assert frame["pet_size"].to_list() == [None, 16.0]
+    assert frame["lora_alpha"].to_list() == [None, 32.0]
+
+
 def test_same_records_from_every_kind_of_table(tmp_path):
     frame = pl.DataFrame(GOOD)
     frame.write_csv(tmp_path / "a.csv")

@@ -17,6 +17,8 @@ from finescale.records.values import EMPTY, Decimal, read_numbers, styles, witho
 
 SOURCE_ROW = "_source_row"
 """The column with the rows' numbers in the source, while a table is read."""
+_OF_ADAPTERS = frozenset({"pet_size", "lora_alpha"})
+"""Sizes that full tuning has none of: tables write 0 there, which is an empty cell."""
 SHOWN = 20
 """So many places of bad cells are named."""
 _TRUE, _FALSE = ("true", "1", "yes", "1.0", "y", "t"), ("false", "0", "no", "0.0", "n", "f")
@@ -125,8 +127,8 @@ def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin
         if name in WHOLE and name in matched.names:
             values, note = scaled(values, series, matched.names[name], name)
             notes += [note] if note else []
-        if kind in NUMERIC and name != matched.outcome and values.dtype.is_float() and values.is_nan().any():
-            values = values.fill_nan(None)  # a setting that says nothing
+        if kind in NUMERIC and name != matched.outcome:
+            values = _of_setting(values, name)
         columns.append(values.alias(name))
     told = tuple(replace(one, theirs=matched.names.get(one.column, "")) for one in bad)
     frame = raw.with_columns(columns)
@@ -166,6 +168,13 @@ def refuse_bad(bad: list[BadCells], rows: pl.Series, origin: str) -> None:
         f"{len(places)} values that cannot be right",
         wanted=wanted, got="; ".join(words) + more, remedy=remedy, where=origin,
     )  # fmt: skip
+
+
+def _of_setting(values: pl.Series, name: str) -> pl.Series:
+    """A setting's numbers: NaN says nothing, nor does 0 where it is the size of what a method lacks."""
+    if values.dtype.is_float() and values.is_nan().any():
+        values = values.fill_nan(None)
+    return values.set((values == 0).fill_null(False), None) if name in _OF_ADAPTERS else values
 
 
 def _stated(decimal: Mapping[str, str], name: str) -> Decimal | None:

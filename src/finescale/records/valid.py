@@ -71,8 +71,6 @@ def check_values(
         }
         good, wanted = rules[kind]
         wrong = ~(good & values.is_finite()).fill_null(not required)
-        if kind == "size" and not required and name == "pet_size":
-            wrong = wrong & (values != 0).fill_null(False)  # 0 where a method has no PET size
         if wrong.any():
             bad.append(BadCells(name, wrong, wanted, remedy, values))
     refuse_bad(bad, frame[SOURCE_ROW], origin)
