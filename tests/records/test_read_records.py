@@ -28,6 +28,12 @@ def test_columns_are_documented_once():
     assert BY_NAME["test_loss"].unit == "nats per target token"
 
 
+@pytest.mark.parametrize("name", ["eval_loss", "test_loss"])
+def test_how_decimals_are_written_may_be_said_by_either_name(name):
+    runs = pl.DataFrame({"samples": [100, 200], "eval_loss": ["1,862", "1,745"]})
+    assert read_records(runs, decimal={name: "comma"}).frame["test_loss"].to_list() == [1.862, 1.745]
+
+
 def test_a_pet_size_of_0_is_an_empty_cell():
     runs = pl.DataFrame({**GOOD, "method": ["full", "lora"], "lora_r": [0, 16], "lora_alpha": ["0", "32"]})
     frame = read_records(runs).frame

@@ -18,7 +18,7 @@ from finescale.records.names import bare, leaf
 from finescale.records.options import ReadingOptions
 from finescale.records.reading import RawTable, Reading, RunsRead
 from finescale.records.repeats import with_repeats
-from finescale.records.roles import infer_roles, stated_roles
+from finescale.records.roles import Role, infer_roles, stated_roles
 from finescale.records.status import in_our_words
 from finescale.records.steps import Which, one_row_a_run
 from finescale.records.summary_rows import summary_rows
@@ -54,7 +54,8 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Ru
         origin=raw.origin,
     )
     outcome, frame = taken.outcome, taken.frame
-    stated = stated_roles(options.roles, frame.columns, raw.origin)
+    asked = stated_roles(options.roles, frame.columns, raw.origin)
+    stated: dict[str, Role] = {**matched.roles} | {matched.ours(name): role for name, role in asked.items()}
     roles = infer_roles(frame, outcome.column, stated, (SOURCE_ROW, *matched.copies, *taken.copies))
     step: Which = "best" if options.step == "best" else "last"
     steps = one_row_a_run(frame, roles, outcome=outcome.column, lower=outcome.lower, which=step)
@@ -66,7 +67,8 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Ru
     unread = None if finished.unread is None else finished.unread.filter(steps.keep)
     frame = with_outcome(frame.filter(steps.keep), outcome, left_out, unread, raw.origin)
     check_values(frame, kinds, outcome, need, raw.origin)
-    check_duplicates(frame, raw.origin)
+    if "run" not in {*stated, *matched.copies}:
+        check_duplicates(frame, raw.origin)
     if not matched.own:
         check_magnitudes(frame, matched.names, raw.origin)
     frame, repeats = (frame, ()) if matched.own else with_repeats(frame, roles)

@@ -127,7 +127,8 @@ def check_duplicates(frame: pl.DataFrame, origin: str) -> None:
             f"run {frame['run'][row]} is there twice (first in row {first})",
             wanted="one row for each run",
             got="two rows",
-            remedy="remove one of them, or say which column grows within a run: --role COLUMN=progress",
+            remedy="remove one of them, or say which column grows within a run: --role COLUMN=progress; if "
+            "`run` names no runs: --role run=repeat (it numbers repeats), --role run=label",
             where=f"{origin}, row {frame[SOURCE_ROW][row]}, column run",
         )
 
