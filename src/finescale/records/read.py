@@ -55,7 +55,8 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Ru
     )
     outcome, frame = taken.outcome, taken.frame
     asked = stated_roles(options.roles, frame.columns, raw.origin)
-    stated: dict[str, Role] = {**matched.roles} | {matched.ours(name): role for name, role in asked.items()}
+    by_our_names: dict[str, Role] = {matched.ours(name): role for name, role in asked.items()}
+    stated: dict[str, Role] = {**matched.roles, **by_our_names}
     roles = infer_roles(frame, outcome.column, stated, (SOURCE_ROW, *matched.copies, *taken.copies))
     step: Which = "best" if options.step == "best" else "last"
     steps = one_row_a_run(frame, roles, outcome=outcome.column, lower=outcome.lower, which=step)
