@@ -178,8 +178,8 @@ def test_durations_and_nested_values_in_text_columns_are_shown_as_text():
     frame = pl.DataFrame({"finetune_examples": [100], "test_loss": [2.5]})
     for value in ([{"a": 1}], [datetime.timedelta(seconds=3)], [b"x"]):
         assert read_records(frame.with_columns(method=pl.Series(value))).frame["method"].dtype == pl.String
-    with pytest.raises(UsageError, match=r"row 1, column steps(.|\n)*wanted: a number"):
-        read_records(frame.with_columns(steps=pl.Series([datetime.timedelta(seconds=3)])))
+    with pytest.raises(UsageError, match=r"row 1, column model_params(.|\n)*wanted: a number"):
+        read_records(frame.with_columns(model_params=pl.Series([datetime.timedelta(seconds=3)])))
 
 
 def test_labels_and_dates_that_cannot_be_are_told_or_shown_as_text():
@@ -189,11 +189,11 @@ def test_labels_and_dates_that_cannot_be_are_told_or_shown_as_text():
     for seed in (datetime.timedelta(seconds=3), b"\xff", datetime.date(2026, 1, 1)):
         assert read_records(frame.with_columns(seed=pl.Series([seed]))).frame["seed"].dtype == pl.String
     far = pl.Series([7_000_000]).cast(pl.Int32).cast(pl.Date)  # the year 21135: Python's dates end before
-    with pytest.raises(UsageError, match=r"row 1, column steps(.|\n)*got: a Date out of range"):
-        read_records(frame.with_columns(steps=far))
+    with pytest.raises(UsageError, match=r"row 1, column model_params(.|\n)*got: a Date out of range"):
+        read_records(frame.with_columns(model_params=far))
     beyond = pl.Series([2_000_000_000]).cast(pl.Int32).cast(pl.Date)  # beyond the dates of polars, too
-    with pytest.raises(UsageError, match=r"row 1, column steps(.|\n)*got: a Date out of range"):
-        read_records(frame.with_columns(steps=beyond))
+    with pytest.raises(UsageError, match=r"row 1, column model_params(.|\n)*got: a Date out of range"):
+        read_records(frame.with_columns(model_params=beyond))
     nested = pl.Series([[datetime.timedelta(days=1)]])
     assert read_records(frame.with_columns(method=nested)).frame["method"].len() == 1
 

@@ -15,7 +15,7 @@ _SWITCHES = frozenset({
 ADAPTERS = frozenset(["peft_type", "peft_method", "peft", "adapter", "adapter_type", "adapter_name"])
 """Names of columns of methods in which an empty cell is full tuning."""
 _ON, _OFF = ("true", "yes", "1", "1.0", "on"), ("false", "no", "0", "0.0", "off")
-_NONE = ("", "-", "nan", "none", "null", "n/a", "na", "0", "0.0")
+_NONE = ("", "-", "nan", "none", "null", "n/a", "na", "0", "0.0", "full")
 _RANKS = frozenset(["lora_r", "lora_rank", "r", "rank", "lora_dim", "lora_config_r", "peft_config_r"])
 _LENGTHS = frozenset(["prompt_length", "num_virtual_tokens"])
 

@@ -9,8 +9,10 @@ from datetime import date
 import polars as pl
 
 from finescale.errors import UsageError
+from finescale.records.cell_units import without_units
 from finescale.records.columns import BY_NAME, NUMERIC, WHOLE, Kind
 from finescale.records.matching import Matched
+from finescale.records.methods import canonical
 from finescale.records.roles import role_by_name
 from finescale.records.unit_names import scaled
 from finescale.records.values import EMPTY, Decimal, read_numbers, styles, without_errors, without_marks
@@ -96,6 +98,9 @@ def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin
             values, wrong = _plain_numbers(series, name, origin)
             bad += [_no_number(name, wrong, series)] if wrong.any() else []
         elif kind in NUMERIC:
+            plain, united = without_units(series, name)
+            notes += [_unit_note(matched.names.get(name, name), united, series, plain)] if united else []
+            series = _of_adapters(plain) if name in _OF_ADAPTERS else plain
             shown = (
                 _table_styles(raw, kinds)
                 if shown is None and series.str.contains(r"\d[.,]\d").any()
@@ -170,6 +175,18 @@ def refuse_bad(bad: list[BadCells], rows: pl.Series, origin: str) -> None:
     )  # fmt: skip
 
 
+def _of_adapters(cells: pl.Series) -> pl.Series:
+    """Cells of a rank without those that say full tuning has none."""
+    full = [cell for cell in cells.unique().drop_nulls() if canonical(cell) == "full"]
+    return cells.set(cells.is_in(full).fill_null(False), None) if full else cells
+
+
+def _unit_note(name: str, cell: str, cells: pl.Series, plain: pl.Series) -> str:
+    """That cells say their unit."""
+    value = plain.filter((cells == cell).fill_null(False))[0]
+    return f"Cells of `{name}` say their unit: {cell.strip()} is {float(value):.10g}."
+
+
 def _of_setting(values: pl.Series, name: str) -> pl.Series:
     """A setting's numbers: NaN says nothing, nor does 0 where it is the size of what a method lacks."""
     if values.dtype.is_float() and values.is_nan().any():
@@ -240,9 +257,8 @@ def _flags(series: pl.Series, name: str, origin: str) -> tuple[pl.Series, pl.Ser
     _refuse_nested(series, name, origin, "one number in each row")
     text = _as_text(series).str.strip_chars().str.to_lowercase()
     text = text.set(text.is_in(EMPTY), None)
-    flag = text.is_in(_TRUE)
-    flag = flag.set(text.is_null(), None)
-    return flag, (text.is_not_null() & ~text.is_in(_TRUE + _FALSE)).fill_null(False)
+    known = text.is_in(_TRUE + _FALSE).fill_null(False)
+    return text.is_in(_TRUE).set(~known, None), text.is_not_null() & ~known
 
 
 def _texts(series: pl.Series, name: str, kind: Kind | None, origin: str) -> pl.Series:
