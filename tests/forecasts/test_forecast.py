@@ -162,6 +162,21 @@ def test_across_models_a_run_model_is_its_own_curve_and_another_is_wider():
     assert any("model_params lies 2x outside" in status for status in larger.status)
 
 
+def test_a_table_without_methods_is_one_group_along_the_model_size_too():
+    own = [table({"full": LAW}).with_columns(model_params=pl.lit(params)) for params in (1e8, 2e8, 4e8)]
+    found = fs.forecast(pl.concat(own).drop("task", "method", strict=False))
+    assert [dict(group.by) for group in found] == [{}]
+    assert found[0].predict(model_params=8e8, finetune_examples=SIZES[3]).value > 0
+
+
+def test_a_pet_size_of_0_is_none():
+    full = table({"full": LAW}).with_columns(pet_size=pl.lit(0.0))
+    lora = [table({"lora": LAW}).with_columns(pet_size=pl.lit(rank)) for rank in (8.0, 16.0)]
+    found = fs.forecast(pl.concat([full, *lora]))
+    assert found.only(method="full").factors == ()
+    assert found.only(method="lora").factors == ("pet_size",)
+
+
 def test_what_sets_a_model_apart_is_shared_by_its_methods():
     rows = []
     for params, own in ((1e8, 0.03), (2e8, -0.02), (4e8, 0.02), (8e8, -0.03)):

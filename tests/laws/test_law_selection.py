@@ -82,6 +82,19 @@ def test_a_table_without_tasks_and_methods_needs_no_other_groups() -> None:
     assert len(fs.fit(table, factors="model_params", bootstrap=0)) == 1
 
 
+def test_runs_that_name_no_task_are_chosen_for_as_a_task_of_their_own() -> None:
+    named = curves({"full": MANY})
+    table = pl.concat([named, named.with_columns(task=pl.lit(None, dtype=pl.String))])
+    assert set(fs.backtest(table, ["power"]).best) == {"t", "unnamed"}
+    assert {law.by["task"] for law in fs.fit(table, "auto", bootstrap=0)} == {"t", "unnamed"}
+
+
+def test_a_base_without_runs_is_told_of_a_table_without_methods() -> None:
+    table = curves({"full": MANY}).drop("task", "method")
+    with pytest.raises(UsageError, match="no run of all runs has model_params = 9e\\+09"):
+        fs.fit(table, "power", base={"model_params": 9e9})
+
+
 def test_too_few_sizes_for_any_backtest_are_told() -> None:
     with pytest.raises(DataError, match="too few data sizes for a backtest"):
         fs.backtest(curves({"full": (100.0, 200.0)}))

@@ -177,6 +177,12 @@ def test_a_target_that_makes_no_sense_is_refused(target, words):
         made(few(), target=target)
 
 
+def test_a_table_without_data_sizes_is_told_so():
+    with pytest.raises(UsageError, match="no column `finetune_examples`") as told:
+        most_seen(fs.read_records(few().drop("finetune_examples")), None)
+    assert "--column finetune_examples=THEIRS" in told.value.remedy
+
+
 def test_data_sizes_between_two_are_at_most_a_factor_of_two_apart():
     sizes = np.array(between(128, 8192))
     assert sizes[0] == 128

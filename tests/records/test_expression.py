@@ -55,6 +55,26 @@ def test_simple_comparisons_may_be_written_without_quotes_and_with_one_sign(text
     assert written_out(text) == meant
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model_params = 1B", [True, False, False]),
+        ("model_params != 16B and finetune_examples = 100k", [True, False, False]),
+        ("model_params in ['1B', '16B']", [True, False, True]),
+        ("'2B' <= model_params", [False, True, True]),
+        ("max(model_params) == '16B'", [True, True, True]),
+        ("task = 1B", [False, False, False]),
+    ],
+)
+def test_sizes_written_as_in_tables_are_compared_with_columns_of_numbers(text, expected):
+    assert matches(FRAME, text).to_list() == expected
+
+
+def test_a_text_that_is_no_number_is_not_compared_with_numbers():
+    with pytest.raises(UsageError, match="cannot be compared"):
+        matches(FRAME, "model_params = llama")
+
+
 def test_texts_without_quotes_select_rows():
     assert matches(FRAME, "task=a").to_list() == [True, True, False]
     assert matches(FRAME, "task=a and model_params >= 2B").to_list() == [False, True, False]

@@ -28,6 +28,19 @@ def test_columns_are_documented_once():
     assert BY_NAME["test_loss"].unit == "nats per target token"
 
 
+@pytest.mark.parametrize("name", ["eval_loss", "test_loss"])
+def test_how_decimals_are_written_may_be_said_by_either_name(name):
+    runs = pl.DataFrame({"samples": [100, 200], "eval_loss": ["1,862", "1,745"]})
+    assert read_records(runs, decimal={name: "comma"}).frame["test_loss"].to_list() == [1.862, 1.745]
+
+
+def test_a_pet_size_of_0_is_an_empty_cell():
+    runs = pl.DataFrame({**GOOD, "method": ["full", "lora"], "lora_r": [0, 16], "lora_alpha": ["0", "32"]})
+    frame = read_records(runs).frame
+    assert frame["pet_size"].to_list() == [None, 16.0]
+    assert frame["lora_alpha"].to_list() == [None, 32.0]
+
+
 def test_same_records_from_every_kind_of_table(tmp_path):
     frame = pl.DataFrame(GOOD)
     frame.write_csv(tmp_path / "a.csv")
@@ -165,8 +178,8 @@ def test_durations_and_nested_values_in_text_columns_are_shown_as_text():
     frame = pl.DataFrame({"finetune_examples": [100], "test_loss": [2.5]})
     for value in ([{"a": 1}], [datetime.timedelta(seconds=3)], [b"x"]):
         assert read_records(frame.with_columns(method=pl.Series(value))).frame["method"].dtype == pl.String
-    with pytest.raises(UsageError, match=r"row 1, column steps(.|\n)*wanted: a number"):
-        read_records(frame.with_columns(steps=pl.Series([datetime.timedelta(seconds=3)])))
+    with pytest.raises(UsageError, match=r"row 1, column model_params(.|\n)*wanted: a number"):
+        read_records(frame.with_columns(model_params=pl.Series([datetime.timedelta(seconds=3)])))
 
 
 def test_labels_and_dates_that_cannot_be_are_told_or_shown_as_text():
@@ -176,11 +189,11 @@ def test_labels_and_dates_that_cannot_be_are_told_or_shown_as_text():
     for seed in (datetime.timedelta(seconds=3), b"\xff", datetime.date(2026, 1, 1)):
         assert read_records(frame.with_columns(seed=pl.Series([seed]))).frame["seed"].dtype == pl.String
     far = pl.Series([7_000_000]).cast(pl.Int32).cast(pl.Date)  # the year 21135: Python's dates end before
-    with pytest.raises(UsageError, match=r"row 1, column steps(.|\n)*got: a Date out of range"):
-        read_records(frame.with_columns(steps=far))
+    with pytest.raises(UsageError, match=r"row 1, column model_params(.|\n)*got: a Date out of range"):
+        read_records(frame.with_columns(model_params=far))
     beyond = pl.Series([2_000_000_000]).cast(pl.Int32).cast(pl.Date)  # beyond the dates of polars, too
-    with pytest.raises(UsageError, match=r"row 1, column steps(.|\n)*got: a Date out of range"):
-        read_records(frame.with_columns(steps=beyond))
+    with pytest.raises(UsageError, match=r"row 1, column model_params(.|\n)*got: a Date out of range"):
+        read_records(frame.with_columns(model_params=beyond))
     nested = pl.Series([[datetime.timedelta(days=1)]])
     assert read_records(frame.with_columns(method=nested)).frame["method"].len() == 1
 

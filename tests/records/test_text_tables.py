@@ -10,6 +10,7 @@ import xlsxwriter
 
 import finescale as fs
 from finescale.errors import UsageError
+from finescale.records.tables import read_table
 
 ROWS = [
     (method, size, seed, round(2.0 - 0.1 * at + 0.01 * seed - 0.02 * (method == "lora"), 4))
@@ -137,3 +138,15 @@ def test_the_best_numbers_are_marked_and_still_numbers(mark: str, tmp_path: Path
 def test_a_table_with_a_column_for_each_is_told_so(header: str, of_what: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"one outcome in a column for each {of_what}: write a row for each"):
         read(tmp_path / "wide.csv", header + "\n" + ",".join("1" for _ in header.split(",")) + "\n")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", ["train{}samples", "# train {} samples"])
+def test_a_name_in_the_header_may_have_a_line_break(tmp_path: Path, name: str, end: str) -> None:
+    header = f'method,"{name.format(end)}","eval{end}loss"'
+    path = tmp_path / "runs.csv"
+    path.write_bytes(end.join([header, "full,100,2.5", "full,200,x", "full,400,2.3", ""]).encode())
+    table, _, first_row = read_table(path)
+    assert table["eval loss"].to_list() == ["2.5", "x", "2.3"]
+    assert first_row == 4
+    assert fs.read_records(path).frame["finetune_examples"].to_list() == [100, 400]

@@ -22,10 +22,18 @@ def table(params: str, examples: str) -> pl.DataFrame:
 
 @pytest.mark.parametrize(
     "params", ["Params (B)", "model_params_b", "Model size [B]", "# params (billions)", "params_B",
-               "Model Params (in billions)", "num_params (1e9)", "Params (x10^9)", "Model size, B"],
+               "Model Params (in billions)", "num_params (1e9)", "Params (x10^9)", "Model size, B",
+               "Params in B", "model_params_in_billions"],
 )  # fmt: skip
 @pytest.mark.parametrize(
-    "examples", ["Train size (k)", "finetune_examples_k", "Samples [thousands]", "n_train (x1,000)"]
+    "examples",
+    [
+        "Train size (k)",
+        "finetune_examples_k",
+        "Samples [thousands]",
+        "n_train (x1,000)",
+        "Samples in thousands",
+    ],
 )
 def test_numbers_are_multiples_of_the_unit_in_their_column_s_name(params: str, examples: str) -> None:
     records = fs.read_records(table(params, examples))

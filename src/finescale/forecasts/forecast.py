@@ -28,7 +28,7 @@ from finescale.records.beside import loss_beside
 from finescale.records.held_out import held_out
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import Records, read_records
-from finescale.records.settings import SIZES, check_base, tuned_runs
+from finescale.records.settings import SIZES, check_base, of_group, tuned_runs
 from finescale.records.tokenizers import mixed_words
 
 Array = np.ndarray[Any, Any]
@@ -246,8 +246,7 @@ def _with_tokenizers(group: Forecast, frame: pl.DataFrame) -> Forecast:
     """A forecast along the model size says so where its models' losses do not compare."""
     if not set(SIZES) & set(group.factors):
         return group
-    own = frame.filter([pl.col(name).eq_missing(pl.lit(value)) for name, value in group.by.items()])
-    said = mixed_words(own, group.outcome)
+    said = mixed_words(of_group(frame, group.by), group.outcome)
     return replace(group, status=(*group.status, said)) if said else group
 
 

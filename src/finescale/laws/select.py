@@ -27,7 +27,7 @@ from finescale.records.held_out import held_out
 from finescale.records.outcome_words import after_difference
 from finescale.records.outcomes import TEST_LOSS, Outcome
 from finescale.records.records import DATA_SIZE, Records
-from finescale.records.settings import setting_columns, varying_factors
+from finescale.records.settings import UNNAMED, setting_columns, varying_factors
 
 if TYPE_CHECKING:
     from finescale.records.tables import TableLike
@@ -145,6 +145,7 @@ def _backtest(  # noqa: PLR0917
         raise DataError(
             f"a backtest needs {DATA_SIZE}", remedy=f"map the column: --column {DATA_SIZE}=THEIRS"
         )
+    records = _with_named_tasks(records)
     records = replace(records, frame=records.frame.filter(~held_out(records.frame, choice.hold_out)))
     choice = replace(choice, hold_out=None)
     names = [*(laws or _candidates(records, factors, choice.by))]
@@ -196,6 +197,7 @@ def fit_auto(
         UsageError: As ``backtest``.
         DataError: As ``backtest``.
     """
+    records = _with_named_tasks(records)
     tried = _backtest(None, factors, (1, 2, 3), records, choice, options)
     laws: list[FittedLaw] = []
     notes, left_out = list(tried.notes), list[LeftOut]()
@@ -214,6 +216,13 @@ def fit_auto(
         notes += made.notes if best == BASELINE else [said, *made.notes]
         laws += [replace(law, status=(*law.status, said)) if best == BASELINE else law for law in made]
     return Fits(tuple(laws), tuple(dict.fromkeys(notes)), records.source, distinct(left_out))
+
+
+def _with_named_tasks(records: Records) -> Records:
+    """The records with a name for the task of rows that name none, as a choice is made for each."""
+    if "task" not in records.frame.columns or not records.frame["task"].null_count():
+        return records
+    return replace(records, frame=records.frame.with_columns(pl.col("task").fill_null(UNNAMED)))
 
 
 def _candidates(records: Records, factors: Sequence[str] | str | None, by: Sequence[str]) -> tuple[str, ...]:

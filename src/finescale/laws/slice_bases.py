@@ -23,6 +23,7 @@ from finescale.records.settings import (
     base_setting,
     base_value,
     fill_groups,
+    of_group,
 )
 
 ROW = "_row"
@@ -82,8 +83,7 @@ def at_bases(
         rows = at_base(part, base.values, free=free)
         kept.append(rows)
         for group in _without_runs(part, rows, by):
-            mine = part.filter([pl.col(name).eq_missing(value) for name, value in group.items()])
-            lost.append((group, _nothing_there(mine, group, base.values, free, choice)))
+            lost.append((group, _nothing_there(of_group(part, group), group, base.values, free, choice)))
         ties += [
             words[0].upper() + words[1:]
             for name, words in base.ties.items()

@@ -23,9 +23,16 @@ def most_seen(records: Records, task: str | None) -> tuple[str, pl.DataFrame, di
     """The task that is planned for, its tuned runs, and its base setting.
 
     Raises:
-        UsageError: No such task, or several and none named.
+        UsageError: No data sizes; no such task, or several and none named.
         DataError: No finished run.
     """
+    if DATA_SIZE not in records.frame.columns:
+        raise UsageError(
+            f"no column `{DATA_SIZE}`: a plan chooses data sizes between those that were run",
+            got="columns " + ", ".join(records.frame.columns[:20]),
+            remedy=f"--column {DATA_SIZE}=THEIRS, or one value for all rows: --set {DATA_SIZE}=VALUE",
+            where=records.source,
+        )
     frame = fill_groups(records.frame).filter(~untuned())
     tasks = frame["task"].unique(maintain_order=True).to_list()
     if not tasks:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -76,20 +76,27 @@ def _literal(value: str, sign: str) -> str:
         return value
     if sign in {"=", "==", "!="}:
         return repr(value)
+    found = _as_number(value)
+    return value if isinstance(found, str) else repr(found)
+
+
+def _as_number(value: str) -> float | str:
+    """A number as tables write it (``50k``, ``7B``); any other text as it is."""
     from finescale.records.values import number  # noqa: PLC0415 - polars only where a number needs it
 
     try:
-        return repr(number(value, ""))
+        return number(value, "")
     except UsageError:
         return value
 
 
-def parse_expression(text: str, columns: Sequence[str]) -> pl.Expr:
+def parse_expression(text: str, columns: Sequence[str], numeric: Collection[str] = ()) -> pl.Expr:
     """Translates the expression into a polars filter.
 
     Args:
         text: The expression.
         columns: The columns that a name may mean.
+        numeric: Those that hold numbers: compared with them, ``125M`` is one too.
 
     Returns:
         A boolean polars expression. A comparison with an empty cell counts as false.
@@ -108,7 +115,7 @@ def parse_expression(text: str, columns: Sequence[str]) -> pl.Expr:
             raise UsageError(f"unknown column `{name}`", remedy=hint, where=f'expression "{text}"')
         return name
 
-    return _Translator(text, see).condition(_parsed(text))
+    return _Translator(text, see, numeric).condition(_parsed(text))
 
 
 def matches(frame: pl.DataFrame, text: str, by: Sequence[str] = ()) -> pl.Series:
@@ -127,7 +134,8 @@ def matches(frame: pl.DataFrame, text: str, by: Sequence[str] = ()) -> pl.Series
     """
     import polars as pl  # noqa: PLC0415
 
-    condition = parse_expression(text, frame.columns)
+    numeric = [name for name, kind in frame.schema.items() if kind.is_numeric()]
+    condition = parse_expression(text, frame.columns, numeric)
     try:
         # with_columns: a comparison of max(column) with a constant counts for every row, too
         return frame.with_columns((condition.over(by) if by else condition).alias(_FOUND))[_FOUND]
@@ -182,8 +190,8 @@ def _unquoted(text: str) -> tuple[str, dict[str, str]]:
 class _Translator:
     """Walks the syntax tree; every node that is not listed here is refused."""
 
-    def __init__(self, text: str, see: Callable[[str], str]) -> None:
-        self.text = text
+    def __init__(self, text: str, see: Callable[[str], str], numeric: Collection[str]) -> None:
+        self.text, self.numeric = text, numeric
         _, quoted = _unquoted(written_out(text))
         self.see: Callable[[str], str] = lambda name: see(quoted.get(name, name))
 
@@ -216,14 +224,15 @@ class _Translator:
         parts: list[pl.Expr] = []
         for op, right in zip(ops, comparators, strict=True):
             if isinstance(op, ast.In | ast.NotIn) and isinstance(right, ast.List | ast.Tuple | ast.Set):
-                values = [self.constant(item) for item in right.elts]
+                values = [self.constant(item, self.is_numeric(left)) for item in right.elts]
                 if len({isinstance(value, str) for value in values}) > 1:
                     raise self.refuse(right)  # texts and numbers in one list fit no column
                 # one by one: polars refuses to look for whole numbers in a column of fractions
                 inside = pl.any_horizontal(pl.lit(False), *[self.operand(left) == value for value in values])
                 parts.append((~inside if isinstance(op, ast.NotIn) else inside).fill_null(value=False))
             elif type(op) in _COMPARE:
-                a, b = self.operand(left), self.operand(right)
+                numeric = self.is_numeric(left) or self.is_numeric(right)
+                a, b = self.operand(left, numeric), self.operand(right, numeric)
                 made = {">=": a >= b, ">": a > b, "<=": a <= b, "<": a < b, "==": a == b, "!=": a != b}
                 parts.append(made[_COMPARE[type(op)]].fill_null(value=False))
             else:
@@ -231,7 +240,14 @@ class _Translator:
             left = right
         return pl.all_horizontal(parts)
 
-    def operand(self, node: ast.expr) -> pl.Expr:
+    def is_numeric(self, node: ast.expr) -> bool:
+        """Whether a side of a comparison is a column of numbers, or its largest or smallest."""
+        match node:
+            case ast.Name(id=name) | ast.Call(func=ast.Name(id="max" | "min"), args=[ast.Name(id=name)]):
+                return self.see(name) in self.numeric
+        return False
+
+    def operand(self, node: ast.expr, numeric: bool = False) -> pl.Expr:
         import polars as pl  # noqa: PLC0415
 
         match node:
@@ -240,10 +256,12 @@ class _Translator:
             case ast.Call(func=ast.Name(id="max" | "min" as which), args=[ast.Name(id=name)], keywords=[]):
                 column = pl.col(self.see(name))
                 return column.max() if which == "max" else column.min()
-        return pl.lit(self.constant(node))
+        return pl.lit(self.constant(node, numeric))
 
-    def constant(self, node: ast.expr) -> float | str | bool:
+    def constant(self, node: ast.expr, numeric: bool = False) -> float | str | bool:
         match node:
+            case ast.Constant(value=str() as value) if numeric:
+                return _as_number(value)
             case ast.Constant(value=bool() | int() | float() | str() as value):
                 return _fitting(value)
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):

@@ -15,7 +15,8 @@ from finescale.records.constants import with_constants
 from finescale.records.methods import canonical, is_known, of_each_method
 from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import TEST_LOSS, score_name
-from finescale.records.roles import role_by_name
+from finescale.records.roles import Role, role_by_name
+from finescale.records.run_numbers import roles_of_runs
 from finescale.records.status import is_status, of_word
 from finescale.records.told_methods import with_method
 from finescale.wording import listed
@@ -50,6 +51,7 @@ class Matched:
         copies: The table's own names of columns that stand there under ours.
         decimal: How doubtful columns are written, by the names in ``frame``.
         own: Whether a study of ours wrote the table.
+        roles: Roles that the cells tell, where names say something else.
         notes: What was inferred, in sentences.
         times: What columns are multiplied by, as stated, by our names.
     """
@@ -61,8 +63,13 @@ class Matched:
     copies: tuple[str, ...]
     decimal: Mapping[str, str]
     own: bool
+    roles: Mapping[str, Role]
     notes: tuple[str, ...]
     times: Mapping[str, str] = field(default_factory=dict)
+
+    def ours(self, name: str) -> str:
+        """Our name for a column that is called by its own."""
+        return _ours(name, self.names)
 
 
 def match(
@@ -112,8 +119,13 @@ def match(
     copies = tuple(
         name for name in dict.fromkeys(used.values()) if name not in used and name in frame.columns
     )
-    decimal = {_in(name, frame, "--decimal", origin): way for name, way in options.decimal.items()}
-    return Matched(frame, outcome, theirs, used, copies, decimal, own, tuple(notes), times)
+    decimal = {
+        _ours(_in(name, frame, "--decimal", origin), used): way for name, way in options.decimal.items()
+    }
+    stated = [found for name in options.roles if (found := names.find(name, frame.columns))]
+    known = {*copies, *(_ours(name, used) for name in stated)}
+    roles, told_runs = ({}, []) if own else roles_of_runs(frame, known)
+    return Matched(frame, outcome, theirs, used, copies, decimal, own, roles, (*notes, *told_runs), times)
 
 
 def _in(name: str, frame: pl.DataFrame, flag: str, origin: str) -> str:
@@ -122,6 +134,11 @@ def _in(name: str, frame: pl.DataFrame, flag: str, origin: str) -> str:
         have = ", ".join(frame.columns[1:21])
         raise UsageError(f"{flag} {name}: no such column", got=f"columns {have}", where=origin)
     return found
+
+
+def _ours(name: str, used: Mapping[str, str]) -> str:
+    """Our name for a column, where it is the table's own."""
+    return next((mine for mine, theirs in used.items() if theirs == name), name)
 
 
 def _stated(
@@ -262,7 +279,7 @@ def _mapped_values(
     """Values read as others: ``--map method:Full FT=full``; case and blanks around do not count."""
     for name, values in options.values.items():
         column = _in(name, frame, "--map", origin)
-        ours = next((mine for mine, theirs in used.items() if theirs == column), column)
+        ours = _ours(column, used)
         texts = frame[ours].cast(pl.String).str.strip_chars()
         folded = texts.str.to_lowercase()
         known = {theirs.strip().casefold(): mine for theirs, mine in values.items()}

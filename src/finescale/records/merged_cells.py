@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from finescale.records.columns import DATA_SIZE
-from finescale.records.values import EMPTY
+from finescale.records.values import BLANK
 
 _MERGED = ("task", "method", "model", "model_params", DATA_SIZE)
 """The settings that every run has, so that a blank says nothing else."""
@@ -26,7 +26,7 @@ def filled_down(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
             continue
         cells = frame[name]
         if cells.dtype == pl.String:
-            cells = cells.set(cells.str.strip_chars().str.to_lowercase().is_in(EMPTY).fill_null(False), None)
+            cells = cells.set(cells.str.strip_chars().str.to_lowercase().is_in(BLANK).fill_null(False), None)
         values = cells.drop_nulls()
         blanks = cells.null_count()
         if not blanks or cells[0] is None or 2 * blanks < values.len():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from finescale.records.columns import BY_NAME, Kind
+from finescale.records.columns import BY_NAME, DATA_SIZE, FACTORS, Kind
 from finescale.records.comparable import make_comparable
 from finescale.records.expression import matches, written_out
 from finescale.records.loss_units import check_unit
@@ -20,7 +20,7 @@ from finescale.records.options import ReadingOptions
 from finescale.records.percentages import in_percent
 from finescale.records.reading import RawTable, Reading, RunsRead
 from finescale.records.repeats import with_repeats
-from finescale.records.roles import infer_roles, stated_roles
+from finescale.records.roles import Role, infer_roles, stated_roles
 from finescale.records.run_flags import failed_runs
 from finescale.records.status import in_our_words
 from finescale.records.steps import Which, one_row_a_run
@@ -28,6 +28,7 @@ from finescale.records.summary_rows import summary_rows
 from finescale.records.told_methods import ADAPTERS, NO_ADAPTER
 from finescale.records.truncation import MUCH, truncation_words
 from finescale.records.typed import SOURCE_ROW, BadCells, Typed, refuse_bad, typed
+from finescale.records.unread import without_unread
 from finescale.records.valid import check_duplicates, check_magnitudes, check_values, with_outcome
 
 
@@ -57,7 +58,9 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Ru
         origin=raw.origin,
     )
     outcome, frame = taken.outcome, taken.frame
-    stated = stated_roles(options.roles, frame.columns, raw.origin)
+    asked = stated_roles(options.roles, frame.columns, raw.origin)
+    by_our_names: dict[str, Role] = {matched.ours(name): role for name, role in asked.items()}
+    stated: dict[str, Role] = {**matched.roles, **finished.roles, **by_our_names}
     roles = infer_roles(frame, outcome.column, stated, (SOURCE_ROW, *matched.copies, *taken.copies))
     step: Which = "best" if options.step == "best" else "last"
     steps = one_row_a_run(frame, roles, outcome=outcome.column, lower=outcome.lower, which=step)
@@ -69,7 +72,8 @@ def read(raw: RawTable, options: ReadingOptions, need: Sequence[str] = ()) -> Ru
     unread = None if finished.unread is None else finished.unread.filter(steps.keep)
     frame = with_outcome(frame.filter(steps.keep), outcome, left_out, unread, raw.origin)
     check_values(frame, kinds, outcome, need, raw.origin)
-    check_duplicates(frame, raw.origin)
+    if "run" not in {*stated, *matched.copies}:
+        check_duplicates(frame, raw.origin)
     if not matched.own:
         check_magnitudes(frame, matched.names, raw.origin)
     frame, repeats = (frame, ()) if matched.own else with_repeats(frame, roles)
@@ -123,8 +127,10 @@ def understand(
         matched = replace(matched, frame=frame)
     kinds = _kinds(matched.frame, matched.outcome, need)
     told = typed(matched.frame, kinds, matched, raw.origin)
+    needed = {matched.outcome, DATA_SIZE, *FACTORS, "held_out", *need}
+    optional = frozenset() if matched.own else frozenset(kinds) - needed
     finished = _on_one_scale(
-        _finished(told, matched, options, raw.origin), told, matched, options, raw.origin
+        _finished(told, matched, options, optional, raw.origin), told, matched, options, raw.origin
     )
     return matched, kinds, told, replace(finished, left_out=sums | finished.left_out)
 
@@ -148,6 +154,7 @@ class Finished:
         left_out: How many rows did not, by reason.
         unread: Which rows have an outcome that is no number; None: none.
         notes: What was noticed.
+        roles: Roles of columns that were added.
     """
 
     frame: pl.DataFrame
@@ -155,10 +162,16 @@ class Finished:
     left_out: dict[str, int]
     unread: pl.Series | None
     notes: tuple[str, ...]
+    roles: Mapping[str, Role]
 
 
-def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: str) -> Finished:
-    """Leaves out what ``--where`` and the statuses say; then every bad cell of a setting is an error."""
+def _finished(
+    table: Typed, matched: Matched, options: ReadingOptions, optional: frozenset[str], origin: str
+) -> Finished:
+    """Leaves out what ``--where`` and the statuses say; then every bad cell of a setting is an error.
+
+    Bad cells of optional columns, which no answer needs, are empty.
+    """
     left_out: dict[str, int] = {}
     frame, renamed, notes = _method_names(table.frame, matched)
     bad = list(table.bad)
@@ -188,9 +201,13 @@ def _finished(table: Typed, matched: Matched, options: ReadingOptions, origin: s
         left_out |= {f"{name} {value}": many for value, many in told.value_counts(sort=True).iter_rows()}
         keep = keep & ~lost
     frame, bad = _kept(frame, keep, bad)
-    refuse_bad([one for one in bad if one.column != matched.outcome], frame[SOURCE_ROW], origin)
+    refuse_bad(
+        [one for one in bad if one.column not in {matched.outcome, *optional}], frame[SOURCE_ROW], origin
+    )
+    passed = without_unread([one for one in bad if one.column in optional and one.rows.any()], frame)
+    frame, notes = passed.frame, [*notes, *passed.notes]
     unread = next((one.rows for one in bad if one.column == matched.outcome), None)
-    return Finished(frame, every_row, left_out, unread, tuple(notes))
+    return Finished(frame, every_row, left_out, unread, tuple(notes), passed.roles)
 
 
 def _on_one_scale(

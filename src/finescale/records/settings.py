@@ -71,6 +71,12 @@ def fill_groups(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def of_group(frame: pl.DataFrame, group: Mapping[str, Any]) -> pl.DataFrame:
+    """The rows of a group, by its columns; all rows where it has none, as of a table without methods."""
+    own = [pl.col(name).eq_missing(pl.lit(value)) for name, value in group.items()]
+    return frame.filter(own) if own else frame
+
+
 def tuned_runs(frame: pl.DataFrame) -> pl.Series:
     """Which rows are runs of tuned models: not method ``none``, and not 0 examples. One boolean a row."""
     return frame.select(~untuned(frame.columns).alias("tuned")).to_series()

@@ -98,7 +98,8 @@ def _read_bytes(raw: bytes, path: Path) -> tuple[pl.DataFrame, int]:
         return read_json(text, path.name), 1
     text, skipped = _without_comments(text)
     text, above = as_csv(text, SEPARATORS)
-    return _read_delimited(text, path.name), 2 + skipped + above
+    table, lines = _read_delimited(text, path.name)
+    return table, 1 + lines + skipped + above
 
 
 def _read_excel(raw: bytes, name: str) -> tuple[pl.DataFrame, int]:
@@ -214,14 +215,15 @@ def _with_index(source: Any) -> Any:
     return source.rename(columns=str)
 
 
-def _read_delimited(text: str, name: str) -> pl.DataFrame:
-    header = text.partition("\n")[0].rstrip("\r")
+def _read_delimited(text: str, name: str) -> tuple[pl.DataFrame, int]:
+    """The table in a text, and how many lines its header fills."""
+    header, lines = _header(text)
     separator = separator_of(header)
     try:
-        names = next(csv.reader([header], delimiter=separator), [])
+        names = next(csv.reader(io.StringIO(header, newline=""), delimiter=separator), [])
     except csv.Error as error:
         raise UsageError("the header cannot be read", got=str(error), where=f"{name}, row 1") from None
-    names = [column.strip() for column in names]
+    names = [re.sub(r"\s*[\r\n]\s*", " ", column.strip()) for column in names]
     twice = {column for column in names if names.count(column) > 1} - {""}
     if twice:
         raise UsageError(
@@ -230,12 +232,22 @@ def _read_delimited(text: str, name: str) -> pl.DataFrame:
     names = [column or f"column_{index + 1}" for index, column in enumerate(names)]
     try:
         table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
-        return as_meant(table.rename(dict(zip(table.columns, names, strict=True))))
+        return as_meant(table.rename(dict(zip(table.columns, names, strict=True)))), lines
     except pl.exceptions.NoDataError:
-        return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+        return pl.DataFrame(schema=dict.fromkeys(names, pl.String)), lines
     except pl.exceptions.ComputeError:
         _refuse_ragged(text, separator, len(names), name)
         raise
+
+
+def _header(text: str) -> tuple[str, int]:
+    """The header, and how many lines it fills: a name in quotes may have line breaks."""
+    lines: list[str] = []
+    for line in text.split("\n", TITLE_LINES)[:TITLE_LINES]:
+        lines.append(line)
+        if sum(one.count('"') for one in lines) % 2 == 0:
+            return "\n".join(lines).rstrip("\r"), len(lines)
+    return text.partition("\n")[0].rstrip("\r"), 1
 
 
 def _without_comments(text: str) -> tuple[str, int]:

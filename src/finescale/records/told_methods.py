@@ -17,7 +17,7 @@ ADAPTERS = frozenset(["peft_type", "peft_method", "peft", "adapter", "adapter_ty
 NO_ADAPTER = ("", "-", "none", "no", "false", "null", "nil", "nan", "n/a", "na", "0", "no adapter", "without")
 """Cells of such a column that say that there is none, in lower case."""
 _ON, _OFF = ("true", "yes", "1", "1.0", "on"), ("false", "no", "0", "0.0", "off")
-_NONE = ("", "-", "nan", "none", "null", "n/a", "na", "0", "0.0")
+_NONE = ("", "-", "nan", "none", "null", "n/a", "na", "0", "0.0", "full")
 _RANKS = frozenset(["lora_r", "lora_rank", "r", "rank", "lora_dim", "lora_config_r", "peft_config_r"])
 _LENGTHS = frozenset(["prompt_length", "num_virtual_tokens"])
 

@@ -9,15 +9,19 @@ from datetime import date
 import polars as pl
 
 from finescale.errors import UsageError
+from finescale.records.cell_units import without_units
 from finescale.records.columns import BY_NAME, NUMERIC, WHOLE, Kind
 from finescale.records.marks import plain_words, without_marks
 from finescale.records.matching import Matched
+from finescale.records.methods import canonical
 from finescale.records.roles import role_by_name
 from finescale.records.unit_names import multiplied, scaled
 from finescale.records.values import EMPTY, Decimal, Numbers, read_numbers, styles, without_errors
 
 SOURCE_ROW = "_source_row"
 """The column with the rows' numbers in the source, while a table is read."""
+_OF_ADAPTERS = frozenset({"pet_size", "lora_alpha"})
+"""Sizes that full tuning has none of: tables write 0 there, which is an empty cell."""
 SHOWN = 20
 """So many places of bad cells are named."""
 _TRUE, _FALSE = ("true", "1", "yes", "1.0", "y", "t"), ("false", "0", "no", "0.0", "n", "f")
@@ -96,6 +100,9 @@ def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin
             values, wrong = _plain_numbers(series, name, origin)
             bad += [_no_number(name, wrong, series)] if wrong.any() else []
         elif kind in NUMERIC:
+            plain, united = without_units(series, name)
+            notes += [_unit_note(matched.names.get(name, name), united, series, plain)] if united else []
+            series = _of_adapters(plain) if name in _OF_ADAPTERS else plain
             shown = (
                 _table_styles(raw, kinds)
                 if shown is None and series.str.contains(r"\d[.,]\d").any()
@@ -128,8 +135,8 @@ def typed(raw: pl.DataFrame, kinds: Mapping[str, Kind], matched: Matched, origin
             values = _texts(series, name, kind, origin)
         values, note = _in_ones(values, series, name, matched, origin)
         notes += [note] if note else []
-        if kind in NUMERIC and name != matched.outcome and values.dtype.is_float() and values.is_nan().any():
-            values = values.fill_nan(None)  # a setting that says nothing
+        if kind in NUMERIC and name != matched.outcome:
+            values = _of_setting(values, name)
         columns.append(values.alias(name))
     told = tuple(replace(one, theirs=matched.names.get(one.column, "")) for one in bad)
     frame = raw.with_columns(columns)
@@ -180,6 +187,25 @@ def refuse_bad(bad: list[BadCells], rows: pl.Series, origin: str) -> None:
         f"{len(places)} values that cannot be right",
         wanted=wanted, got="; ".join(words) + more, remedy=remedy, where=origin,
     )  # fmt: skip
+
+
+def _of_adapters(cells: pl.Series) -> pl.Series:
+    """Cells of a rank without those that say full tuning has none."""
+    full = [cell for cell in cells.unique().drop_nulls() if canonical(cell) == "full"]
+    return cells.set(cells.is_in(full).fill_null(False), None) if full else cells
+
+
+def _unit_note(name: str, cell: str, cells: pl.Series, plain: pl.Series) -> str:
+    """That cells say their unit."""
+    value = plain.filter((cells == cell).fill_null(False))[0]
+    return f"Cells of `{name}` say their unit: {cell.strip()} is {float(value):.10g}."
+
+
+def _of_setting(values: pl.Series, name: str) -> pl.Series:
+    """A setting's numbers: NaN says nothing, nor does 0 where it is the size of what a method lacks."""
+    if values.dtype.is_float() and values.is_nan().any():
+        values = values.fill_nan(None)
+    return values.set((values == 0).fill_null(False), None) if name in _OF_ADAPTERS else values
 
 
 def _stated(decimal: Mapping[str, str], name: str) -> Decimal | None:
@@ -255,9 +281,8 @@ def _flags(series: pl.Series, name: str, origin: str) -> tuple[pl.Series, pl.Ser
     _refuse_nested(series, name, origin, "one number in each row")
     text = _as_text(series).str.strip_chars().str.to_lowercase()
     text = text.set(text.is_in(EMPTY), None)
-    flag = text.is_in(_TRUE)
-    flag = flag.set(text.is_null(), None)
-    return flag, (text.is_not_null() & ~text.is_in(_TRUE + _FALSE)).fill_null(False)
+    known = text.is_in(_TRUE + _FALSE).fill_null(False)
+    return text.is_in(_TRUE).set(~known, None), text.is_not_null() & ~known
 
 
 def _texts(series: pl.Series, name: str, kind: Kind | None, origin: str) -> pl.Series:

@@ -10,7 +10,7 @@ from finescale.errors import UsageError
 from finescale.records.values import SUFFIXES
 
 _BRACKETS = re.compile(r"(?P<stem>.*\S)\s*[(\[{]\s*(?P<unit>[^()\[\]{}]*)[)\]}]")
-_TAIL = re.compile(r"(?P<stem>.*[^\W_])(?:[\s_,/.-]+in)?[\s_,/.-]+(?P<unit>[A-Za-z]+)")
+_TAIL = re.compile(r"(?P<stem>.*?[^\W_])(?:[\s_,/.-]+in)?[\s_,/.-]+(?P<unit>[A-Za-z]+)")
 _POWER = re.compile(
     r"[x×*]?\s*(?:10\s*(?:\^|\*\*)\s*(?P<ten>\d{1,2})|1[eE]\+?(?P<e>\d{1,2})|1(?P<zeros>(?:[ ,'.]?000)+))"
 )

@@ -78,8 +78,7 @@ def check_values(
         }
         good, wanted = rules[kind]
         wrong = ~(good & values.is_finite()).fill_null(not required)
-        if kind == "size" and not required and name in ("pet_size", "learning_rate"):
-            # 0 where a method has no PET size, and where a schedule ends
+        if name == "learning_rate" and not required:  # 0 where a schedule ends
             wrong = wrong & (values != 0).fill_null(False)
         if wrong.any():
             bad.append(BadCells(name, wrong, wanted, remedy, values))
@@ -151,7 +150,8 @@ def check_duplicates(frame: pl.DataFrame, origin: str) -> None:
             f"run {frame['run'][row]} is there twice (first in row {first})",
             wanted="one row for each run",
             got="two rows",
-            remedy="remove one of them, or say which column grows within a run: --role COLUMN=progress",
+            remedy="remove one of them, or say which column grows within a run: --role COLUMN=progress; if "
+            "`run` names no runs: --role run=repeat (it numbers repeats), --role run=label",
             where=f"{origin}, row {frame[SOURCE_ROW][row]}, column run",
         )
 

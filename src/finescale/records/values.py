@@ -12,7 +12,9 @@ import polars as pl
 from finescale.errors import UsageError
 
 Decimal = Literal["point", "comma"]
-EMPTY = ("", "-", "--", "—", "–", "na", "n/a", "#n/a", "null", "none", "nil", "<na>", "?", "missing")
+BLANK = ("", "-", "--", "—", "–", "na", "n/a", "#n/a", "null", "none", "nil", "<na>", "?", "missing")
+"""Cells that are as good as blank, in lower case: merged ones, where the column shows that."""
+EMPTY = (*BLANK, "n.a.", "n.a", "unknown", "tbd", "tba", "not available", "not applicable", "not reported")
 """Cells that say nothing, in lower case."""
 NOT_FINITE = (
     "nan",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -92,3 +95,62 @@ def test_the_page_takes_such_a_folder_too(folders: tuple[Path, int], tmp_path: P
     done = CliRunner().invoke(cli.app, [*words, "--set", "model_params=7B"], env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
     assert "runs of the Hugging Face Trainer" in (tmp_path / "page" / "index.html").read_text()
+
+
+def saved(
+    folder: Path, datasets: Sequence[str], callbacks: dict[str, Any] | None = None, step: int = 300
+) -> None:
+    """What the Trainer writes of a run that was evaluated on a dictionary of datasets every 100 steps."""
+    folder.mkdir(parents=True)
+    log = [
+        {"step": at, f"eval_{name}_loss": 3 - at / 300 + index, f"eval_{name}_runtime": 1.0}
+        for at in range(100, step + 1, 100)
+        for index, name in enumerate(datasets)
+    ]
+    state = {"global_step": step, "max_steps": 300, "log_history": log, "stateful_callbacks": callbacks or {}}
+    (folder / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
+
+
+def test_the_only_dataset_of_a_dictionary_is_the_loss(tmp_path: Path) -> None:
+    saved(tmp_path / "a", ["wiki"])
+    saved(tmp_path / "b", ["wiki"])
+    options: dict[str, Any] = {"constants": {"method": "full", "finetune_examples": "100"}}
+    for loss in (None, "eval_wiki_loss"):
+        records = fs.read_records(tmp_path, loss=loss, **options)
+        assert records.frame[records.loss].to_list() == [2.0, 2.0]
+        assert "The loss is eval_wiki_loss, the only one." in records.notes
+
+
+def test_of_several_datasets_one_is_to_be_named(tmp_path: Path) -> None:
+    saved(tmp_path / "a", ["wiki", "c4"])
+    options: dict[str, Any] = {"constants": {"method": "full", "finetune_examples": "100"}}
+    with pytest.raises(UsageError, match="no column `test_loss`") as told:
+        fs.read_records(tmp_path, **options)
+    assert "--loss eval_wiki_loss" in told.value.remedy
+    assert fs.read_records(tmp_path, loss="eval_wiki_loss", **options).frame["eval_wiki_loss"].to_list() == [
+        2.0
+    ]
+    assert fs.read_records(tmp_path, loss="eval_c4_loss", **options).frame["eval_c4_loss"].to_list() == [3.0]
+
+
+@pytest.mark.parametrize(("counter", "status"), [(0, "crashed"), (2, "crashed"), (3, "finished")])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_run_was_stopped_early_where_its_patience_was_at_an_end(
+    tmp_path: Path, counter: int, status: str, several: bool
+) -> None:
+    early = {
+        "args": {"early_stopping_patience": 3, "early_stopping_threshold": 0.0},
+        "attributes": {"early_stopping_patience_counter": counter},
+    }
+    saved(
+        tmp_path / "a" / "checkpoint-100",
+        ["wiki"],
+        {"EarlyStoppingCallback": [early] if several else early},
+        100,
+    )
+    assert open_source(tmp_path).frame["status"].to_list() == [status]
+
+
+def test_a_run_whose_control_says_stop_has_ended(tmp_path: Path) -> None:
+    saved(tmp_path / "a", ["wiki"], {"TrainerControl": {"attributes": {"should_training_stop": True}}}, 100)
+    assert open_source(tmp_path).frame["status"].to_list() == ["finished"]

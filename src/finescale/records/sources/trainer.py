@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from finescale.records.sources.weights import is_whole_model, parameters
 STATE = "trainer_state.json"
 _LOG, _RESULTS = "trainer_log.jsonl", "all_results.json"
 _CHECKPOINT = "checkpoint-"
+_LOSS = re.compile(r"eval_(?:.+_)?loss")
 _ARGUMENTS = (
     "learning_rate", "seed", "per_device_train_batch_size", "gradient_accumulation_steps", "weight_decay",
     "warmup_ratio", "warmup_steps",
@@ -49,7 +51,12 @@ def find_runs(tree: Tree) -> dict[Path, Path]:
 
 
 def _has_evaluation(at: Path) -> bool:
-    return "eval_loss" in json_object(at / _RESULTS)
+    return bool(_losses(json_object(at / _RESULTS)))
+
+
+def _losses(entry: Mapping[str, Any]) -> list[str]:
+    """The losses of an evaluation: ``eval_loss``, and one for each part of a dictionary of datasets."""
+    return [name for name in entry if _LOSS.fullmatch(name)]
 
 
 def read_runs(folder: Path | str, places: Sequence[Path]) -> RawTable:
@@ -77,12 +84,13 @@ def read_runs(folder: Path | str, places: Sequence[Path]) -> RawTable:
     if not rows:
         raise UsageError(
             "no run of this folder was evaluated",
-            wanted="entries with eval_loss in trainer_state.json",
+            wanted="entries with eval_loss (or eval_NAME_loss) in trainer_state.json",
             got=f"{len(runs)} runs without any",
             remedy="train with an eval_dataset and eval_strategy='epoch'",
             where=str(folder),
         )
-    notes = [f"{folder} holds {len(runs)} runs of the Hugging Face Trainer."]
+    rows, notes = _one_loss(rows)
+    notes = [f"{folder} holds {len(runs)} runs of the Hugging Face Trainer.", *notes]
     if empty:
         notes.append(f"Left out {empty} runs that have no evaluation.")
     bare = len({row["run"] for row in rows if row["learning_rate"] is None})
@@ -111,7 +119,7 @@ def _run(run: Path, place: Path, folder: Path) -> list[dict[str, Any]]:
     stated = _training_yaml(run)
     arguments = stated | saved_arguments(run, place)
     ended = bool(results) or state.get("global_step", 0) >= state.get("max_steps", math.inf)
-    ended = ended or "EarlyStoppingCallback" in (state.get("stateful_callbacks") or {})
+    ended = ended or _stopped_early(state.get("stateful_callbacks") or {})
     method = _method(adapter, stated, run, place)
     said = {
         "run": run.relative_to(folder).as_posix() if run != folder else run.name,
@@ -125,13 +133,53 @@ def _run(run: Path, place: Path, folder: Path) -> list[dict[str, Any]]:
         **{name: _plain(arguments.get(name)) for name in _ARGUMENTS},
     }
     log = state.get("log_history") or _log(run / _LOG)
-    log = [entry for entry in log if "eval_loss" in entry]
+    log = _evaluations(log)
     last = {name: value for name, value in results.items() if name.startswith(("eval_", "test_", "predict_"))}
-    if not log and "eval_loss" in last:
+    if not log and _losses(last):
         log = [{"step": state.get("global_step")}]
     if log:
         log[-1] = last | log[-1]
     return [said | {"step": entry.get("step")} | _measured(entry) for entry in log]
+
+
+def _evaluations(log: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The evaluations of a log; those of several datasets at one step, an entry each, are one."""
+    found: list[dict[str, Any]] = []
+    for entry in log:
+        losses = _losses(entry)
+        if not losses:
+            continue
+        if found and entry.get("step") == found[-1].get("step") and not set(losses) & set(found[-1]):
+            found[-1] |= entry
+        else:
+            found.append(dict(entry))
+    return found
+
+
+def _stopped_early(callbacks: Mapping[str, Any]) -> bool:
+    """Whether the state of the callbacks says that training ended before its last step."""
+    control = _state_of(callbacks.get("TrainerControl"), "attributes")
+    if any(one.get("should_training_stop") is True for one in control):
+        return True
+    early = callbacks.get("EarlyStoppingCallback")
+    counters = [one.get("early_stopping_patience_counter", 0) for one in _state_of(early, "attributes")]
+    patiences = [one.get("early_stopping_patience", math.inf) for one in _state_of(early, "args")]
+    told = zip(counters, patiences, strict=False)
+    return any(is_number(many) and is_number(most) and many >= most for many, most in told)
+
+
+def _state_of(callback: Any, part: str) -> list[dict[str, Any]]:
+    """What is saved of a callback; of several of one kind it is a list."""
+    each = callback if isinstance(callback, list) else [callback]
+    return [one[part] for one in each if isinstance(one, dict) and isinstance(one.get(part), dict)]
+
+
+def _one_loss(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows with the only loss of any dataset as ``eval_loss`` too; of several it is the user's choice."""
+    names = list(dict.fromkeys(name for row in rows for name in _losses(row)))
+    if len(names) != 1 or names[0] == "eval_loss":
+        return rows, []
+    return [row | {"eval_loss": row[names[0]]} for row in rows], [f"The loss is {names[0]}, the only one."]
 
 
 def _measured(entry: dict[str, Any]) -> dict[str, Any]:
