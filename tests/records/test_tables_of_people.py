@@ -80,3 +80,18 @@ def test_a_remedy_names_the_loss_on_new_data(columns: tuple[str, str]) -> None:
     assert columns[1] in str(told.value).partition("--loss")[2]
     notes = fs.read_records(frame, loss=columns[0]).notes
     assert any("of training data" in note for note in notes)
+
+
+def test_tokens_in_cells_are_no_examples() -> None:
+    with pytest.raises(fs.UsageError, match="wanted: finetune_examples: a number of examples"):
+        rows(written(samples=[f"{size // 1000}M tokens" for _, size, _ in RUNS]))
+
+
+def test_a_column_called_name_may_say_what_a_row_measures() -> None:
+    """Losses and runtimes were averaged."""
+    losses = written().rename({"eval_loss": "value"})
+    times = losses.with_columns(value=pl.lit(12.5), name=pl.lit("eval_runtime"))
+    long = pl.concat([losses.with_columns(name=pl.lit("eval_loss")), times])
+    (asked,) = fs.read_records(long, loss="value").reading.doubts
+    assert "--where 'name=eval_loss'" in asked
+    assert rows(long.rename({"value": "test_loss"}), where="name=eval_loss") == RUNS

@@ -15,6 +15,8 @@ from finescale.wording import listed
 
 MEASURES = frozenset({"metric", "metric_name", "measure", "measure_name", "eval_metric", "statistic", "stat"})
 """Names of columns that say what the outcome of their row is."""
+_MAY_BE = frozenset({"name", "key", "variable", "tag"})
+"""Names of columns that may say it: some of their values are names of losses or scores."""
 
 
 def which_rows(column: str, values: Sequence[str]) -> str:
@@ -35,10 +37,12 @@ def named_metrics(frame: pl.DataFrame, outcome: Outcome, options: ReadingOptions
     """
     asked = []
     for name in frame.columns:
-        if bare(name) not in MEASURES or frame[name].dtype != pl.String or name == outcome.column:
+        if bare(name) not in MEASURES | _MAY_BE or frame[name].dtype != pl.String or name == outcome.column:
             continue
         values = [str(value).strip() for value in frame[name].drop_nulls().unique(maintain_order=True)]
         kinds = {value: _kind(value) for value in values}
+        if bare(name) in _MAY_BE and not any(kinds.values()):
+            continue
         if len(set(kinds.values())) > 1:
             asked.append(which_rows(name, values))
         elif values:

@@ -10,7 +10,7 @@ import polars as pl
 
 from finescale.errors import UsageError
 from finescale.records.cell_units import without_units
-from finescale.records.columns import BY_NAME, NUMERIC, WHOLE, Kind
+from finescale.records.columns import BY_NAME, DATA_SIZE, NUMERIC, WHOLE, Kind
 from finescale.records.marks import plain_words, without_marks
 from finescale.records.matching import Matched
 from finescale.records.methods import canonical
@@ -268,7 +268,13 @@ def _plain_numbers(series: pl.Series, name: str, origin: str) -> tuple[pl.Series
 
 
 def _shares(read: Numbers, cells: pl.Series, name: str, matched: Matched) -> tuple[Numbers, list[BadCells]]:
-    """Percentages of a column that counts things: shares of what a factor says, else no numbers of them."""
+    """Percentages of a column that counts things: shares of what a factor says, else no numbers of them.
+
+    Tokens are no examples either.
+    """
+    if name == DATA_SIZE and (tokens := cells.str.contains("(?i)token").fill_null(False)).any():
+        remedy = "write how many examples they are, or name another column: --column finetune_examples=COLUMN"
+        return read, [BadCells(name, tokens, "a number of examples", remedy, cells)]
     if name not in WHOLE or not read.percent.any():
         return read, []
     if name in matched.times:  # `--column finetune_examples=share*16000`
