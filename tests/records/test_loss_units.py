@@ -111,3 +111,11 @@ def test_units_of_the_command_line_are_read_with_a_slash_and_per_word() -> None:
 def test_what_is_no_loss_has_no_unit() -> None:
     names = ("memory_bytes", "params", "accuracy", "dropout", "load_in_8_bit", "tokens")
     assert [unit_by_name(name) for name in names] == [None] * 6
+
+
+@pytest.mark.parametrize("name", ["eval_ppl", "eval_bpb", "log2_loss", "loss improvement"])
+def test_another_column_of_records_is_no_loss_in_nats_where_its_name_says_so(name: str) -> None:
+    records = fs.read_records(table("test_loss").with_columns(pl.lit(3.0).alias(name)))
+    with pytest.raises(UsageError, match="in another unit than nats, or says a change") as told:
+        fs.fit(records, "power", loss=name)
+    assert f"read_records(..., loss={name!r})" in told.value.remedy
