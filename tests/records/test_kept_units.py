@@ -109,3 +109,15 @@ def test_an_accuracy_that_is_called_a_loss_stays_an_accuracy(tmp_path: Path) -> 
     assert found.reading is not None
     assert "test_loss" not in found.frame.columns
     assert again(found, tmp_path, score="accuracy").outcome.better == "higher"
+
+
+@pytest.mark.parametrize("said", ['unit = "perplexity"\n', '[columns]\ntest_loss = "test_loss*2"\n'])
+def test_nothing_is_written_where_a_mapping_file_would_convert_it_again(said: str, tmp_path: Path) -> None:
+    source("test_loss", perplexities()).write_csv(tmp_path / "runs.csv")
+    (tmp_path / "finescale.toml").write_text(said)
+    found = fs.collect(tmp_path / "runs.csv")
+    with pytest.raises(UsageError, match="would be taken a second time"):
+        found.write(tmp_path / "q.parquet")
+    (tmp_path / "out").mkdir()
+    direct = fs.read_records(tmp_path / "runs.csv").frame["test_loss"].to_list()
+    assert again(found, tmp_path / "out").frame["test_loss"].to_list() == pytest.approx(direct)

@@ -46,6 +46,7 @@ def test_a_logarithm_of_a_perplexity_is_a_loss_in_nats(name: str) -> None:
         ("log_loss", 1, "nats"), ("logloss", 1, "nats"), ("eval/loss", 1, "nats"),
         ("loss (4-bit)", 1, "nats"), ("reward_loss", 1, "nats"), ("-log_likelihood", 1, "nats"),
         ("logs/eval_loss", 1, "nats"),
+        ("Test Loss (mean ± std)", 1, "nats"), ("loss mean (std)", 1, "nats"), ("loss_on_words", 1, "nats"),
     ],
 )  # fmt: skip
 def test_a_loss_s_unit_in_its_name_is_converted(name: str, factor: float, unit: str) -> None:
@@ -86,7 +87,7 @@ def test_a_name_that_can_be_meant_in_two_ways_is_asked_about(name: str, answer: 
 @pytest.mark.parametrize(
     "name",
     ["loss improvement", "loss reduction", "gain", "delta loss", "Δ loss", "perplexity drop", "neg_log_loss",
-     "eval_loss_std"],
+     "eval_loss_std", "perplexity gap"],
 )  # fmt: skip
 def test_a_change_or_a_spread_of_a_loss_is_none_until_it_is_said(name: str) -> None:
     assert not is_loss_name(name)
@@ -111,3 +112,11 @@ def test_units_of_the_command_line_are_read_with_a_slash_and_per_word() -> None:
 def test_what_is_no_loss_has_no_unit() -> None:
     names = ("memory_bytes", "params", "accuracy", "dropout", "load_in_8_bit", "tokens")
     assert [unit_by_name(name) for name in names] == [None] * 6
+
+
+@pytest.mark.parametrize("name", ["eval_ppl", "eval_bpb", "log2_loss", "loss improvement"])
+def test_another_column_of_records_is_no_loss_in_nats_where_its_name_says_so(name: str) -> None:
+    records = fs.read_records(table("test_loss").with_columns(pl.lit(3.0).alias(name)))
+    with pytest.raises(UsageError, match="in another unit than nats, or says a change") as told:
+        fs.fit(records, "power", loss=name)
+    assert f"read_records(..., loss={name!r})" in told.value.remedy

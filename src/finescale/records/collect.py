@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from finescale.errors import UsageError
+from finescale.records.loss_units import UNITS, check_unit
 from finescale.records.missing import Missing, what_is_missing
-from finescale.records.options import ReadingOptions
+from finescale.records.options import MAPPING_FILE, ReadingOptions, read_mapping
 from finescale.records.parts import Part, part_of, united
 from finescale.records.read import read
 from finescale.records.reading import RawTable, Reading, RunsRead
@@ -64,9 +66,11 @@ class Collected:
             The files that were written.
 
         Raises:
-            UsageError: Another ending; a folder that is not there.
+            UsageError: Another ending; a folder that is not there; a mapping file there whose unit or
+                multiples would be taken a second time.
         """
         path = Path(path)
+        _refuse_twice(path)
         writer = _WRITERS.get(path.suffix.lower())
         if writer is None:
             raise UsageError(
@@ -212,6 +216,25 @@ def collect(
         reading = replace(reading, names=_own_names(parts, frame.columns))
     count = 0 if made is None else made.frame.height
     return Collected(frame, named, told, reading, missing, final, count)
+
+
+def _refuse_twice(path: Path) -> None:
+    """Refuses a place where a mapping file lies that converts numbers: those that were collected are.
+
+    Raises:
+        UsageError: It does.
+    """
+    file = path.parent / MAPPING_FILE
+    if not file.is_file():
+        return
+    stated = read_mapping(file)
+    times = [theirs for theirs in stated.columns.values() if re.search(r"[*×]\s*[\d.]", theirs)]
+    if times or check_unit(stated.unit) in UNITS:
+        raise UsageError(
+            f"--out {path}: {MAPPING_FILE} there would be taken a second time when that is read",
+            wanted=f"a folder without {MAPPING_FILE}",
+            got=f"unit = {stated.unit!r}" if not times else times[0],
+        )
 
 
 def _own_names(parts: Sequence[Part], columns: Sequence[str]) -> dict[str, str]:

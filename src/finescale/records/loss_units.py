@@ -49,12 +49,15 @@ _SHORT: Mapping[str, str] = {
     "sentence": "example", "document": "example", "doc": "example", "instance": "example", "item": "example",
 }  # fmt: skip
 """Words of names by one name each."""
-_NO_LEVEL = frozenset({
+_CHANGES = frozenset({
     "drop", "reduction", "reductions", "improvement", "improvements", "improved", "gain", "gains", "delta",
     "δ", "diff", "difference", "change", "decrease", "increase", "benefit", "saving", "savings", "lift",
-    "negated", "inverse", "inv", "reciprocal", "std", "stdev", "stddev", "sem", "stderr", "var", "variance",
+    "gap", "excess", "regret", "ratio", "negated", "inverse", "inv", "reciprocal",
 })  # fmt: skip
-"""Words that say that a column is a change, a spread or the inverse of what it names."""
+"""Words that say that a column is a change or the inverse of what it names."""
+_SPREADS = frozenset({"std", "stdev", "stddev", "sem", "stderr", "var", "variance"})
+_MEANS = frozenset({"mean", "means", "avg", "average"})
+"""Beside them a spread stands behind the number in each cell: `Test loss (mean ± std)`."""
 _MEASURE = r"(?:loss|nll|ce|xent|cross|ppl|perplexity)"
 _PHRASES = tuple(
     (re.compile(rf"(?:(?<=_)|^){pattern}(?=_|$)"), words)
@@ -100,12 +103,15 @@ def _slash(found: re.Match[str]) -> str:
 
 
 def _per(words: list[str]) -> str:
-    """What a loss is counted by: what stands behind ``per``, else a byte, character or word that is named."""
+    """What a loss is counted by: what stands behind ``per``, or a byte, character or word beside the loss."""
     for at, word in enumerate(words[:-1]):
         if word == "per" and words[at + 1] in _PER:
             return words[at + 1]
-    named = [word for word in words if word in ("byte", "character", "word")]
-    return named[0] if named else "token"
+    for at, word in enumerate(words):
+        near = words[max(0, at - 1) : at + 3]  # `word_level_perplexity`, `loss (byte)`; not `loss_on_words`
+        if word in ("byte", "character", "word") and {"loss", "perplexity", "bits"} & set(near):
+            return word
+    return "token"
 
 
 def _is_in_bits(words: list[str]) -> bool:
@@ -122,7 +128,12 @@ def is_derived(column: str) -> bool:
         >>> is_derived("loss improvement"), is_derived("neg_log_loss"), is_derived("neg_log_likelihood")
         (True, True, False)
     """
-    return not _NO_LEVEL.isdisjoint(_words(column))
+    return _is_no_level(column, _words(column))
+
+
+def _is_no_level(column: str, words: list[str]) -> bool:
+    spread = not _SPREADS.isdisjoint(words) and _MEANS.isdisjoint(words) and "±" not in column
+    return spread or not _CHANGES.isdisjoint(words)
 
 
 def unit_by_name(column: str) -> str | None:
@@ -135,7 +146,7 @@ def unit_by_name(column: str) -> str | None:
         ('perplexity per byte', None, None)
     """
     words = _words(column)
-    if not _NO_LEVEL.isdisjoint(words) or _problem(column, words):
+    if _is_no_level(column, words) or _problem(column, words):
         return None
     per = _per(words)
     if "perplexity" in words and "base10" not in words and "log10" not in words:
@@ -194,7 +205,7 @@ def _problem_of_loss(column: str, words: list[str], logs: list[str]) -> str:
 def is_loss_name(column: str) -> bool:
     """Whether a column's name says that it is a loss, in nats or another unit; no change or spread of one."""
     words = _words(column)
-    if not _NO_LEVEL.isdisjoint(words):
+    if _is_no_level(column, words):
         return False
     return "loss" in words or "perplexity" in words or _is_in_bits(words)
 

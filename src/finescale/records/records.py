@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from finescale.errors import UsageError
 from finescale.records.columns import BY_NAME, COLUMNS, DATA_SIZE, FACTORS, NUMERIC, Column, Kind
 from finescale.records.joined_scores import with_scores
+from finescale.records.loss_units import is_derived, is_loss_name
 from finescale.records.options import ReadingOptions
 from finescale.records.outcomes import TEST_LOSS, Outcome, known_outcome
 from finescale.records.read import read
@@ -161,6 +163,9 @@ def as_records(source: Records | TableLike, loss: str | None = None) -> Records:
     Args:
         source: Records, or what ``read_records`` takes.
         loss: The column to analyse; None: the records' own, or ``test_loss``.
+
+    Raises:
+        UsageError: A column of records that would have to be converted, or that is no loss.
     """
     if not isinstance(source, Records):
         return read_records(source, loss=loss)
@@ -168,6 +173,12 @@ def as_records(source: Records | TableLike, loss: str | None = None) -> Records:
         return source
     values = source.frame[loss] if loss in source.frame.columns else pl.Series([], dtype=pl.Float64)
     known = known_outcome(loss, values.drop_nulls().to_list() if values.dtype.is_numeric() else ())
+    if known is None and (is_loss_name(loss) or is_derived(loss)):
+        raise UsageError(
+            f"`{loss}` of these records is in another unit than nats, or says a change of a loss",
+            wanted="a loss in nats, or a score", got=loss,
+            remedy=f"read the table by it: read_records(..., loss={loss!r})", where=source.source,
+        )  # fmt: skip
     outcome = known or Outcome(loss, loss.replace("_", " "), "loss", "lower", 0.0, unit="nats")
     return replace(source, loss=loss, outcome=outcome)
 
