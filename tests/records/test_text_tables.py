@@ -150,3 +150,19 @@ def test_a_name_in_the_header_may_have_a_line_break(tmp_path: Path, name: str, e
     assert table["eval loss"].to_list() == ["2.5", "x", "2.3"]
     assert first_row == 4
     assert fs.read_records(path).frame["finetune_examples"].to_list() == [100, 400]
+
+
+def test_rows_that_repeat_the_header_are_left_out(tmp_path: Path) -> None:
+    half = len(ROWS) // 2
+    tables = [[HEADER, *ROWS[:half]], [HEADER, *ROWS[half:]]]
+    lines = [",".join(map(str, row)) for table in tables for row in table]
+    (tmp_path / "both.csv").write_text("\n".join(lines), encoding="utf-8")
+    markdown = [f"| {' | '.join(map(str, row))} |" for table in tables for row in table]
+    for at in (half + 2, 1):
+        markdown.insert(at, "|---|---|---|---|")
+    markdown.insert(half + 2, "\nLater runs:\n")
+    (tmp_path / "both.md").write_text("\n".join(markdown), encoding="utf-8")
+    for name in ("both.csv", "both.md"):
+        records = fs.read_records(tmp_path / name)
+        assert records.frame.select(HEADER).rows() == ROWS
+        assert records.left_out == {"the words of the header, which they repeat": 1}

@@ -19,6 +19,7 @@ from finescale.records.names import bare, leaf
 from finescale.records.options import ReadingOptions
 from finescale.records.percentages import in_percent
 from finescale.records.reading import RawTable, Reading, RunsRead
+from finescale.records.repeated_headers import without_headers
 from finescale.records.repeats import with_repeats
 from finescale.records.roles import Role, infer_roles, stated_roles
 from finescale.records.run_flags import failed_runs
@@ -117,6 +118,7 @@ def understand(
     """
     frame = raw.frame.with_row_index(SOURCE_ROW, offset=raw.first_row)
     frame = frame.filter(~pl.all_horizontal(pl.exclude(SOURCE_ROW).is_null()))
+    frame, headers = without_headers(frame)
     matched = match(frame, options, need, raw.origin, whole=whole)
     if raw.first_row > 1 and not matched.own:  # text or a spreadsheet: what a tracker does not know is blank
         frame, merged = filled_down(matched.frame)
@@ -132,7 +134,7 @@ def understand(
     finished = _on_one_scale(
         _finished(told, matched, options, optional, raw.origin), told, matched, options, raw.origin
     )
-    return matched, kinds, told, replace(finished, left_out=sums | finished.left_out)
+    return matched, kinds, told, replace(finished, left_out=headers | sums | finished.left_out)
 
 
 def _unanswered(raw: RawTable, frame: pl.DataFrame) -> list[str]:

@@ -20,6 +20,7 @@ from finescale.records.compressed import decompress
 from finescale.records.defused import as_meant
 from finescale.records.json_tables import read_json
 from finescale.records.nested import with_columns_of_objects
+from finescale.records.spreadsheets import read_spreadsheet
 from finescale.records.text_tables import TITLE_LINES, as_csv
 from finescale.spec.paths import exists
 
@@ -36,13 +37,19 @@ SEPARATORS = (",", "\t", ";", "|")
 
 
 def read_table(source: TableLike) -> tuple[pl.DataFrame, str, int]:
+    """Reads a table as ``open_table`` does, without what was noticed."""
+    return open_table(source)[:3]
+
+
+def open_table(source: TableLike) -> tuple[pl.DataFrame, str, int, tuple[str, ...]]:
     """Reads a table as it is; cells of text files stay text. Control characters in texts are replaced.
 
     Args:
         source: A file, or any frame that narwhals knows (polars, pandas, pyarrow, ..., eager or lazy).
 
     Returns:
-        The table, its name for messages, and the number of its first row (2 in a CSV file, after the header).
+        The table, its name for messages, the number of its first row (2 in a CSV file, after the header), and
+        notes: which sheet of several was read.
 
     Raises:
         UsageError: The file is missing, damaged, empty, too large or of an unknown kind; the object is no
@@ -53,6 +60,7 @@ def read_table(source: TableLike) -> tuple[pl.DataFrame, str, int]:
             _printable(with_columns_of_objects(_from_frame(source)), "the given frame"),
             "the given frame",
             1,
+            (),
         )
     path = Path(source)
     name = path.name
@@ -66,62 +74,40 @@ def read_table(source: TableLike) -> tuple[pl.DataFrame, str, int]:
         raise UsageError("not a regular file", wanted="a table of runs", where=str(path))
     try:
         _refuse_large(path.stat().st_size, MAX_BYTES, "bytes", name)
-        table, first_row = _read_bytes(path.read_bytes(), path)
+        table, first_row, notes = _read_bytes(path.read_bytes(), path)
     except UsageError:
         raise
     except (*_UNREADABLE, OSError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         wanted = f"a valid {path.suffix or 'table'} file"
         raise UsageError("the file cannot be read as a table", wanted=wanted, got=first, where=name) from None
-    return _printable(with_columns_of_objects(table), name), name, first_row
+    return _printable(with_columns_of_objects(table), name), name, first_row, notes
 
 
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, MemoryError)
 _DATABASE = b"SQLite format 3"
 
 
-def _read_bytes(raw: bytes, path: Path) -> tuple[pl.DataFrame, int]:
-    """The table in a file's bytes, by what they begin with, and the number of its first row."""
+def _read_bytes(raw: bytes, path: Path) -> tuple[pl.DataFrame, int, tuple[str, ...]]:
+    """The table in a file's bytes, by what they begin with, the number of its first row, and notes."""
     raw = decompress(raw, MAX_BYTES, path.name)
     if raw.startswith(b"PAR1"):
-        return _read_parquet(raw, path.name), 1
+        return _read_parquet(raw, path.name), 1, ()
     if raw.startswith(b"ARROW1"):
-        return pl.read_ipc(io.BytesIO(raw)), 1
+        return pl.read_ipc(io.BytesIO(raw)), 1, ()
     if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        return _read_excel(raw, path.name)
+        return read_spreadsheet(raw, path.name)
     if raw.startswith(_DATABASE):
         raise UsageError("a database, not a table", wanted="a table of runs", where=path.name)
     text = _text(raw, path.name)
     if not text.strip():
         raise UsageError("the file is empty", wanted="a header and one row for each run", where=path.name)
     if text.lstrip()[0] in "[{" and path.suffix.lower() not in (".csv", ".tsv", ".txt"):
-        return read_json(text, path.name), 1
+        return read_json(text, path.name), 1, ()
     text, skipped = _without_comments(text)
     text, above = as_csv(text, SEPARATORS)
     table, lines = _read_delimited(text, path.name)
-    return table, 1 + lines + skipped + above
-
-
-def _read_excel(raw: bytes, name: str) -> tuple[pl.DataFrame, int]:
-    """The first sheet of a spreadsheet, read by the package that the extra ``excel`` installs.
-
-    Rows above the header that fill half of its columns at most are a title.
-    """
-    try:
-        table = pl.read_excel(io.BytesIO(raw), engine="calamine", drop_empty_rows=False)
-    except ModuleNotFoundError:
-        raise UsageError(
-            "reading spreadsheets takes a package that is not installed",
-            wanted="fastexcel",
-            remedy="pip install 'finescale[excel]', or save the sheet as CSV",
-            where=name,
-        ) from None
-    unnamed = sum(column.startswith("__UNNAMED__") for column in table.columns)
-    if 2 * unnamed < table.width:
-        return table, 2
-    filled = pl.Series(table.head(TITLE_LINES).select(pl.sum_horizontal(pl.all().is_not_null())).to_series())
-    above = next((at + 1 for at, many in enumerate(filled) if 2 * many > table.width), 0)
-    return pl.read_excel(io.BytesIO(raw), engine="calamine", read_options={"header_row": above}), 2 + above
+    return table, 1 + lines + skipped + above, ()
 
 
 def _refuse_large(size: int, most: int, what: str, name: str) -> None:

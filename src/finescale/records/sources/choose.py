@@ -20,7 +20,7 @@ from finescale.records.sources import (
     wandb,
 )
 from finescale.records.sources.kind import Kind, Tree
-from finescale.records.tables import read_table
+from finescale.records.tables import open_table, read_table
 from finescale.spec.paths import exists
 
 RECORDS = "records.parquet"
@@ -79,7 +79,8 @@ def open_any(source: str | Path | Any, kind: str | None = None) -> Opened:
     """
     _check_kind(kind)
     if not isinstance(source, str | Path):
-        return Opened(RawTable(*read_table(source)), "a table")
+        frame, origin, first_row, notes = open_table(source)
+        return Opened(RawTable(frame, origin, first_row, notes=notes), "a table")
     if not exists(source):
         found = None if kind in (_TABLE, _STUDY) else _of_address(str(source), kind)
         return _read(found, str(source), ()) if found else _table(Path(source))
@@ -98,8 +99,8 @@ def _read(kind: Kind, source: Path | str, places: Sequence[Path]) -> Opened:
 
 
 def _table(path: Path) -> Opened:
-    frame, origin, first_row = read_table(path)
-    return Opened(RawTable(frame, origin, first_row, path.parent), "a table")
+    frame, origin, first_row, notes = open_table(path)
+    return Opened(RawTable(frame, origin, first_row, path.parent, notes), "a table")
 
 
 def _folder(path: Path, kind: str | None) -> Opened:
