@@ -19,8 +19,9 @@ from finescale.batches.encoding import encode
 from finescale.batches.rendering import ends_of_answers
 from finescale.errors import UsageError
 from finescale.evaluation.decoding import decode
-from finescale.evaluation.loss import evaluate, evaluation_batches, example_losses, packing_agrees
+from finescale.evaluation.loss import evaluate, evaluation_batches, example_losses
 from finescale.evaluation.metrics import Score, average, mean_loss, score
+from finescale.evaluation.packing import packing_agrees
 from finescale.evaluation.prompting import few_shot_prompts
 from finescale.models.bundled import find_checkpoint
 from finescale.models.tokenizer import MODES
