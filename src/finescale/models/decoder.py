@@ -18,7 +18,7 @@ from transformers import (
 
 from finescale.errors import UsageError, combine
 from finescale.ladder import Shape
-from finescale.models.architecture import loading_problems
+from finescale.models.architecture import head_problems, loading_problems
 from finescale.models.behaviour import other_positions, sees_ahead
 
 CAUSAL = ("ForCausalLM", "LMHeadModel")
@@ -129,9 +129,13 @@ def open_model(folder: Path, quantize: str | None = None) -> PreTrainedModel:
                 bnb_4bit_compute_dtype=torch.bfloat16,
             )
         }
+    found = read_config(folder)
+    untied = head_problems(folder, found)
+    if untied:
+        raise untied[0]
     model, info = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues] - a pair
         str(folder),
-        config=read_config(folder),
+        config=found,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are refused with all else, with their names
         use_safetensors=True,

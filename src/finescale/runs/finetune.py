@@ -21,7 +21,7 @@ from finescale.models.behaviour import check_behaviour
 from finescale.runs.distributed import save_trained_part, shard_if_needed
 from finescale.runs.expected import describe
 from finescale.runs.leg import PAUSED, Leg
-from finescale.runs.measure import measure, pretraining_loss_before
+from finescale.runs.measure import check_measured, measure, pretraining_loss_before
 from finescale.runs.memory import SAVE_MEMORY, out_of_memory, peak_memory
 from finescale.runs.prepare import (
     checkpoints_of,
@@ -145,6 +145,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints, leg: 
     pad, length = base.pad, tuned.prompt_length
     encoded = base.fit(encoded_subset(spec, base, folder), length)
     dev = base.fit(encoded_split(spec, base, "dev", settings.dev_examples), length)
+    check_measured(spec, base, length)
     micro = settings.micro_batch_size or settings.batch_size
     packed = packing_agrees(tuned, encoded.examples[:micro], pad)
     dev_batches = evaluation_batches(dev.examples, pad, length, packed)
