@@ -25,6 +25,8 @@ WORTH_TELLING = 0.05
 """Share of the weight matrices (embeddings and head apart) that has no adapter, from which on it is said."""
 MODULES = ("target_modules", "modules_to_save", "exclude_modules")
 """Settings of PEFT that name modules, by the end of their names."""
+FORMER = frozenset({"gate", "w1", "w2", "w3", "gate_proj", "up_proj", "down_proj"})
+"""What experts were made of before their weights were stacked: PEFT knows the stacked ones by these names."""
 PARTS = ("problem", "wanted", "got", "remedy", "where")
 
 
@@ -134,6 +136,8 @@ def _check_names(method: MethodSpec, model: PreTrainedModel) -> None:
     parameters = [name for name, _ in model.named_parameters()]
     weights = {re.sub(r".*\.\d+\.", "", name) for name, p in model.named_parameters() if p.dim() >= 2}
     modules = [name for name, _ in model.named_modules() if name]
+    stacked = any(name.endswith(".experts.gate_up_proj") for name in parameters)
+    modules += FORMER if stacked else ()
     layers = {
         re.sub(r".*\.\d+\.", "", name)
         for name, module in model.named_modules()
