@@ -81,20 +81,6 @@ def test_a_misspelt_module_among_others_is_told_with_the_name_that_it_is_like():
     assert refused.value.where == "methods.lora.target_modules"
 
 
-def test_experts_may_be_named_as_before_they_were_stacked():
-    found = reach(meta("mixtral"), lora(target_modules=["q_proj", "w1", "w2", "w3"]))
-    assert found is not None
-    assert not found.stacked
-    with pytest.raises(UsageError, match="w4"):
-        reach(meta("mixtral"), lora(target_modules=["q_proj", "w4"]))
-
-
-def test_lora_reaches_the_stacked_experts_of_mixtral_unasked():
-    found = reach(meta("mixtral"), LORA)
-    assert found is not None
-    assert (found.share, found.stacked) == (1.0, ())
-
-
 def test_a_pattern_of_modules_and_all_linear_are_left_to_peft():
     for pattern in ("all-linear", r".*\.(q|v)_proj"):
         assert reach(meta("llama"), lora(target_modules=pattern)) is not None
