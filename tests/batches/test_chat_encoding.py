@@ -240,3 +240,79 @@ def test_demonstrations_are_earlier_turns_of_a_chat() -> None:
     (ids,) = chat_prompt_ids(task(), [[shown, asked]], tokenizer)
     wanted = "".join(piece for piece, _ in KINDS["chatml"].expected(SYSTEM, TURNS[:2]))
     assert tokenizer.decode(ids) == wanted[: wanted.rindex("two three")]
+
+
+def weighted(**more: Any) -> Example:
+    return chat(
+        said("user", "Where?"),
+        said("assistant", "Here.", **more),
+        said("user", "One?"),
+        said("assistant", "Two."),
+    )
+
+
+@pytest.mark.parametrize("more", [{"weight": "0"}, {"weight": "0.0"}, {"weight": 0.0}, {"train": False}])
+def test_an_answer_without_weight_is_no_target_however_that_is_written(more: dict[str, Any]) -> None:
+    tokenizer = KINDS["chatml"].build()
+    one = encode(task(), [weighted(**more)], tokenizer).examples[0]
+    assert "".join(segments_of(one, tokenizer)).startswith("Two.")
+
+
+@pytest.mark.parametrize("more", [{"weight": 1}, {"weight": "1.0"}, {"weight": None}, {"train": True}])
+def test_an_answer_with_weight_is_a_target(more: dict[str, Any]) -> None:
+    tokenizer = KINDS["chatml"].build()
+    one = encode(task(), [weighted(**more)], tokenizer).examples[0]
+    assert "".join(segments_of(one, tokenizer)).startswith("Here.")
+
+
+@pytest.mark.parametrize("weight", [0.5, "half", 2])
+def test_a_weight_between_none_and_whole_is_refused(weight: Any) -> None:
+    with pytest.raises(UsageError, match="a weight that is neither 0 nor 1") as refused:
+        weighted(weight=weight)
+    assert refused.value.where == "chats.jsonl, line 7, messages[1]"
+
+
+def test_sharegpt_s_train_flag_is_read() -> None:
+    turns = [("human", "a?"), ("gpt", "b"), ("human", "c?"), ("gpt", "d")]
+    rows = [{"from": who, "value": text, "train": text != "b"} for who, text in turns]
+    assert read_chat(rows, "line 1", "conversations").answers == (3,)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"reasoning_content": "Let me think."}, "the reasoning_content 'Let me think.'"),
+        ({"thinking": "Hm."}, "the thinking 'Hm.'"),
+        ({"function_call": {"name": "e", "arguments": "{}"}}, "the function_call 'e'"),
+    ],
+)
+def test_what_stands_beside_an_answer_and_is_not_rendered_is_told(more: dict[str, Any], words: str) -> None:
+    (note,) = encode(task(), [weighted(**more)], KINDS["chatml"].build()).notes
+    assert words in note
+    tokenizer = KINDS["chatml"].build()
+    written = "{{ m['reasoning_content'] or m['thinking'] or m['function_call'] }}{{ m['content'] }}"
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: " + written + "<|im_end|>{% endfor %}"
+    assert encode(task(), [weighted(**more)], tokenizer).notes == ()
+
+
+def test_target_bytes_are_those_of_the_text_that_is_learned() -> None:
+    tokenizer = KINDS["chatml"].build()
+    plain = encode(task(), [weighted()], tokenizer)
+    assert plain.target_bytes is not None
+    assert plain.target_bytes.tolist() == [len("Here.Two.")]
+    said_last = "{{ m['content'].split('</think>')[-1] }}<|im_end|>"
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: " + said_last + "{% endfor %}"
+    thought = chat(said("user", "Where?"), said("assistant", "<think>I wonder.</think>Here."))
+    less = encode(task(), [thought], tokenizer)
+    assert less.target_bytes is not None
+    assert segments_of(less.examples[0], tokenizer)[0].startswith("Here.")
+    assert less.target_bytes.tolist() == [len("Here.")]
+
+
+def test_an_answer_that_the_template_leaves_out_has_no_bytes() -> None:
+    tokenizer = KINDS["chatml"].build()
+    last = "{% for m in messages[-2:] %}{{ m['role'] }}: {{ m['content'] }}<|im_end|>{% endfor %}"
+    tokenizer.chat_template = last
+    found = encode(task(), [weighted()], tokenizer)
+    assert found.target_bytes is not None
+    assert found.target_bytes.tolist() == [len("Two.")]

@@ -9,7 +9,8 @@ from transformers import LlamaConfig
 
 from finescale.batches.batching import Encoded, collate
 from finescale.evaluation.decoding import decode
-from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
+from finescale.evaluation.loss import evaluate, evaluation_batches
+from finescale.evaluation.packing import packing_agrees
 from finescale.models.decoder import build
 from finescale.spec.run import OptimizerSpec
 from finescale.training.checkpoints import Checkpoints

@@ -54,6 +54,32 @@ def test_one_missing_tensor_is_named(tmp_path, name, lost):
     assert f"got: no {lost}" in message
 
 
+def tie(folder, head):
+    """A Llama whose configuration ties the head, with a head in its weights as well."""
+    config = folder / "config.json"
+    config.write_text(
+        config.read_text().replace('"tie_word_embeddings": false', '"tie_word_embeddings": true')
+    )
+    assert read_config(folder).tie_word_embeddings
+    rewrite(folder, lambda tensors: {**tensors, "lm_head.weight": head(tensors)})
+
+
+def test_a_head_of_its_own_under_a_tied_configuration_is_told_with_both_remedies(tmp_path):
+    folder = save_model(tmp_path)
+    tie(folder, lambda tensors: tensors["model.embed_tokens.weight"] + 1)
+    (message,) = told(folder)
+    assert "a head of its own in the weights, where config.json ties it to the embedding" in message
+    assert "`tie_word_embeddings: false` in config.json" in message
+    assert "remove lm_head.weight from the weights" in message
+
+
+def test_a_tied_head_that_is_saved_twice_is_fine(tmp_path):
+    folder = save_model(tmp_path)
+    tie(folder, lambda tensors: tensors["model.embed_tokens.weight"].clone())
+    assert weight_problems(folder, read_config(folder)) == []
+    open_model(folder)
+
+
 def test_an_unexpected_tensor_is_named(tmp_path):
     folder = save_model(tmp_path)
     rewrite(folder, lambda tensors: {**tensors, "v_head.summary.weight": torch.zeros(1, 32)})

@@ -8,7 +8,7 @@ from architectures import ARCHITECTURES, save_model, tiny
 
 from finescale.errors import UsageError
 from finescale.models.decoder import open_model
-from finescale.models.hub import find_own, tokenizer_hash, weights_hash
+from finescale.models.hub import find_own, folder_problems, tokenizer_hash, weights_hash
 from finescale.models.sizes import sizes_of, sizes_of_folder
 from finescale.spec.own import ModelSource
 
@@ -137,6 +137,16 @@ def test_sharded_weights_are_hashed_and_a_missing_shard_is_told(tmp_path):
     assert find_own("mine", own(tmp_path / "shards"), 1000)[1]["weights"] == first
     shards[0].unlink()
     assert shards[0].name in told(weights_hash, tmp_path / "shards")
+
+
+def test_a_single_file_beside_an_index_of_shards_is_refused_with_a_remedy(tmp_path):
+    tiny("llama").save_pretrained(tmp_path, max_shard_size="60KB")
+    tiny("llama", seed=1).save_pretrained(tmp_path / "one")
+    shutil.copy(tmp_path / "one" / "model.safetensors", tmp_path)
+    message = told(weights_hash, tmp_path)
+    assert "transformers would open the single file and pass over the shards" in message
+    assert f"mv {tmp_path / 'model.safetensors'}" in message
+    assert str(folder_problems(tmp_path)[0]) == message
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,34 @@ def test_a_chat_that_the_template_refuses_is_told_before_anything_runs_and_each_
         check_examples([run_of(tmp_path, rows)], said.append)
 
 
+def test_a_test_example_that_the_model_cannot_read_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [{**row, "source": f"answer {i}"} for i, row in enumerate(pairs(12))]
+    for split, rows in (
+        ("dev", few[:6]),
+        ("test", [*few[6:11], {"source": "file " * 300, "target": "offen"}]),
+    ):
+        (tmp_path / f"{split}.json").write_text(json.dumps(rows))
+    files = {split: str(tmp_path / f"{split}.json") for split in ("dev", "test")}
+    item = run_of(tmp_path, pairs(), **files, max_source_tokens=1_000)
+    config = tmp_path / "model" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 64}))
+    found = example_notes(item.run)["refused"]
+    assert found["where"] == "test examples"
+    assert found["wanted"] == "prompts below the 64 tokens that the model reads"
+    with pytest.raises(UsageError, match="test examples: no target token is left"):
+        check_examples([item], lambda _: None)
+
+    def train(*_: object) -> None:
+        raise AssertionError("trained before the test examples were fitted")
+
+    monkeypatch.setattr("finescale.runs.finetune.train", train)
+    record = execute(item, tmp_path / "run")
+    assert record["status"] == "failed"
+    assert str(record["error"]).startswith("test examples: no target token is left")
+
+
 def test_a_study_of_bundled_data_and_models_needs_no_look() -> None:
     text = {"name": "s", "task": "mini-en-de", "test_examples": 5, "base": {"model": "nano-0.1m"}}
     grid = {"vary": "model", "values": ["nano-0.1m"], "finetune_examples": {"full": [16]}}

@@ -7,7 +7,7 @@ from peft.tuners.lora import LoraLayer
 
 from finescale.batches.batching import Encoded, collate
 from finescale.errors import UsageError
-from finescale.evaluation.loss import packing_agrees
+from finescale.evaluation.packing import packing_agrees
 from finescale.spec.run import MethodSpec
 from finescale.tuning.configured import configuration, wrap_configured
 from finescale.tuning.lora import wrap_lora

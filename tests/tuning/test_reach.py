@@ -74,6 +74,18 @@ def test_methods_that_adapt_no_weights_have_no_reach():
         assert reach(meta("mamba"), method) is None
 
 
+def test_a_misspelt_module_among_others_is_told_with_the_name_that_it_is_like():
+    assert reach(meta("llama"), lora(target_modules=["q_proj", "self_attn.v_proj"])) is not None
+    with pytest.raises(UsageError, match="did you mean 'v_proj'") as refused:
+        reach(meta("llama"), lora(target_modules=["q_proj", "v_porj"]))
+    assert refused.value.where == "methods.lora.target_modules"
+
+
+def test_a_pattern_of_modules_and_all_linear_are_left_to_peft():
+    for pattern in ("all-linear", r".*\.(q|v)_proj"):
+        assert reach(meta("llama"), lora(target_modules=pattern)) is not None
+
+
 def test_a_misspelt_parameter_is_told():
     with pytest.raises(UsageError, match=r"did you mean 'mlp\.experts\.gate_up_proj'"):
         reach(meta("qwen2-moe"), lora(target_parameters=["mlp.experts.gate_upproj"]))

@@ -14,6 +14,8 @@ from finescale.tasks.chats import ANSWER, Chat
 
 LONGEST_TOKEN = 100
 """Characters of a special token, at most."""
+ASIDE = ("reasoning_content", "reasoning", "thinking", "function_call")
+"""Fields beside the content in which answers carry text that few templates write."""
 SHOWN = 40
 """Characters of a message that are shown where it is left out."""
 
@@ -26,11 +28,13 @@ class Rendered:
         text: What the model reads.
         answers: Begin and end in the text of what it should have written, for each answer that carries the
             loss: from the end of the generation prompt to the end of what the template puts after an answer.
+        messages: Which message of the chat each of them is.
         missing: What of the chat is not in the text, in words.
     """
 
     text: str
     answers: tuple[tuple[int, int], ...]
+    messages: tuple[int, ...]
     missing: tuple[str, ...] = ()
 
 
@@ -55,9 +59,9 @@ def render_answers(
     text = render(chat.messages, tokenizer, tools=chat.tools, place=chat.place)
     wanted = chat.answers if answers is None else answers
     found = [(index, _span(chat, index, text, tokenizer)) for index in wanted]
-    spans = tuple(
-        span for index, span in found if span is not None and _says(chat, index, text[slice(*span)])
-    )
+    spans = {
+        index: span for index, span in found if span is not None and _says(chat, index, text[slice(*span)])
+    }
     if not spans:
         raise UsageError(
             "the model's chat template renders no answer of this chat",
@@ -65,7 +69,7 @@ def render_answers(
             got=repr(text[-80:]),
             where=chat.place,
         )
-    return Rendered(text, spans, _missing(chat, text, tokenizer))
+    return Rendered(text, tuple(spans.values()), tuple(spans), _missing(chat, text, tokenizer))
 
 
 def _says(chat: Chat, index: int, text: str) -> bool:
@@ -164,7 +168,7 @@ def _missing(chat: Chat, text: str, tokenizer: PreTrainedTokenizerBase) -> tuple
     without it.
     """
     found: list[str] = []
-    for message in chat.messages:
+    for index, message in enumerate(chat.messages):
         content = str(message.get("content") or "").strip()
         if content and content not in text and json.dumps(content, ensure_ascii=False)[1:-1] not in text:
             article = "an" if message["role"][0] in "aeiou" else "a"
@@ -173,6 +177,11 @@ def _missing(chat: Chat, text: str, tokenizer: PreTrainedTokenizerBase) -> tuple
             name = str(call["function"]["name"])
             if name not in text:
                 found.append(f"the call of the tool {name!r}")
+        found += [
+            f"the {key} {_shown(message[key])!r}"
+            for key in ASIDE
+            if message.get(key) and _same_without(chat, index, key, text, tokenizer)
+        ]
     described = bool(chat.tools) and _differs_without_tools(chat, text, tokenizer)
     for tool in chat.tools:
         inner = tool.get("function", tool)
@@ -180,6 +189,21 @@ def _missing(chat: Chat, text: str, tokenizer: PreTrainedTokenizerBase) -> tuple
         if name and (name not in text or not described):
             found.append(f"the tool {name!r}")
     return tuple(found)
+
+
+def _shown(value: object) -> str:
+    """A field in few characters: its text, or a call's name."""
+    return str(value.get("name") if isinstance(value, Mapping) else value).strip()[:SHOWN]
+
+
+def _same_without(chat: Chat, index: int, key: str, text: str, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a template writes the same without a message's field."""
+    bare = {name: value for name, value in chat.messages[index].items() if name != key}
+    messages = [*chat.messages[:index], bare, *chat.messages[index + 1 :]]
+    try:
+        return render(messages, tokenizer, tools=chat.tools, place=chat.place) == text
+    except UsageError:  # it does not take the chat without it
+        return False
 
 
 def _differs_without_tools(chat: Chat, text: str, tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -18,6 +18,10 @@ from finescale.batches.batching import LENGTHS
 from finescale.batches.fused import attend_at_once
 
 ATTENTION = "finescale"
+WITHIN = frozenset({"full_attention", "sliding_attention"})
+"""Kinds of layers (`layer_types` of a configuration) whose tokens meet nowhere but in this attention."""
+ACROSS = (torch.nn.Conv1d, torch.nn.RNNBase)
+"""Modules that mix a row's tokens without a look at where an example ends."""
 
 
 def attend_by_example(model: PreTrainedModel) -> bool:
@@ -27,11 +31,26 @@ def attend_by_example(model: PreTrainedModel) -> bool:
         model: The model, changed in place.
 
     Returns:
-        False for an architecture with attention of its own: its examples have to be padded.
+        False for an architecture with attention of its own, or whose tokens meet elsewhere, too: its examples
+        have to be padded.
     """
+    if mixes_elsewhere(model):
+        return False
     if model.config._attn_implementation == "sdpa" and model._supports_attention_backend:
         model.set_attn_implementation(ATTENTION)
     return model.config._attn_implementation == ATTENTION
+
+
+def mixes_elsewhere(model: PreTrainedModel) -> bool:
+    """Whether a model's tokens meet outside attention by example: convolutions, recurrences, chunks.
+
+    How much leaks between the examples of a row depends on weights that training changes: no loss before it
+    tells. So the architecture is asked.
+    """
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    chunks = bool(getattr(config, "attention_chunk_size", None))
+    return chunks or not kinds <= WITHIN or any(isinstance(module, ACROSS) for module in model.modules())
 
 
 def _attention(

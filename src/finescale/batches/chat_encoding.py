@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from finescale.batches.answers import Rendered, cut_messages, render_answers
+from finescale.batches.answers import ASIDE, Rendered, cut_messages, render_answers
 from finescale.batches.batching import Encoded
 from finescale.batches.encoded import EncodedSet
 from finescale.batches.rendering import has_template, prompt_text
 from finescale.batches.special_tokens import added_tokens
-from finescale.tasks.chats import Chat, message_text
+from finescale.batches.unknown import unknown_notes
+from finescale.tasks.chats import Chat
 from finescale.tasks.task import Example, Task
 
 SHOWN = 4
@@ -44,40 +45,79 @@ def encode_chats(task: Task, examples: Sequence[Example], tokenizer: PreTrainedT
         render_answers(chat, tokenizer, answers) for (chat, _, _), answers in zip(cut, wanted, strict=True)
     ]
     spans = [
-        _without_ends(found, chat, answers, shortened)
-        for found, (chat, _, shortened), answers in zip(made, cut, wanted, strict=True)
+        _without_ends(found, chat, shortened) for found, (chat, _, shortened) in zip(made, cut, strict=True)
     ]
     encoded = tokenizer(
         [found.text for found in made], add_special_tokens=False, return_offsets_mapping=True, verbose=False
     )
     start = () if has_template(tokenizer) else added_tokens(tokenizer)[0]
     found = zip(encoded["input_ids"], encoded["offset_mapping"], made, spans, strict=True)
+    rows = [_encoded(start, ids, offsets, one.text, own, tokenizer) for ids, offsets, one, own in found]
     return EncodedSet.of(
-        (_encoded(start, ids, offsets, one.text, own, tokenizer) for ids, offsets, one, own in found),
+        rows,
         (source for _, source, _ in cut),
         (bool(shortened & set(answers)) for (_, _, shortened), answers in zip(cut, wanted, strict=True)),
         (
-            sum(len(message_text(chat.messages[index]).encode()) for index in answers)
-            for (chat, _, _), answers in zip(cut, wanted, strict=True)
+            _answer_bytes(one, chat, own, tokenizer)
+            for one, (chat, _, _), own in zip(made, cut, spans, strict=True)
         ),
-        _notes(chats, made, has_template(tokenizer)),
+        _notes(chats, made, has_template(tokenizer)) + _unknown(rows, made, spans, tokenizer),
     )
 
 
-def _without_ends(
-    found: Rendered, chat: Chat, answers: Sequence[int], shortened: frozenset[int]
-) -> list[tuple[int, int]]:
+def _without_ends(found: Rendered, chat: Chat, shortened: frozenset[int]) -> list[tuple[int, int]]:
     """The answers' places, those that were cut without what the template puts after them."""
     spans = list(found.answers)
-    if len(spans) != len(answers):
-        return spans
-    for place, index in enumerate(answers):
+    for place, index in enumerate(found.messages):
         if index in shortened:
             start, end = spans[place]
             content = str(chat.messages[index].get("content") or "").strip()
             at = found.text.rfind(content, start, end)
             spans[place] = (start, at + len(content) if at >= 0 else end)
     return spans
+
+
+def _answer_bytes(
+    found: Rendered, chat: Chat, spans: Sequence[tuple[int, int]], tokenizer: PreTrainedTokenizerBase
+) -> int:
+    """UTF-8 bytes of the answers as the text has them: what it leaves out carries no loss.
+
+    An answer that the text holds as it is counts with its own bytes, without what the template adds; another
+    one (a call, a part of an answer, what was thought) with the bytes that are there, special tokens apart.
+    """
+    specials = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    count = 0
+    for index, (start, end) in zip(found.messages, spans, strict=True):
+        message, text = chat.messages[index], found.text[start:end]
+        content = str(message.get("content") or "")
+        more = any(message.get(key) for key in ("tool_calls", *ASIDE))
+        if more or not content.strip() or content not in text:
+            for special in specials:
+                text = text.replace(special, "")
+            content = text.strip()
+        count += len(content.encode())
+    return count
+
+
+def _unknown(
+    rows: Sequence[Encoded],
+    made: Sequence[Rendered],
+    spans: Sequence[Sequence[tuple[int, int]]],
+    tokenizer: PreTrainedTokenizerBase,
+) -> tuple[str, ...]:
+    """What is said of text without tokens, of the answers and of all before them."""
+    answers = ["".join(one.text[a:b] for a, b in own) for one, own in zip(made, spans, strict=True)]
+    word = str(tokenizer.unk_token)
+    others = [
+        word * (one.text.count(word) - text.count(word)) for one, text in zip(made, answers, strict=True)
+    ]
+    return unknown_notes(
+        tokenizer,
+        {
+            "source": ([np.delete(row.ids, row.predicted) for row in rows], others),
+            "target": ([row.ids[row.predicted] for row in rows], answers),
+        },
+    )
 
 
 def _encoded(  # noqa: PLR0917 - one call

@@ -12,6 +12,7 @@ from finescale.batches.batching import Encoded
 from finescale.batches.chat_encoding import encode_chats
 from finescale.batches.encoded import EncodedSet, concatenate
 from finescale.batches.special_tokens import added_tokens, starts_once
+from finescale.batches.unknown import unknown_notes
 from finescale.spec.run import FINGERPRINT_VERSION, Version
 from finescale.tasks.task import Example, LazyExamples, Task
 
@@ -61,6 +62,7 @@ def encode(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokeniz
         ]
     most, eos = task.max_target_tokens, _eos(tokenizer)
     ended = sum(task.version > 1 and len(ids) <= most and ids[-1:] == [eos] for ids, _ in targets)
+    sides = {"source": (prompted, prompts), "target": ((ids[:most] for ids, _ in targets), texts)}
     return EncodedSet.of(
         (
             _example(prompt, ids, most, eos, task.version)
@@ -72,7 +74,7 @@ def encode(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokeniz
             len(text[: ends[most - 1] if len(ends) > most else None].encode()) - len(task.separator)
             for text, (_, ends) in zip(texts, targets, strict=True)
         ),
-        _notes(spelled, ended, len(examples), tokenizer),
+        _notes(spelled, ended, len(examples), tokenizer) + unknown_notes(tokenizer, sides),
     )
 
 

@@ -13,8 +13,6 @@ from finescale.tuning.tuned import Tuned
 
 BATCH_TOKENS = 4_096
 """Tokens of an evaluation batch: enough to fill the cores, little memory."""
-ROUNDING, ROUNDING_QUANTIZED = 1e-4, 1e-2
-"""Nats a token by which a batch may differ packed and padded."""
 
 
 @dataclass(frozen=True)
@@ -120,19 +118,3 @@ def example_losses(
         starts = np.concatenate([[0], np.cumsum(tokens[group])[:-1]])
         nats[group] = np.add.reduceat(each.double().cpu().numpy(), starts)
     return nats, tokens
-
-
-@torch.no_grad()
-def packing_agrees(tuned: Tuned, examples: Sequence[Encoded], pad: int) -> bool:
-    """Whether a first batch has the same mean loss packed and padded, to rounding.
-
-    Models whose attention knows nothing of a row's examples differ by 0.05 nats and more. Float32 rounds to
-    1e-6; quantised weights are multiplied in bfloat16, which rounds to 1e-3.
-    """
-    if not tuned.packs:
-        return False
-    tolerance = ROUNDING_QUANTIZED if getattr(tuned.model, "is_quantized", False) else ROUNDING
-    packed = collate(examples, pad, tuned.prompt_length, packed=True)
-    padded = collate(examples, pad, tuned.prompt_length, packed=False)
-    difference = float(tuned.loss(packed)) - float(tuned.loss(padded))
-    return abs(difference) / len(packed.targets) <= tolerance

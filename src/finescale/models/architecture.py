@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as library_logging
 
 from finescale.errors import UsageError
-from finescale.models.checks import expert_problems, first_names
+from finescale.models.checks import EMBEDDING, HEAD, expert_problems, first_names
 from finescale.models.headers import DamagedFile, Stored, read_header
 
 AGAIN = "save the whole model again (save_pretrained of the AutoModelForCausalLM), or download it again"
@@ -34,6 +34,9 @@ def weight_problems(folder: Path, config: Any) -> list[UsageError]:
     Returns:
         The problems, with names and a remedy; tied weights and what the architecture ignores are none.
     """
+    untied = head_problems(folder, config)
+    if untied:
+        return untied
     with _captured_log() as told:
         try:
             _, info = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues] - a pair
@@ -61,6 +64,42 @@ def weight_problems(folder: Path, config: Any) -> list[UsageError]:
                 )
             ]
     return loading_problems(folder, info)
+
+
+def head_problems(folder: Path, config: Any) -> list[UsageError]:
+    """A head of its own in the weights of a model whose configuration ties it to the embedding.
+
+    The library then keeps both, and the model is another one than the configuration says.
+
+    Args:
+        folder: The model's folder.
+        config: Its configuration.
+    """
+    if not getattr(config.get_text_config(), "tie_word_embeddings", False):
+        return []
+    tables = {name: one for name, one in _stored(folder).items() if len(one.shape) == 2}
+    heads = [name for name in tables if HEAD.search(name)]
+    embeddings = [name for name in tables if EMBEDDING.search(name)]
+    if len(heads) != 1 or len(embeddings) != 1 or tables[heads[0]].shape != tables[embeddings[0]].shape:
+        return []
+    head, embedding = (_read(folder / tables[name].file, name) for name in (*heads, *embeddings))
+    if torch.equal(head, embedding.to(head.dtype)):
+        return []
+    return [
+        UsageError(
+            "a head of its own in the weights, where config.json ties it to the embedding",
+            wanted=f"no {heads[0]}, or one that is {embeddings[0]}, as `tie_word_embeddings: true` says",
+            got=f"{heads[0]} with other numbers than {embeddings[0]}",
+            remedy="`tie_word_embeddings: false` in config.json where the head is the model's own; otherwise"
+            f" remove {heads[0]} from the weights",
+            where=str(folder),
+        )
+    ]
+
+
+def _read(file: Path, name: str) -> torch.Tensor:
+    with safe_open(str(file), framework="pt") as opened:
+        return opened.get_tensor(name)
 
 
 def loading_problems(folder: Path, info: Mapping[str, Any]) -> list[UsageError]:

@@ -39,6 +39,7 @@ EXPERT = re.compile(r"^(.*\.experts)\.(\d+)\.(.+)$")
 EMBEDDING = re.compile(
     r"(^|\.)(embed_tokens|wte|embed_in|word_embeddings|embeddings|embedding|tok_embeddings)\.weight$"
 )
+HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output)\.weight$")
 SHOWN = 4
 
 

@@ -18,10 +18,22 @@ from transformers import (
 
 from finescale.errors import UsageError, combine
 from finescale.ladder import Shape
-from finescale.models.architecture import loading_problems
+from finescale.models.architecture import head_problems, loading_problems
+from finescale.models.behaviour import other_positions, sees_ahead
 
 CAUSAL = ("ForCausalLM", "LMHeadModel")
 """How the architectures of causal language models end."""
+BOTH_WAYS = frozenset({"xlm", "xlnet"})
+"""Kinds of models (`model_type`) in which a token sees those after it."""
+POSITIONS_OF_THEIR_OWN = frozenset({
+    "roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "xmod", "data2vec-text", "roberta-prelayernorm",
+})  # fmt: skip
+"""Kinds whose first position is not 0 but the one after the padding token's id."""
+ENCODERS = POSITIONS_OF_THEIR_OWN | {
+    "bert", "bert-generation", "big_bird", "electra", "ernie", "megatron-bert", "rembert", "roc_bert",
+    "roformer",
+}  # fmt: skip
+"""Kinds that see both ways unless their configuration says `is_decoder: true`."""
 
 
 def config(shape: Shape, context: int, eos: int, pad: int, bos: int | None = None) -> LlamaConfig:
@@ -88,6 +100,12 @@ def read_config(folder: Path) -> PreTrainedConfig:
             got=f"{made[0]} ({found.model_type})",
             where=str(folder),
         )
+    kind = found.model_type
+    both = kind in BOTH_WAYS or (kind in ENCODERS and not getattr(found, "is_decoder", False))
+    if both:
+        raise sees_ahead(f"{made[0]} ({kind})", str(folder))
+    if kind in POSITIONS_OF_THEIR_OWN:
+        raise other_positions(f"{made[0]} ({kind})", str(folder))
     return found
 
 
@@ -111,9 +129,13 @@ def open_model(folder: Path, quantize: str | None = None) -> PreTrainedModel:
                 bnb_4bit_compute_dtype=torch.bfloat16,
             )
         }
+    found = read_config(folder)
+    untied = head_problems(folder, found)
+    if untied:
+        raise untied[0]
     model, info = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues] - a pair
         str(folder),
-        config=read_config(folder),
+        config=found,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are refused with all else, with their names
         use_safetensors=True,

@@ -199,7 +199,8 @@ def weight_files(folder: Path, where: str = "") -> list[str]:
     """Names of the files with a model's weights.
 
     Raises:
-        UsageError: No weights in safetensors (pickle is never opened), or a shard is missing.
+        UsageError: No weights in safetensors (pickle is never opened), a shard is missing, or there are
+            shards and a single file.
     """
     names = _shards(folder / INDEX, where) if (folder / INDEX).is_file() else [WEIGHTS]
     missing = [name for name in names if not (folder / name).is_file()]
@@ -212,6 +213,14 @@ def weight_files(folder: Path, where: str = "") -> list[str]:
             got=", ".join(there[:5]) or "no file of weights",
             remedy="where you trust it, convert it once: AutoModelForCausalLM.from_pretrained(...)"
             ".save_pretrained(FOLDER), and give FOLDER",
+            where=where,
+        )
+    if WEIGHTS not in names and (folder / WEIGHTS).is_file():
+        raise UsageError(
+            f"{WEIGHTS} beside shards that are listed without it",
+            wanted="one set of weights: transformers would open the single file and pass over the shards",
+            got=f"{WEIGHTS} and {INDEX} ({len(names)} files)",
+            remedy=f"keep what is meant: mv {folder / WEIGHTS} {folder / WEIGHTS}.old, or so {INDEX}",
             where=where,
         )
     return names

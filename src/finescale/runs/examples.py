@@ -8,50 +8,62 @@ from typing import Any
 import numpy as np
 
 from finescale.batches.batching import subset
-from finescale.batches.encoded import EncodedSet
+from finescale.batches.encoded import EncodedSet, fit
 from finescale.batches.encoding import encode, marks_beginnings
 from finescale.errors import UsageError
-from finescale.runs.prepare import tokenizer_of
+from finescale.runs.prepare import room_of, tokenizer_of
 from finescale.spec.run import RunSpec
 from finescale.tasks.catalog import open_task
 from finescale.tasks.task import Example, LazyExamples, Task
 
 SAMPLE = 500
-"""Examples of each split that are looked at."""
+"""Training examples that are looked at; of dev and test all that a run reads."""
 NEWEST = 2
 
 
-def example_notes(run: RunSpec) -> dict[str, Any]:
-    """Encodes some of a run's examples.
+def example_notes(run: RunSpec, others: Sequence[RunSpec] = ()) -> dict[str, Any]:
+    """Encodes a run's dev and test examples and some of its training examples, and fits them to its model.
 
     Args:
         run: A run; its task, tokenizer and version say how examples become tokens.
+        others: Runs with the same tokenizer whose models read another number of tokens.
 
     Returns:
         `notes`, sentences; or `refused`, the parts of the error that a run would end with.
     """
     try:
-        return {"notes": list(_notes(run))}
+        return {"notes": list(_notes(run, others))}
     except UsageError as error:
         parts = ("problem", "wanted", "got", "remedy", "where")
         return {"refused": {part: getattr(error, part) for part in parts}}
 
 
-def _notes(run: RunSpec) -> tuple[str, ...]:
+def _notes(run: RunSpec, others: Sequence[RunSpec]) -> tuple[str, ...]:
     task, tokenizer = _task(run), tokenizer_of(run.model)
     found: list[str] = []
     samples = {
         "train": _sample(task.train, SAMPLE, run.seed),
-        "dev": list(task.dev[: min(SAMPLE, run.train.dev_examples)]),
-        "test": [e for name in sorted(task.test) for e in task.test[name]][: min(SAMPLE, run.test_examples)],
+        "dev": list(task.dev[: run.train.dev_examples]),
+        "test": [e for name in sorted(task.test) for e in task.test[name]][: run.test_examples],
     }
     encoded = {split: encode(task, examples, tokenizer) for split, examples in samples.items()}
+    for room, vocabulary in sorted({room_of(one) for one in (run, *others)}, key=str):
+        for split, one in encoded.items():
+            _fit(one, room, vocabulary, split)
     for split, one in encoded.items():
         found += [f"{split}: {note}" for note in one.notes]
     found += _cut(task, encoded)
     if run.version < NEWEST:
         found += _otherwise(run, samples["train"], encoded["train"])
     return tuple(dict.fromkeys(found))
+
+
+def _fit(encoded: EncodedSet, room: int | None, vocabulary: int, split: str) -> None:
+    """Refuses what a run would refuse of a split, and says which split it is."""
+    try:
+        fit(encoded, room, vocabulary)
+    except UsageError as error:
+        raise error.at(f"{split} examples") from None
 
 
 def _task(run: RunSpec) -> Task:

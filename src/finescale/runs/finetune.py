@@ -14,12 +14,14 @@ import torch
 from finescale.batches.batching import Batch, collate, epoch_order
 from finescale.batches.encoding import EncodedSet
 from finescale.errors import UsageError
-from finescale.evaluation.loss import evaluate, evaluation_batches, packing_agrees
+from finescale.evaluation.loss import evaluate, evaluation_batches
+from finescale.evaluation.packing import packing_agrees
 from finescale.ladder import train_flops
+from finescale.models.behaviour import check_behaviour
 from finescale.runs.distributed import save_trained_part, shard_if_needed
 from finescale.runs.expected import describe
 from finescale.runs.leg import PAUSED, Leg
-from finescale.runs.measure import measure, pretraining_loss_before
+from finescale.runs.measure import check_measured, measure, pretraining_loss_before
 from finescale.runs.memory import SAVE_MEMORY, out_of_memory, peak_memory
 from finescale.runs.prepare import (
     checkpoints_of,
@@ -118,6 +120,7 @@ def _out_of_memory(spec: RunSpec) -> str:
 def _evaluate_untuned(spec: RunSpec, folder: Path) -> dict[str, object]:
     base = open_base(spec)
     to_device(base.model)
+    check_behaviour(base.model, f"models.{spec.model.name}")
     before = pretraining_loss_before(spec, base)
     tuned = shard_if_needed(spec, wrap_full(base.model))
     dev_set = base.fit(encoded_split(spec, base, "dev", spec.train.dev_examples))
@@ -134,6 +137,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints, leg: 
     torch.manual_seed(spec.seed)  # dropout, where a model has it
     base, task, settings = open_base(spec), task_of(spec), spec.train
     to_device(base.model)
+    check_behaviour(base.model, f"models.{spec.model.name}")
     before = pretraining_loss_before(spec, base)
     tuned = shard_if_needed(spec, wrap(spec, base))
     if settings.gradient_checkpointing:
@@ -141,6 +145,7 @@ def _finetune(planned: PlannedRun, folder: Path, checkpoints: Checkpoints, leg: 
     pad, length = base.pad, tuned.prompt_length
     encoded = base.fit(encoded_subset(spec, base, folder), length)
     dev = base.fit(encoded_split(spec, base, "dev", settings.dev_examples), length)
+    check_measured(spec, base, length)
     micro = settings.micro_batch_size or settings.batch_size
     packed = packing_agrees(tuned, encoded.examples[:micro], pad)
     dev_batches = evaluation_batches(dev.examples, pad, length, packed)

@@ -19,12 +19,13 @@ from finescale.batches.encoding import encode
 from finescale.batches.rendering import ends_of_answers
 from finescale.errors import UsageError
 from finescale.evaluation.decoding import decode
-from finescale.evaluation.loss import evaluate, evaluation_batches, example_losses, packing_agrees
+from finescale.evaluation.loss import evaluate, evaluation_batches, example_losses
 from finescale.evaluation.metrics import Score, average, mean_loss, score
+from finescale.evaluation.packing import packing_agrees
 from finescale.evaluation.prompting import few_shot_prompts
 from finescale.models.bundled import find_checkpoint
 from finescale.models.tokenizer import MODES
-from finescale.runs.prepare import LoadedBase, encoded_split, task_of
+from finescale.runs.prepare import LoadedBase, encoded_split, task_of, virtual_tokens
 from finescale.spec.run import RunSpec
 from finescale.tasks.pretraining import read_sample
 from finescale.tasks.task import Example
@@ -147,16 +148,31 @@ def causal_rows(
     return [Encoded(np.array([*head, *stream[at : at + width]], dtype=np.int32), 1) for at in starts]
 
 
-def virtual_tokens(spec: RunSpec) -> int:
-    """Positions that a method's soft prompt or prefix takes."""
-    if spec.method.name == "prompt" and spec.finetune_examples:
-        return spec.method.pet_size or 0
-    return int(spec.method.settings.get("num_virtual_tokens", 0))
-
-
 def _pretraining_loss(tuned: Tuned, base: LoadedBase, rows: Sequence[Encoded]) -> float:
     packed = packing_agrees(tuned, rows[:2], base.pad)
     return evaluate(tuned, evaluation_batches(rows, base.pad, tuned.prompt_length, packed)).mean
+
+
+def check_measured(spec: RunSpec, base: LoadedBase, prompt_length: int = 0) -> None:
+    """Refuses examples that the model cannot be measured with: before it is trained, not after it.
+
+    Args:
+        spec: The run.
+        base: Its base model.
+        prompt_length: Positions of the method's soft prompt.
+
+    Raises:
+        UsageError: A test or zero-shot example that does not fit the model.
+    """
+    sets = {"test": encoded_split(spec, base, "test", spec.test_examples)}
+    if spec.evaluation.zero_shot:
+        task, most = task_of(spec), spec.evaluation.examples
+        sets |= {name: encode(task, rows[:most], base.tokenizer) for name, rows in task.zero_shot.items()}
+    for name, encoded in sets.items():
+        try:
+            base.fit(encoded, prompt_length)
+        except UsageError as error:
+            raise error.at(f"{name} examples") from None
 
 
 def measure(  # noqa: PLR0917 - one call

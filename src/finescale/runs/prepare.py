@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from finescale.batches.batching import subset
 from finescale.batches.encoded import EncodedSet, fit
@@ -19,7 +19,7 @@ from finescale.batches.encoding import encode, encode_rows, frequent_tokens
 from finescale.batches.token_store import TokenStore
 from finescale.errors import UsageError
 from finescale.models.bundled import find_checkpoint
-from finescale.models.decoder import open_model
+from finescale.models.decoder import open_model, read_config
 from finescale.models.sizes import Sizes, sizes_of, sizes_of_folder
 from finescale.models.tokenizer import open_tokenizer, tokenizer_fingerprint
 from finescale.spec.expand import PlannedRun
@@ -70,13 +70,33 @@ class LoadedBase:
     @property
     def context(self) -> int | None:
         """Tokens that the model reads at most; None: any number."""
-        context = getattr(self.model.config, "max_position_embeddings", None)
-        return context if isinstance(context, int) and context > 0 else None
+        return context_of(self.model.config)
 
     def fit(self, encoded: EncodedSet, prompt_length: int = 0) -> EncodedSet:
         """Examples cut to what the model reads beside a soft prompt."""
         room = None if self.context is None else self.context - prompt_length
         return fit(encoded, room, self.model.get_input_embeddings().num_embeddings)  # pyright: ignore[reportArgumentType]
+
+
+def context_of(config: PreTrainedConfig) -> int | None:
+    """Tokens that a model reads at most, as its configuration says; None: any number."""
+    context = getattr(config, "max_position_embeddings", None)
+    return context if isinstance(context, int) and context > 0 else None
+
+
+def room_of(spec: RunSpec) -> tuple[int | None, int]:
+    """Tokens that a run's model reads beside virtual ones (None: any number), and how many it knows."""
+    config = read_config(_folders(spec.model)[0])
+    context = context_of(config)
+    room = None if context is None else context - virtual_tokens(spec)
+    return room, config.get_text_config().vocab_size
+
+
+def virtual_tokens(spec: RunSpec) -> int:
+    """Positions that a method's soft prompt or prefix takes."""
+    if spec.method.name == "prompt" and spec.finetune_examples:
+        return spec.method.pet_size or 0
+    return int(spec.method.settings.get("num_virtual_tokens", 0))
 
 
 def open_base(spec: RunSpec) -> LoadedBase:

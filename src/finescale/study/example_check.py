@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from finescale.errors import UsageError
 from finescale.executors.local import Job, LocalExecutor
 from finescale.spec.expand import PlannedRun
+from finescale.spec.run import RunSpec
 from finescale.spec.study import Study
 
 if TYPE_CHECKING:
@@ -32,12 +33,18 @@ def check_examples(runs: Iterable[PlannedRun], say: Callable[[str], None]) -> No
         UsageError: Examples that would end every run.
     """
     tokenizers: dict[str, PlannedRun] = {}
+    rooms: dict[str, dict[tuple[object, ...], RunSpec]] = {}
     for item in sorted(runs, key=lambda item: -item.run.finetune_examples):
-        tokenizers.setdefault(item.run.content.get("tokenizer", ""), item)
+        name, method = item.run.content.get("tokenizer", ""), item.run.method
+        tokenizers.setdefault(name, item)
+        room = (item.run.model.folder or item.run.model.name, method.kind, method.pet_size)
+        rooms.setdefault(name, {}).setdefault((*room, method.settings.get("num_virtual_tokens")), item.run)
     executor = LocalExecutor(1)
     told: set[str] = set()
     try:
-        waiting = [Job(name, NOTES, (item.run,)) for name, item in tokenizers.items()]
+        waiting = [
+            Job(name, NOTES, (item.run, tuple(rooms[name].values()))) for name, item in tokenizers.items()
+        ]
         left = len(waiting)
         while left:
             while waiting and executor.free():

@@ -71,18 +71,18 @@ def read_chat(value: Any, place: str, field: str, *, tools: Any = None, system: 
         system: Text that comes first as a system message.
 
     Returns:
-        The chat up to its last answer; every answer carries the loss but those with `weight: 0`.
+        The chat up to its last answer; every answer carries the loss but those with `weight: 0` or
+        `train: false`.
 
     Raises:
-        UsageError: No chat, an unknown role, an empty answer, no answer at all.
+        UsageError: No chat, an unknown role, an empty answer, no answer at all, a weight between 0 and 1.
     """
     where = f"{place}, {field}"
     messages = [_message(item, f"{where}[{index}]") for index, item in enumerate(_listed(value, where))]
     if isinstance(system, str) and system.strip() and messages[0]["role"] != "system":
         messages.insert(0, {"role": "system", "content": system})
-    weights = [message.pop("weight", 1) for message in messages]
-    places = [index for index, message in enumerate(messages) if message["role"] == ANSWER]
-    answers = [index for index in places if weights[index] != 0]
+    learned = [_learned(message, f"{where}[{index}]") for index, message in enumerate(messages)]
+    answers = [index for index, one in enumerate(messages) if one["role"] == ANSWER and learned[index]]
     if not answers:
         raise UsageError(
             "a chat without an answer",
@@ -102,6 +102,36 @@ def read_chat(value: Any, place: str, field: str, *, tools: Any = None, system: 
             )
     end = answers[-1] + 1
     return Chat(tuple(messages[:end]), _tools(tools, place), tuple(answers), place, len(messages) - end)
+
+
+def _learned(message: dict[str, Any], where: str) -> bool:
+    """Whether a message carries a loss, as its `weight` (taken out) and its `train` say."""
+    return _switch(message.pop("weight", 1), "weight", where) and _switch(
+        message.get("train", True), "train", where
+    )
+
+
+def _switch(value: Any, name: str, where: str) -> bool:
+    """0 or 1, false or true, as a number or as text.
+
+    Raises:
+        UsageError: Anything between: a loss is carried or not.
+    """
+    said = str(value).strip().lower()
+    try:
+        number = {"false": 0.0, "true": 1.0}.get(said)
+        number = float(said) if number is None else number
+    except ValueError:
+        number = None
+    if number in (0, 1):
+        return number == 1
+    raise UsageError(
+        f"a {name} that is neither 0 nor 1",
+        wanted=f"{name}: 1 for an answer that carries the loss, 0 for one that does not",
+        got=f"{value!r}"[:80],
+        remedy="an answer counts wholly or not at all: round the weight, or remove it",
+        where=where,
+    )
 
 
 def _listed(value: Any, where: str) -> list[Any]:
@@ -173,7 +203,9 @@ def _sharegpt(item: dict[str, Any], where: str) -> dict[str, Any]:
             remedy=nearest(str(who), SHAREGPT),
             where=where,
         )
-    rest = {key: value for key, value in item.items() if key == "weight"}
+    rest = {key: item[key] for key in ("weight",) if key in item}
+    if not _switch(item.get("train", True), "train", where):
+        rest["weight"] = 0
     if role != "function_call":
         return {"role": role, "content": value, **rest}
     return {"role": ANSWER, "content": "", "tool_calls": _array(value, "value", where), **rest}

@@ -23,6 +23,10 @@ from finescale.tuning.lora import wrap_lora
 
 WORTH_TELLING = 0.05
 """Share of the weight matrices (embeddings and head apart) that has no adapter, from which on it is said."""
+MODULES = ("target_modules", "modules_to_save", "exclude_modules")
+"""Settings of PEFT that name modules, by the end of their names."""
+FORMER = frozenset({"gate", "w1", "w2", "w3", "gate_proj", "up_proj", "down_proj"})
+"""What experts were made of before their weights were stacked: PEFT knows the stacked ones by these names."""
 PARTS = ("problem", "wanted", "got", "remedy", "where")
 
 
@@ -128,12 +132,26 @@ def reach(model: PreTrainedModel, method: MethodSpec) -> Reach | None:
 
 
 def _check_names(method: MethodSpec, model: PreTrainedModel) -> None:
-    """Refuses `target_parameters` that the model does not have: PEFT passes over them."""
-    stated = method.settings.get("target_parameters") or ()
-    have = {re.sub(r".*\.\d+\.", "", name) for name, p in model.named_parameters() if p.dim() >= 2}
-    for name in stated:
-        if not any(f".{known}".endswith(f".{name}") for known, _ in model.named_parameters()):
-            raise unknown("parameter", name, have, f"methods.{method.name}.target_parameters")
+    """Refuses names that nothing in the model has: PEFT passes over them as long as another one is found."""
+    parameters = [name for name, _ in model.named_parameters()]
+    weights = {re.sub(r".*\.\d+\.", "", name) for name, p in model.named_parameters() if p.dim() >= 2}
+    modules = [name for name, _ in model.named_modules() if name]
+    stacked = any(name.endswith(".experts.gate_up_proj") for name in parameters)
+    modules += FORMER if stacked else ()
+    layers = {
+        re.sub(r".*\.\d+\.", "", name)
+        for name, module in model.named_modules()
+        if any(True for _ in module.parameters(recurse=False))
+    }
+    fields = {
+        "target_parameters": ("parameter", parameters, weights),
+        **dict.fromkeys(MODULES, ("module", modules, {name.rpartition(".")[2] for name in layers})),
+    }
+    for field, (kind, have, offered) in fields.items():
+        stated = method.settings.get(field)
+        for name in stated if isinstance(stated, list | tuple) else ():
+            if not any(f".{known}".endswith(f".{name}") for known in have):
+                raise unknown(kind, str(name), offered, f"methods.{method.name}.{field}")
 
 
 def _has_adapter(name: str, trainable: Iterable[str]) -> bool:
