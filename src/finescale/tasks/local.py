@@ -12,7 +12,7 @@ import numpy as np
 
 from finescale.errors import UsageError
 from finescale.spec.run import FINGERPRINT_VERSION, TaskSpec, Version
-from finescale.tasks.layouts import layout_of, read_example
+from finescale.tasks.layouts import layout_of, read_example, unread_note
 from finescale.tasks.rows import Row, read_rows
 from finescale.tasks.task import Example, Task
 
@@ -21,6 +21,8 @@ SET_ASIDE = 10
 MOST_SET_ASIDE = 1_000
 """... but never more than this."""
 SHOWN = 5
+LOOKED = 1_000
+"""Rows in which columns are looked for that are not read."""
 
 
 class NumberedExample(NamedTuple):
@@ -65,6 +67,8 @@ def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
         if split in read:
             _check_overlap(spec, split, read[split], read["train"])
     notes = (f"{files['train'].name}: {layout.words}",) if layout.words else ()
+    notes += unread_note(spec, layout, fields, version, (row.values for row in rows["train"][:LOOKED]))
+    notes += _chosen_on_test(read)
     notes += _set_aside(files["train"].name, read)
     examples = {split: tuple(item.example for item in found) for split, found in read.items()}
     return Task(
@@ -162,6 +166,16 @@ def _check_overlap(
             remedy="remove them from one of the two files",
             where=str(_files(spec)[split]),
         )
+
+
+def _chosen_on_test(read: Mapping[str, Sequence[NumberedExample]]) -> tuple[str, ...]:
+    """What is said of pairs of test by which the checkpoint is chosen, too."""
+    chosen = {item.pair for item in read.get("dev", ())}
+    twice = sum(item.pair in chosen for item in read.get("test", ()))
+    if not twice:
+        return ()
+    many = f"{twice} of {len(read['test'])} pairs of test are also in dev"
+    return (f"{many}: dev chooses the checkpoint, so their test loss is too low",)
 
 
 def _set_aside(name: str, read: dict[str, list[NumberedExample]]) -> tuple[str, ...]:
