@@ -261,3 +261,9 @@ def test_columns_that_are_not_read_are_said(tmp_path: Path) -> None:
 def test_what_is_read_may_not_be_what_is_learned(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"task.target: what is read is also what is learned"):
         task(tmp_path, [{"text": f"t{i}"} for i in range(20)], source="text", target="text")
+
+
+def test_half_of_a_surrogate_pair_in_a_chat_s_json_text_is_refused(tmp_path: Path) -> None:
+    rows = [{"messages": json.dumps([message("user", "\ud83d"), message("assistant", "a")])}]
+    with pytest.raises(UsageError, match="line 1, messages: half of a surrogate pair"):
+        task(tmp_path, rows)
