@@ -26,15 +26,11 @@ LOOKED = 1_000
 
 
 class NumberedExample(NamedTuple):
-    """An example with the line that it was read from."""
+    """An example with the line that it was read from, and what makes two examples the same."""
 
     line: int
     example: Example
-
-    @property
-    def pair(self) -> tuple[str, str]:
-        """What makes two examples the same."""
-        return self.example.source, self.example.target
+    pair: tuple[str, ...]
 
 
 def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
@@ -58,8 +54,9 @@ def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
     fields = template_fields(template)
     read = {
         split: [
-            NumberedExample(row.line, read_example(spec, layout, files[split], row, fields, version))
+            NumberedExample(row.line, example, same_pair(example, version))
             for row in found
+            for example in [read_example(spec, layout, files[split], row, fields, version)]
         ]
         for split, found in rows.items()
     }
@@ -85,6 +82,17 @@ def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
         answers=spec.answers,
         version=version,
     )
+
+
+def same_pair(example: Example, version: Version) -> tuple[str, ...]:
+    """What makes two examples the same: source and target, and from version 2 on the template's fields.
+
+    Args:
+        example: The example.
+        version: Of the study.
+    """
+    pair = example.source, example.target
+    return pair if version == 1 else (*pair, *(value for _, value in sorted(example.fields.items())))
 
 
 def dropped_turns_note(examples: Mapping[str, Sequence[Example]]) -> tuple[str, ...]:
@@ -192,7 +200,7 @@ def _set_aside(name: str, read: dict[str, list[NumberedExample]]) -> tuple[str, 
     seen = Counter(item.pair for item in train)
     order = np.random.default_rng(13).permutation(len(train))
     once = [int(index) for index in order if seen[train[index].pair] == 1]
-    repeats: dict[tuple[str, str], list[int]] = {}
+    repeats: dict[tuple[str, ...], list[int]] = {}
     if count == 0 or len(once) < count * len(missing):  # repeated rows: pairs go with all of their repeats
         for index in order:
             repeats.setdefault(train[index].pair, []).append(int(index))
