@@ -123,6 +123,10 @@ def test_two_columns_that_nobody_knows_are_asked_for_with_both_answers() -> None
     message = told(en="a house #", de="ein Haus #", id="#")
     assert "which column is read, and which is learned?" in message
     assert "remedy: --source en --target de, or --source de --target en" in message
+    message = told(context="c #", question="q #", answers={"text": ["a"]})  # SQuAD
+    assert "got: context, question, answers (no text: answers)" in message
+    assert "write `answers` as text where that is what is learned" in message
+    assert "write `label` as text" in told(text="some text #", label=3)
     assert "which column is read" in told(question="q", answer="a", response="r")  # both may be meant
     assert "which column is read" in told(prompt="q", question="q", answer="a")
 

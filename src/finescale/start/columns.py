@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ AFTER = ("instruction", "prompt", "problem", "request", "user", "human")
 ALWAYS_AFTER = ("input", "options")
 """... but these come after anything."""
 CHOICES = "ABCDEFGH"
+TABLES = (".csv", ".tsv")
+"""Files whose first line names the columns."""
 LOOKED = 1_000
 """Rows whose values tell what a column holds."""
 NO_TEXT = re.compile(
@@ -182,7 +185,7 @@ def _names_rows(name: str, rows: Sequence[Row]) -> bool:
 def _asked(first: Mapping[str, Any], able: Sequence[str], train: Path) -> UsageError:
     """What is said where nobody can tell what is read and what is learned."""
     got = ", ".join(map(str, first))[:200]
-    if train.suffix.lower() in (".csv", ".tsv") and any(map(_is_data, first)):
+    if train.suffix.lower() in TABLES and any(map(_is_data, first)):
         return UsageError(
             "the first line looks like data, not like names of columns",
             wanted="a line of names before the rows, e.g. source,target",
@@ -191,20 +194,26 @@ def _asked(first: Mapping[str, Any], able: Sequence[str], train: Path) -> UsageE
             where=f"--data {train}",
         )
     named = " and ".join(f"`{name}`" for name in able)
+    others = [name for name, value in first.items() if not isinstance(value, str) and value is not None]
+    got += f" (no text: {', '.join(others)[:80]})" if others else ""
+    written = f"write `{others[-1]}` as text where that is what is learned" if others else ""
     if len(able) < 2:
         return UsageError(
             "no two columns of text: one that is read, one that is learned",
             wanted=f"columns as one of: source, target; {RECOGNISED}; or --source COLUMN --target COLUMN",
             got=f"{got}: of these {named or 'none'} is text that could be read or learned",
+            remedy=written,
             where=f"--data {train}",
         )
-    one, other = able[:2]
+    one, other = (shlex.quote(name) for name in able[:2])
     flags = f"--source {one} --target {other}, or --source {other} --target {one}"
+    flags = flags if len(able) == 2 else f"two of {named}; `template` in the study takes further ones"
+    header = "; the file's first line has to name its columns" if train.suffix.lower() in TABLES else ""
     return UsageError(
         "which column is read, and which is learned?",
-        wanted="--source COLUMN --target COLUMN",
+        wanted=f"--source COLUMN --target COLUMN{header}",
         got=got,
-        remedy=flags if len(able) == 2 else f"two of {named}; `template` in the study takes further ones",
+        remedy=f"{flags}; {written}" if written else flags,
         where="--data",
     )
 

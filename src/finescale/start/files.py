@@ -128,7 +128,7 @@ def _concatenate(shards: Sequence[Path], split: str) -> str:
     every = folder / (re.sub(r"\d+", "*", shards[0].stem) + suffix)
     listed, quoted = f"{shlex.quote(str(folder))}/{every.name}", shlex.quote(str(into))
     if kind == ".jsonl":
-        line = f"cat {listed} > {quoted}"
+        line = f"awk 1 {listed} > {quoted}"  # cat, with a line end after each
     elif kind in (".csv", ".tsv"):
         line = f"awk 'FNR > 1 || NR == 1' {listed} > {quoted}"  # one header
     elif kind == ".parquet":

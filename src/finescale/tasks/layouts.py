@@ -116,7 +116,7 @@ def unread_note(
     """
     read = _columns_read(spec, layout, fields, version)
     left = {
-        str(name): None
+        str(name) or "(no name)": None
         for values in rows
         for name, value in values.items()
         if name not in read and value not in (None, "", [], {})
