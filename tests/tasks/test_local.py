@@ -264,3 +264,20 @@ def test_test_pairs_that_choose_the_checkpoint_are_said(tmp_path: Path, splits: 
     assert local_task(TaskSpec(name="mine", **both)).notes == (
         "5 of 5 pairs of test are also in dev: dev chooses the checkpoint, so their test loss is too low",
     )
+
+
+def test_examples_that_differ_in_the_template_s_columns_are_different(tmp_path: Path) -> None:
+    def rows(count: int, start: int) -> list[dict[str, str]]:
+        return [
+            {"source": "Is this praise?", "target": "yes" if i % 2 else "no", "review": f"It is {i}."}
+            for i in range(start, start + count)
+        ]
+
+    file = jsonl(tmp_path / "reviews.jsonl", rows(60, 0))
+    spec = TaskSpec(name="mine", train=file, template="{source} {review}\n")
+    task = local_task(spec, 2)
+    assert [len(task.train), len(task.dev), len(task.test["test"])] == [48, 6, 6]
+    with_test = spec.model_copy(update={"test": jsonl(tmp_path / "more.jsonl", rows(5, 100))})
+    assert len(local_task(with_test, 2).test["test"]) == 5
+    with pytest.raises(UsageError, match="too few examples to set dev and test aside"):
+        local_task(spec, 1)  # as it was
