@@ -331,6 +331,7 @@ def test_context_is_in_the_template_and_in_the_study(llama: Path, tmp_path: Path
     task = made.spec.task
     assert isinstance(task, TaskSpec)
     assert (task.source, task.target, task.template) == ("context", "response", "{instruction}\n\n{source}\n")
+    assert r'template: "{instruction}\n\n{source}\n"' in made.text
     assert "olumns that are not read: category" in in_one_line(made.text)
     (look,) = made.design.models
     asked = max(look.tokens_of([words(n)[0] + "\n\n\n" for n in range(ROWS)]))

@@ -15,11 +15,11 @@ from finescale.tasks.rows import Row
 CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
 
 
-def columns(name: str = "data.jsonl", rows: int = 20, **values: Any) -> dict[str, str]:
+def columns(name: str = "data.jsonl", **values: Any) -> dict[str, str]:
     """What is taken of rows with these values; `#` in a text is the row's number."""
     made = [
         Row(i, {k: v.replace("#", str(i)) if isinstance(v, str) else v for k, v in values.items()})
-        for i in range(1, rows + 1)
+        for i in range(1, 21)
     ]
     return pair_columns(TaskSpec(name="mine"), made, Path(name), None, None)
 
