@@ -184,3 +184,33 @@ def test_a_damaged_index_or_configuration_is_told(text, tmp_path):
     (tmp_path / "config.json").write_text(text, encoding="latin-1")
     with pytest.raises(UsageError, match=r"models.m.from: .*config.json: config.json cannot be read"):
         weights_hash(tmp_path, "models.m.from")
+
+
+def test_weights_that_are_not_there_are_told_with_their_own_remedy(tmp_path):
+    folder = save_model(tmp_path / "model")
+    weights = folder / "model.safetensors"
+
+    def renamed(*names):
+        for file in folder.glob("*.safetensors"):
+            file.unlink()
+        for name in names:
+            (folder / name).touch()
+        return told(weights_hash, folder)
+
+    assert "rename weights.safetensors to model.safetensors" in renamed("weights.safetensors")
+    assert "in the format of transformers" in renamed("consolidated.safetensors")
+    shards = [f"model-0000{part}-of-00002.safetensors" for part in (1, 2)]
+    assert "get model.safetensors.index.json" in renamed(*shards)
+    assert "hf download NAME --local-dir FOLDER" in renamed()
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict(zip("ab", shards, strict=True))}))
+    message = renamed(shards[0])
+    assert "1 of 2 files of weights are missing" in message
+    assert f"got: {shards[1]}" in message
+    assert "convert" not in message
+    index.unlink()
+    renamed()
+    weights.symlink_to("../blobs/abc")
+    message = told(weights_hash, folder)
+    assert "weights whose link leads nowhere" in message
+    assert "got: model.safetensors -> ../blobs/abc" in message

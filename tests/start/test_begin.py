@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from itertools import pairwise
@@ -21,11 +22,13 @@ from finescale.errors import UsageError
 from finescale.records.budgets import read_budget
 from finescale.runs.expected import estimated_flops
 from finescale.spec.file import load_study, parse_study
+from finescale.spec.run import TaskSpec
 from finescale.spec.study import Study
 from finescale.start.begin import Begun, Wishes, begin
 from finescale.start.files import split_files, task_name
 from finescale.start.rates import candidates
 from finescale.tasks.catalog import open_task
+from finescale.tasks.rows import read_rows
 
 ROWS = 400
 QUIET = Console(quiet=True)
@@ -259,6 +262,92 @@ def test_splits_are_found_beside_the_file(
     found = split_files(tmp_path / "data" / data)
     assert found.keys() == splits
     assert task_name(found["train"]) == name
+
+
+def files_of(folder: Path, *names: str) -> Path:
+    folder.mkdir()
+    for name in names:
+        text = "source,target\na,b" if name.endswith("csv") else '{"source": "a", "target": "b"}'
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (
+            ["train_0.jsonl", "train_1.jsonl"],
+            r"2 files for train(.|\n)*awk 1 .*/train_\*.jsonl > .*/train.jsonl",
+        ),
+        (["train-00000-of-00002.csv", "train-00001-of-00002.csv"], r"awk .*/train-\*-of-\*.csv"),
+        (["train.json", "test1.json", "test2.json"], r"2 files for test(.|\n)*json.dump"),
+        (["train.jsonl", "train_small.jsonl"], r"2 files for train(.|\n)*or name the training data"),
+        (["train.jsonl", "dev.jsonl", "validation.jsonl"], r"2 files for dev"),
+        (
+            ["part1.jsonl", "part2.jsonl"],
+            r"no file of this folder(.|\n)*awk 1 .*/part\*.jsonl > .*/train.jsonl",
+        ),
+        (["rows.jsonl.gz"], r"no data file, but rows.jsonl.gz(.|\n)*gunzip"),
+    ],
+)
+def test_one_of_several_files_is_never_taken_silently(names: list[str], words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        split_files(files_of(tmp_path / "data", *names))
+
+
+def test_the_commands_that_concatenate_shards_make_a_folder_that_is_taken(tmp_path: Path) -> None:
+    for kind in ("jsonl", "csv"):
+        folder = files_of(tmp_path / f"the {kind}", *(f"train_{n}.{kind}" for n in range(3)))
+        with pytest.raises(UsageError) as caught:
+            split_files(folder)
+        line = caught.value.remedy.partition(", the other splits")[0]
+        subprocess.run(["sh", "-c", line], check=True)
+        made = split_files(folder / "whole")["train"]
+        assert [row.values for row in read_rows(made)] == [{"source": "a", "target": "b"}] * 3
+
+
+def test_a_named_shard_is_taken_and_the_others_are_mentioned(llama: Path, tmp_path: Path) -> None:
+    for part in range(2):
+        jsonl(tmp_path / f"train_{part}.jsonl", lambda n: {"source": words(n)[0], "target": words(n)[1]})
+    made = begun(tmp_path / "train_1.jsonl", llama, out=tmp_path / "s.yaml")
+    said = "train_1.jsonl is one of 2 files of that name in its folder: the others are not used"
+    assert said in made.design.data.task.notes
+    assert said[1:] in in_one_line(made.text)
+    files_of(tmp_path / "ones", "train-0-of-1.jsonl", "test-0-of-2.jsonl", "test-1-of-2.jsonl", "dev_2.jsonl")
+    with pytest.raises(UsageError, match="2 files for test"):
+        split_files(tmp_path / "ones" / "train-0-of-1.jsonl")
+
+
+def test_context_is_in_the_template_and_in_the_study(llama: Path, tmp_path: Path) -> None:
+    """Dolly: the longest text is what is cut, and the rest of the prompt has room."""
+    data = jsonl(
+        tmp_path / "dolly.jsonl",
+        lambda n: {
+            "instruction": words(n)[0], "context": "It is known. " * (n % 60), "response": words(n)[1],
+            "category": "open",
+        },
+    )  # fmt: skip
+    made = begun(data, llama, out=tmp_path / "s.yaml")
+    task = made.spec.task
+    assert isinstance(task, TaskSpec)
+    assert (task.source, task.target, task.template) == ("context", "response", "{instruction}\n\n{source}\n")
+    assert r'template: "{instruction}\n\n{source}\n"' in made.text
+    assert "olumns that are not read: category" in in_one_line(made.text)
+    (look,) = made.design.models
+    asked = max(look.tokens_of([words(n)[0] + "\n\n\n" for n in range(ROWS)]))
+    assert look.context is not None
+    assert made.design.source.limit + made.design.target.limit + asked <= look.context
+
+
+def test_a_folder_of_a_bundled_model_s_name_is_mentioned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nano-0.05m").mkdir()
+    made = begun(pairs_jsonl(tmp_path), "nano-0.05m", out=tmp_path / "s.yaml")
+    assert any(
+        "not the folder of that name here: for that --model ./nano-0.05m" in note for note in made.notes
+    )
 
 
 def test_rates_fall_with_the_size_and_lora_s_are_ten_times_full_tuning_s() -> None:

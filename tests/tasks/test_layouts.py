@@ -207,3 +207,63 @@ def test_the_reported_cases_are_read_or_refused_with_the_reason() -> None:
 def test_the_version_reaches_every_task() -> None:
     assert (open_task("mini-en-de").version, open_task("mini-en-de", 2).version) == (1, 2)
     assert open_task("mini-en-de", 2).content_hash() == open_task("mini-en-de").content_hash()
+
+
+def chat(number: int) -> list[dict[str, Any]]:
+    return [message("user", f"q{number}"), message("assistant", f"a{number}")]
+
+
+@pytest.mark.parametrize(
+    ("row", "read"),
+    [
+        (lambda i: {"id": f"x_{i}", "messages": chat(i), "source": "web"}, "user: q{i}"),  # Tulu 3
+        (
+            lambda i: {"conversations": [{"from": "human", "value": f"q{i}"}, {"from": "gpt", "value": "a"}],
+                       "source": "web"},
+            "user: q{i}",
+        ),
+        (lambda i: {"instruction": f"q{i}", "input": "in", "output": "a", "source": "x"},
+         "q{i}\n\n### Input:\nin"),
+        (lambda i: {"prompt": f"q{i}", "completion": " a", "source": "web"}, "q{i}"),
+        (lambda i: {"source": f"q{i}", "target": "a", "messages": chat(i)}, "q{i}"),
+    ],
+)  # fmt: skip
+def test_source_alone_says_where_a_row_is_from(tmp_path: Path, row: Any, read: str) -> None:
+    opened = task(tmp_path, [row(i) for i in range(20)])
+    sources = {e.source for split in (opened.train, opened.dev, opened.test["test"]) for e in split}
+    assert sources == {read.format(i=i) for i in range(20)}
+
+
+@pytest.mark.parametrize("value", [[1, 2], 5, {"a": 1}])
+def test_an_alpaca_input_that_is_no_text_is_refused_with_its_row(tmp_path: Path, value: Any) -> None:
+    rows: list[dict[str, Any]] = [{"instruction": f"q{i}", "input": None, "output": "a"} for i in range(20)]
+    assert "### Input" not in task(tmp_path, rows).train[0].source
+    rows[3]["input"] = value
+    with pytest.raises(UsageError, match=r"line 1, input: not text(.|\n)*write it as text"):
+        task(tmp_path, rows)
+
+
+def test_columns_that_are_not_read_are_said(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"instruction": f"q{i}", "output": "a", "system": "Be a pirate.", "history": [], "n": None}
+        for i in range(20)
+    ]
+    said = "columns that are not read: system (a `template` may name further columns of text)"
+    assert said in task(tmp_path, rows).notes
+    rows[5]["history"] = [["q", "a"]]
+    assert any("not read: system, history" in note for note in task(tmp_path, rows).notes)
+    template = "{system} {source}"
+    assert any("not read: history" in note for note in task(tmp_path, rows, template=template).notes)
+    chats = [{"messages": chat(i), "system": "s", "system_prompt": "s"} for i in range(20)]
+    assert "columns that are not read: system_prompt" in task(tmp_path, chats).notes
+
+
+def test_what_is_read_may_not_be_what_is_learned(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"task.target: what is read is also what is learned"):
+        task(tmp_path, [{"text": f"t{i}"} for i in range(20)], source="text", target="text")
+
+
+def test_half_of_a_surrogate_pair_in_a_chat_s_json_text_is_refused(tmp_path: Path) -> None:
+    rows = [{"messages": json.dumps([message("user", "\ud83d"), message("assistant", "a")])}]
+    with pytest.raises(UsageError, match="line 1, messages: half of a surrogate pair"):
+        task(tmp_path, rows)

@@ -246,3 +246,38 @@ def test_too_few_examples_to_set_some_aside_are_told(tmp_path: Path) -> None:
     assert "state files for dev and test" in told(TaskSpec(name="mine", train=few))
     same = jsonl(tmp_path / "same.jsonl", pairs(1) * 40)
     assert "1 different examples" in told(TaskSpec(name="mine", train=same))
+
+
+def test_other_columns_than_train_s_are_to_be_renamed_in_the_file_not_in_the_study(
+    tmp_path: Path, splits: dict[str, str]
+) -> None:
+    other = [{"question": row["source"], "answer": row["target"]} for row in pairs(5, 300)]
+    message = told(TaskSpec(name="mine", **splits | {"test": jsonl(tmp_path / "other.jsonl", other)}))
+    assert "other.jsonl, line 1, source: no column 'source'" in message
+    assert "wanted: the columns of the first training row: source, target" in message
+    assert "the same columns in every row of every file" in message
+    assert "task: {" not in message
+
+
+def test_test_pairs_that_choose_the_checkpoint_are_said(tmp_path: Path, splits: dict[str, str]) -> None:
+    both = splits | {"test": splits["dev"]}
+    assert local_task(TaskSpec(name="mine", **both)).notes == (
+        "5 of 5 pairs of test are also in dev: dev chooses the checkpoint, so their test loss is too low",
+    )
+
+
+def test_examples_that_differ_in_the_template_s_columns_are_different(tmp_path: Path) -> None:
+    def rows(count: int, start: int) -> list[dict[str, str]]:
+        return [
+            {"source": "Is this praise?", "target": "yes" if i % 2 else "no", "review": f"It is {i}."}
+            for i in range(start, start + count)
+        ]
+
+    file = jsonl(tmp_path / "reviews.jsonl", rows(60, 0))
+    spec = TaskSpec(name="mine", train=file, template="{source} {review}\n")
+    task = local_task(spec, 2)
+    assert [len(task.train), len(task.dev), len(task.test["test"])] == [48, 6, 6]
+    with_test = spec.model_copy(update={"test": jsonl(tmp_path / "more.jsonl", rows(5, 100))})
+    assert len(local_task(with_test, 2).test["test"]) == 5
+    with pytest.raises(UsageError, match="too few examples to set dev and test aside"):
+        local_task(spec, 1)  # as it was

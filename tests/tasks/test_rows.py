@@ -77,3 +77,55 @@ def test_what_cannot_be_read_is_told_with_its_line(
     assert str(caught.value).startswith(f"{file}, {where}: ")
     for word in words:
         assert word in str(caught.value)
+
+
+def test_line_ends_of_old_macs_are_line_ends(tmp_path: Path) -> None:
+    read = read_rows(written(tmp_path, "rows.csv", 'source,target\ra,b\r"c\rd",e\r'))
+    assert [tuple(row) for row in read] == [
+        (2, {"source": "a", "target": "b"}),
+        (3, {"source": "c\rd", "target": "e"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (
+            '"question, short, in English";"answer"\na;b\n"c, d";e\n',
+            ["question, short, in English", "answer"],
+        ),
+        ("question, short, in English;answer\na;b\nc, d;e\n", ["question, short, in English", "answer"]),
+        ("text;label,with,commas\na;b\n", ["text", "label,with,commas"]),
+        ("a;b,c\nx,y\nx;z,w\n", ["a;b", "c"]),
+    ],
+)
+def test_a_header_that_holds_other_delimiters_is_divided_as_the_rows_are(
+    tmp_path: Path, text: str, names: list[str]
+) -> None:
+    assert list(read_rows(written(tmp_path, "rows.csv", text))[0].values) == names
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("more", [{}, {"version": "1.0"}])
+def test_rows_may_be_in_the_data_of_one_object(tmp_path: Path, indent: int | None, more: dict) -> None:
+    rows = [{"source": "a", "target": "b"}, {"source": "c", "target": "d"}]
+    text = json.dumps({"data": rows, **more}, indent=indent)
+    read = read_rows(written(tmp_path, "rows.json", text))
+    assert [row.values for row in read] == rows
+    assert indent is None or "{" in text.split("\n")[read[1].line - 1]
+
+
+def test_a_row_whose_column_is_called_data_stays_a_row(tmp_path: Path) -> None:
+    row = {"data": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    assert [r.values for r in read_rows(written(tmp_path, "one.jsonl", json.dumps(row)))] == [row]
+    lines = json.dumps({"data": [{"a": 1}]}) + "\n" + json.dumps({"data": [{"a": 2}]})
+    assert len(read_rows(written(tmp_path, "two.jsonl", lines))) == 2
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.json"])
+def test_half_of_a_surrogate_pair_is_refused_with_its_line(tmp_path: Path, name: str) -> None:
+    rows = ['{"a": "whole \\ud83d\\ude00"}', '{"a": "x", "b": ["half \\ud83d"]}']
+    text = "\n".join(rows) if name == "r.jsonl" else f"[{rows[0]},\n{rows[1]}]"
+    file = written(tmp_path, name, text)
+    with pytest.raises(UsageError, match=r"line 2, b: half of a surrogate pair(.|\n)*got: .ud83d alone"):
+        read_rows(file)

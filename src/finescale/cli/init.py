@@ -28,7 +28,7 @@ from finescale.spec.places import study_folder
 from finescale.spec.schema import FILE, schema_text
 from finescale.start.begin import Begun, Wishes, begin, text_of, this_machine
 from finescale.start.data import look_at_data
-from finescale.start.design import first_design
+from finescale.start.design import Design, first_design
 from finescale.start.models import ModelLook, look_at_models
 from finescale.study.dry_run import dry_run_view
 from finescale.study.opening import check_training_libraries
@@ -121,6 +121,9 @@ def continue_table(
     text = text_of(design, wishes, words, stars(replace(made, runs=named)))
     parse_study(text, wishes.out.name)
     write_text(text, wishes.out)
+    for note in design.said:
+        say(console, f"warning: {note}.", "yellow")
+    _say_data(design, console)
     show_plan(replace(made, notes=(bought, *made.notes)) if bought else made, wishes.out, console)
     say(
         console,
@@ -237,9 +240,16 @@ def _asked(wishes: Wishes) -> Wishes:
     )  # fmt: skip
 
 
+def _say_data(design: Design, console: Console) -> None:
+    """What is read of the data, and what is not."""
+    for note in design.data.task.notes:
+        say(console, f"note: {note}")
+
+
 def _show(begun: Begun, wishes: Wishes, console: Console) -> None:
     for note in begun.notes:
         say(console, f"warning: {note}", "yellow")
+    _say_data(begun.design, console)
     for part in dry_run_view(begun.spec, begun.plan, study_folder(begun.spec.name, wishes.out)):
         console.print(part) if isinstance(part, Grid) else say(console, part)
     if begun.costs or begun.failed:

@@ -205,16 +205,7 @@ def weight_files(folder: Path, where: str = "") -> list[str]:
     names = _shards(folder / INDEX, where) if (folder / INDEX).is_file() else [WEIGHTS]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        there = sorted(item.name for item in folder.iterdir() if item.suffix in (*PICKLES, ".safetensors"))
-        pickled = any(name.endswith(PICKLES) for name in there)
-        raise UsageError(
-            "weights in pickle are not opened: they can run code" if pickled else "no weights",
-            wanted=f"{missing[0]} (safetensors)",
-            got=", ".join(there[:5]) or "no file of weights",
-            remedy="where you trust it, convert it once: AutoModelForCausalLM.from_pretrained(...)"
-            ".save_pretrained(FOLDER), and give FOLDER",
-            where=where,
-        )
+        raise _no_weights(folder, names, missing, where)
     if WEIGHTS not in names and (folder / WEIGHTS).is_file():
         raise UsageError(
             f"{WEIGHTS} beside shards that are listed without it",
@@ -224,6 +215,40 @@ def weight_files(folder: Path, where: str = "") -> list[str]:
             where=where,
         )
     return names
+
+
+def _no_weights(folder: Path, names: list[str], missing: list[str], where: str) -> UsageError:
+    """What is missing, and how it is got: downloaded, renamed or converted."""
+    there = sorted(item.name for item in folder.iterdir() if item.suffix in (*PICKLES, ".safetensors"))
+    safe = [name for name in there if name.endswith(".safetensors")]
+    problem, got = "no weights", ", ".join(there[:5]) or "no file of weights"
+    remedy = "put the weights there: `hf download NAME --local-dir FOLDER` fetches a whole model"
+    again = "get them again, e.g. `hf download NAME --local-dir FOLDER`, or copy the files and not the links"
+    if dangling := [name for name in missing if (folder / name).is_symlink()]:
+        problem, remedy = "weights whose link leads nowhere", again
+        got = f"{dangling[0]} -> {(folder / dangling[0]).readlink()}"
+    elif names != [WEIGHTS]:
+        problem, got = f"{len(missing)} of {len(names)} files of weights are missing", ", ".join(missing[:5])
+        remedy = (
+            "get the missing files, e.g. `hf download NAME --local-dir FOLDER` goes on with what is there"
+        )
+    elif any(name.startswith("consolidated") for name in safe):
+        problem = "weights under the names of their maker, not of transformers"
+        remedy = (
+            "get the model in the format of transformers (model*.safetensors), or convert it with its script"
+        )
+    elif len(safe) > 1:
+        problem, remedy = "shards of weights without their index", f"get {INDEX}: it says what is in which"
+    elif safe:
+        problem, remedy = "weights under another name", f"rename {safe[0]} to {WEIGHTS}"
+    elif there:
+        problem = "weights in pickle are not opened: they can run code"
+        remedy = (
+            "where you trust it, convert it once: AutoModelForCausalLM.from_pretrained(...)"
+            ".save_pretrained(FOLDER), and give FOLDER"
+        )
+    wanted = f"{missing[0]} (safetensors)"
+    return UsageError(problem, wanted=wanted, got=got, remedy=remedy, where=where)
 
 
 def _shards(index: Path, where: str) -> list[str]:

@@ -187,7 +187,7 @@ class _Drafts:
         seconds = self._seconds(plan)
         text = self._text(design, self._cost_words(plan, seconds))
         spec = self._read(text)
-        notes = (*told, *(f"{sentence}." for sentence in design.dropped))
+        notes = (*told, *(f"{sentence}." for sentence in (*design.dropped, *design.said)))
         return Begun(text, spec, plan, design, self.costs, self.failed, self.workers, seconds, notes)
 
     def _cost_words(self, plan: FinetunePlan, seconds: float | None) -> tuple[str, ...]:

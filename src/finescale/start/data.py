@@ -5,17 +5,19 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from finescale.errors import UsageError
 from finescale.spec.run import TaskSpec
-from finescale.start.files import pair_columns, split_files, task_name
+from finescale.start.columns import pair_columns
+from finescale.start.files import other_shards, split_files, task_name
 from finescale.start.languages import languages
 from finescale.tasks.catalog import open_task
 from finescale.tasks.chats import message_text
+from finescale.tasks.local import same_pair
 from finescale.tasks.rows import read_rows
 from finescale.tasks.task import Example, Task
 
@@ -99,11 +101,10 @@ def look_at_data(data: Path, source: str | None = None, target: str | None = Non
         raise UsageError(
             "no examples", wanted="at least one row", got="an empty file", where=str(files["train"])
         )
-    columns = pair_columns(plain, rows[0].values, source, target)
-    named: dict[str, str] = {} if columns is None else {"source": columns[0], "target": columns[1]}
-    spec = plain.model_copy(update=named)
+    spec = plain.model_copy(update=pair_columns(plain, rows, files["train"], source, target))
     task = open_task(spec, VERSION)  # pyright: ignore[reportArgumentType] - frozen, so it has a hash
-    seen = Counter((example.source, example.target) for example in task.train)
+    task = replace(task, notes=(*task.notes, *other_shards(files["train"])))
+    seen = Counter(same_pair(example, VERSION) for example in task.train)
     some, fewer = spread(task.train), spread(task.train, TOLD)
     return DataLook(
         spec=spec,

@@ -28,6 +28,8 @@ FEW_SIZES = 5
 """A law of the data size wants four fitted sizes, and one is held out."""
 SEEDS = ((3, 3), (2, 3), (2, 2), (1, 2))
 """Seeds at the larger data sizes and at the smaller half, from the richest study to the poorest."""
+BEGINNING = 4
+"""Tokens that a tokenizer may put before and after a text."""
 CUT_ACTIVATIONS = 0.3
 """A step's activations take at most this share of the memory; else a batch is cut into parts."""
 
@@ -88,6 +90,11 @@ class Design:
     metric: str | None
     machine: Machine
     dropped: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What to know of how the models were found, in sentences."""
+        return tuple(look.note for look in self.models if look.note)
 
     @property
     def cheap(self) -> tuple[int, ...]:
@@ -173,7 +180,15 @@ def _lengths(data: DataLook, models: Sequence[ModelLook]) -> tuple[Lengths, Leng
     learned = max((look.tokens_of(targets) for look in models), key=sum)
     target = lengths(learned, max(1, context // 2))
     read = max((look.tokens_of(sources) for look in models), key=sum) if sources else [1]
-    return lengths(read, max(1, context - target.limit - min(64, context // 8))), target
+    around = max(max(look.tokens_of(_around(data)), default=0) for look in models)
+    room = context - target.limit - max(around + BEGINNING, min(64, context // 8))
+    return lengths(read, max(1, room)), target
+
+
+def _around(data: DataLook) -> list[str]:
+    """What the template puts around the sources; a chat has none."""
+    examples = [example for example in spread(data.task.train) if example.chat is None]
+    return list({data.task.prompt(example, "") for example in examples})
 
 
 def _metric(data: DataLook, score: str) -> str:

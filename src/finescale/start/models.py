@@ -42,6 +42,7 @@ class ModelLook:
         pretrain_tokens: Tokens that it was pretrained on; None: not known.
         folder: Where it lies.
         tokenizer: Where its tokenizer lies.
+        note: What to know of how it was found; empty: nothing.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ModelLook:
     pretrain_tokens: int | None
     folder: Path
     tokenizer: Path
+    note: str = ""
 
     def memory(self, method: str, tokens: int) -> float:
         """Estimated bytes of a training step: weights and optimiser, activations, the output head.
@@ -111,9 +113,11 @@ def model_name(stated: str, taken: Sequence[str]) -> str:
 def _bundled(name: str) -> ModelLook:
     found, shape = find_checkpoint(name, "last"), LADDER[name]
     config = read_json(found.folder / "config.json")
+    beside = f"{name} is the bundled model, not the folder of that name here: for that --model ./{name}"
     return ModelLook(
         name, None, _architecture(config), shape.params, _value(config, CONTEXT), shape.width, shape.layers,
         shape.vocabulary, found.pretrain_tokens, found.folder, found.tokenizer_folder,
+        beside if Path(name).is_dir() else "",
     )  # fmt: skip
 
 

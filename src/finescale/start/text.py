@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,6 +47,8 @@ def design_text(
 
 def _one(key: str, value: Any) -> str:
     """A field on one line."""
+    if isinstance(value, str) and "\n" in value:  # YAML reads JSON's strings
+        return f"{key}: {json.dumps(value, ensure_ascii=False)}"
     return write_yaml({key: value}, wide=True).rstrip("\n")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finescale.errors import UsageError, nearest
+from finescale.tasks.rows import refuse_half
 
 ANSWER = "assistant"
 ROLES = ("system", "developer", "user", ANSWER, "tool", "function", "ipython")
@@ -143,6 +144,7 @@ def _listed(value: Any, where: str) -> list[Any]:
             raise UsageError(
                 "not a chat", wanted=EXAMPLE, got=f"{error}: {value[:60]}", where=where
             ) from None
+        refuse_half(value, where)
     if not isinstance(value, list) or len(value) < 2:
         raise UsageError(
             "not a chat",
@@ -246,6 +248,7 @@ def _call(call: Any, where: str) -> dict[str, Any]:
                     parsed = json.loads(arguments)
                 except (ValueError, RecursionError):
                     parsed = None
+                refuse_half(parsed, where)
                 arguments = parsed if isinstance(parsed, dict) else arguments
             function = {**_stated(inner), "arguments": arguments}
             outer = _stated(call) if "function" in call else {}
@@ -271,6 +274,7 @@ def _array(value: Any, name: str, where: str) -> Sequence[Any]:
             raise UsageError(
                 f"{name} that cannot be read", wanted="JSON", got=f"{error}: {value[:60]}", where=where
             ) from None
+        refuse_half(value, where)
     return value if isinstance(value, list) else [value]
 
 

@@ -12,8 +12,8 @@ from finescale.errors import UsageError
 from finescale.spec.run import FINGERPRINT_VERSION, TaskSpec, Version
 from finescale.tasks.arrow import ArrowExamples, Part
 from finescale.tasks.hub import data_folder, open_split, part_of
-from finescale.tasks.layouts import Layout, layout_of, read_example
-from finescale.tasks.local import dropped_turns_note, template_fields
+from finescale.tasks.layouts import Layout, layout_of, read_example, unread_note
+from finescale.tasks.local import LOOKED, dropped_turns_note, template_fields
 from finescale.tasks.mix import mixed_order
 from finescale.tasks.newstest import newstest
 from finescale.tasks.published import PUBLISHED, HubSet, Summarization, Translation, flores
@@ -78,6 +78,8 @@ def _recognised(
     """
     fields = template_fields(spec.template or layout.template)
     notes = [f"{spec.dataset}: {layout.words}"] if layout.words else []
+    looked = opened["train"].select(range(min(LOOKED, len(opened["train"]))))
+    notes += unread_note(spec, layout, fields, version, (dict(values) for values in looked))
     read: dict[str, tuple[Example, ...]] = {}
     for split in ("dev", "test", "train"):
         held = {(e.source, e.target) for examples in read.values() for e in examples}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +47,7 @@ class Layout:
         template: The task's template where the study states none.
         separator: What stands between prompt and target.
         words: What was recognised, for a note; empty where the study names the columns.
+        columns: All columns of the first training row.
     """
 
     kind: Literal["pairs", "chat", "completion", "chat completion", "alpaca"]
@@ -54,17 +55,34 @@ class Layout:
     template: str = TEMPLATE
     separator: str = " "
     words: str = ""
+    columns: tuple[str, ...] = field(default=(), compare=False)
 
 
-def layout_of(spec: TaskSpec, first: Mapping[str, Any]) -> Layout:  # noqa: PLR0911 - one return a layout
+def layout_of(spec: TaskSpec, first: Mapping[str, Any]) -> Layout:
     """The layout of a task's files, by the columns of their first row; a study's own columns come first.
+
+    A column `source` alone says where a row is from, as in Tulu 3: a pair has `target`, too.
 
     Args:
         spec: The task.
         first: The first training row.
+
+    Raises:
+        UsageError: What is read is also what is learned.
     """
+    if spec.source == spec.target:
+        raise UsageError(
+            "what is read is also what is learned",
+            wanted="two columns: the loss of a text that was just read says nothing",
+            got=f"source and target are both {spec.source!r}",
+            where="task.target",
+        )
+    return replace(_recognised(spec, first), columns=tuple(first))
+
+
+def _recognised(spec: TaskSpec, first: Mapping[str, Any]) -> Layout:  # noqa: PLR0911 - one return a layout
     named = (spec.source, spec.target) != ("source", "target")
-    if spec.source in first:
+    if spec.source in first and (named or spec.target in first):
         return Layout("pairs")
     if spec.messages in first:
         return Layout("chat", spec.messages, CHAT_TEMPLATE)
@@ -82,6 +100,46 @@ def layout_of(spec: TaskSpec, first: Mapping[str, Any]) -> Layout:  # noqa: PLR0
         words = "Alpaca (`instruction`, `input`, `output`), with Alpaca's prompt"
         return Layout("alpaca", template=ALPACA_TEMPLATE, words=words)
     return Layout("pairs")
+
+
+def unread_note(
+    spec: TaskSpec, layout: Layout, fields: set[str], version: Version, rows: Iterable[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """What is said of columns that have something in them and that no example is made of.
+
+    Args:
+        spec: The task.
+        layout: How its rows are laid out.
+        fields: What the template fills in besides the source.
+        version: Of the study.
+        rows: Some training rows.
+    """
+    read = _columns_read(spec, layout, fields, version)
+    left = {
+        str(name) or "(no name)": None
+        for values in rows
+        for name, value in values.items()
+        if name not in read and value not in (None, "", [], {})
+    }
+    if not left:
+        return ()
+    more = "" if "chat" in layout.kind else " (a `template` may name further columns of text)"
+    return (f"columns that are not read: {', '.join(left)[:200]}{more}",)
+
+
+def _columns_read(spec: TaskSpec, layout: Layout, fields: set[str], version: Version) -> set[str]:
+    """The columns that examples are made of."""
+    if layout.kind == "chat":
+        return {layout.column} if version == 1 else {layout.column, "tools", "system"}
+    if layout.kind == "chat completion":
+        return {"prompt", "completion", "tools"}
+    filled = {spec.language if name == "language" and spec.language is not None else name for name in fields}
+    own = {
+        "pairs": {spec.source, spec.target},
+        "completion": {"prompt", "completion"},
+        "alpaca": {"instruction", "input", "output"},
+    }
+    return own[layout.kind] | filled
 
 
 def read_example(  # noqa: PLR0917 - one call
@@ -102,20 +160,20 @@ def read_example(  # noqa: PLR0917 - one call
             and field.
     """
     if layout.kind == "chat":
-        return _chat(layout.column, path, row, version)
+        return _chat(layout, path, row, version)
     if layout.kind == "chat completion":
         return _chat_completion(path, row)
     if layout.kind == "alpaca":
-        return _alpaca(spec, path, row, fields)
+        return _alpaca(spec, layout, path, row, fields)
     names = ("prompt", "completion") if layout.kind == "completion" else (spec.source, spec.target)
-    source = _text(path, row, names[0], "source")
-    return Example(source, _target(path, row, names[1]), _fields(spec, path, row, fields))
+    source = _text(layout, path, row, names[0], "source")
+    return Example(source, _target(layout, path, row, names[1]), _fields(spec, layout, path, row, fields))
 
 
-def _chat(column: str, path: Path, row: Row, version: Version) -> Example:
-    place = f"{path}, line {row.line}"
+def _chat(layout: Layout, path: Path, row: Row, version: Version) -> Example:
+    place, column = f"{path}, line {row.line}", layout.column
     if column not in row.values:
-        raise _no_column(path, row, column, "messages")
+        raise _no_column(layout, path, row, column, "messages")
     value = row.values[column]
     if version == 1:
         source, target = chat_lines(value, place, column)
@@ -151,30 +209,30 @@ def _chat_completion(path: Path, row: Row) -> Example:
     return Example(*chat.text(), {}, chat)
 
 
-def _alpaca(spec: TaskSpec, path: Path, row: Row, fields: set[str]) -> Example:
-    source = _text(path, row, "instruction", "source")
-    more = row.values.get("input")
-    given = isinstance(more, str) and bool(more.strip())
+def _alpaca(spec: TaskSpec, layout: Layout, path: Path, row: Row, fields: set[str]) -> Example:
+    source = _text(layout, path, row, "instruction", "source")
+    more = "" if row.values.get("input") is None else _text(layout, path, row, "input", "source")
+    given = bool(more.strip())
     if given:
         source = f"{source}\n\n### Input:\n{more}" if spec.template is None else f"{source}\n\n{more}"
-    values = _fields(spec, path, row, fields - {"preamble"})
+    values = _fields(spec, layout, path, row, fields - {"preamble"})
     if "preamble" in fields:
         values["preamble"] = ALPACA[given]
-    return Example(source, _target(path, row, "output"), values)
+    return Example(source, _target(layout, path, row, "output"), values)
 
 
-def _fields(spec: TaskSpec, path: Path, row: Row, fields: set[str]) -> dict[str, str]:
+def _fields(spec: TaskSpec, layout: Layout, path: Path, row: Row, fields: set[str]) -> dict[str, str]:
     """What a row gives the template besides its source."""
     values: dict[str, str] = {}
     for name in fields:
         column = spec.language if name == "language" and spec.language is not None else name
-        value = _text(path, row, column, "template")
+        value = _text(layout, path, row, column, "template")
         values[name] = _language(value, f"{path}, line {row.line}, {column}") if name == "language" else value
     return values
 
 
-def _target(path: Path, row: Row, column: str) -> str:
-    target = _text(path, row, column, "target")
+def _target(layout: Layout, path: Path, row: Row, column: str) -> str:
+    target = _text(layout, path, row, column, "target")
     if not target.strip():
         raise UsageError(
             "an empty target",
@@ -205,25 +263,33 @@ def _language(value: str, where: str) -> str:
     )
 
 
-def _text(path: Path, row: Row, column: str, key: str) -> str:
+def _text(layout: Layout, path: Path, row: Row, column: str, key: str) -> str:
     """The text in a row's column."""
     if column not in row.values:
-        raise _no_column(path, row, column, key)
+        raise _no_column(layout, path, row, column, key)
     value = row.values[column]
     if not isinstance(value, str):
         raise UsageError(
             "not text",
             wanted="text",
             got="nothing" if value is None else f"{value!r}"[:80],
-            remedy="remove the row" if value is None else "write it as text",
+            remedy=_without(key) if value is None else "write it as text",
             where=f"{path}, line {row.line}, {column}",
         )
     return value
 
 
-def _no_column(path: Path, row: Row, column: str, key: str) -> UsageError:
+def _without(key: str) -> str:
+    """What to do about a row that has nothing in a column."""
+    return "remove the row" if key != "template" else 'remove the row, or write an empty text: ""'
+
+
+def _no_column(layout: Layout, path: Path, row: Row, column: str, key: str) -> UsageError:
     wanted, remedy = f"the column that the study's task.{key} names", nearest(column, row.values)
-    if key == "template":
+    if column in layout.columns:  # other names in the study would not fit the rows that have it
+        wanted = f"the columns of the first training row: {', '.join(layout.columns)[:200]}"
+        remedy = remedy or "give it the same columns in every row of every file"
+    elif key == "template":
         remedy = remedy or "a template says {source} and names of columns"
     elif column == key:  # the study names none, and no layout was recognised
         wanted = f"columns as one of: source, target; {RECOGNISED}"

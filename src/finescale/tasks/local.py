@@ -12,7 +12,7 @@ import numpy as np
 
 from finescale.errors import UsageError
 from finescale.spec.run import FINGERPRINT_VERSION, TaskSpec, Version
-from finescale.tasks.layouts import layout_of, read_example
+from finescale.tasks.layouts import layout_of, read_example, unread_note
 from finescale.tasks.rows import Row, read_rows
 from finescale.tasks.task import Example, Task
 
@@ -21,18 +21,16 @@ SET_ASIDE = 10
 MOST_SET_ASIDE = 1_000
 """... but never more than this."""
 SHOWN = 5
+LOOKED = 1_000
+"""Rows in which columns are looked for that are not read."""
 
 
 class NumberedExample(NamedTuple):
-    """An example with the line that it was read from."""
+    """An example with the line that it was read from, and what makes two examples the same."""
 
     line: int
     example: Example
-
-    @property
-    def pair(self) -> tuple[str, str]:
-        """What makes two examples the same."""
-        return self.example.source, self.example.target
+    pair: tuple[str, ...]
 
 
 def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
@@ -56,8 +54,9 @@ def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
     fields = template_fields(template)
     read = {
         split: [
-            NumberedExample(row.line, read_example(spec, layout, files[split], row, fields, version))
+            NumberedExample(row.line, example, same_pair(example, version))
             for row in found
+            for example in [read_example(spec, layout, files[split], row, fields, version)]
         ]
         for split, found in rows.items()
     }
@@ -65,6 +64,8 @@ def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
         if split in read:
             _check_overlap(spec, split, read[split], read["train"])
     notes = (f"{files['train'].name}: {layout.words}",) if layout.words else ()
+    notes += unread_note(spec, layout, fields, version, (row.values for row in rows["train"][:LOOKED]))
+    notes += _chosen_on_test(read)
     notes += _set_aside(files["train"].name, read)
     examples = {split: tuple(item.example for item in found) for split, found in read.items()}
     return Task(
@@ -81,6 +82,17 @@ def local_task(spec: TaskSpec, version: Version = FINGERPRINT_VERSION) -> Task:
         answers=spec.answers,
         version=version,
     )
+
+
+def same_pair(example: Example, version: Version) -> tuple[str, ...]:
+    """What makes two examples the same: source and target, and from version 2 on the template's fields.
+
+    Args:
+        example: The example.
+        version: Of the study.
+    """
+    pair = example.source, example.target
+    return pair if version == 1 else (*pair, *(value for _, value in sorted(example.fields.items())))
 
 
 def dropped_turns_note(examples: Mapping[str, Sequence[Example]]) -> tuple[str, ...]:
@@ -164,6 +176,16 @@ def _check_overlap(
         )
 
 
+def _chosen_on_test(read: Mapping[str, Sequence[NumberedExample]]) -> tuple[str, ...]:
+    """What is said of pairs of test by which the checkpoint is chosen, too."""
+    chosen = {item.pair for item in read.get("dev", ())}
+    twice = sum(item.pair in chosen for item in read.get("test", ()))
+    if not twice:
+        return ()
+    many = f"{twice} of {len(read['test'])} pairs of test are also in dev"
+    return (f"{many}: dev chooses the checkpoint, so their test loss is too low",)
+
+
 def _set_aside(name: str, read: dict[str, list[NumberedExample]]) -> tuple[str, ...]:
     """Moves a seeded part of train to each of dev and test that has no file; says so.
 
@@ -178,7 +200,7 @@ def _set_aside(name: str, read: dict[str, list[NumberedExample]]) -> tuple[str, 
     seen = Counter(item.pair for item in train)
     order = np.random.default_rng(13).permutation(len(train))
     once = [int(index) for index in order if seen[train[index].pair] == 1]
-    repeats: dict[tuple[str, str], list[int]] = {}
+    repeats: dict[tuple[str, ...], list[int]] = {}
     if count == 0 or len(once) < count * len(missing):  # repeated rows: pairs go with all of their repeats
         for index in order:
             repeats.setdefault(train[index].pair, []).append(int(index))

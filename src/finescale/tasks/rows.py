@@ -7,20 +7,25 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from finescale.errors import UsageError
+from finescale.tasks.foreign import refuse_pointer, remedy_of
 
 ONE_OBJECT = 'one object a line, e.g. {"source": "...", "target": "..."}, or one array of objects'
 DELIMITERS = (",", ";", "\t")
 LONGEST_FIELD = 2**31 - 1
 """Characters of a CSV field; Python's own limit (131,072) is below the length of a long document."""
-
+SNIFFED = 1_000_000, 20
+"""Characters and rows of a CSV file that tell its delimiter."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+_DATA = re.compile(r'\s*\{\s*"data"\s*:\s*(?=\[)')
+"""How a file begins that is one object with its rows in `data`."""
 _AFTER = re.compile(r"[ \t\r\n]*(?:,[ \t\r\n]*|(?=\]))")
 """What stands between two items of an array, or before its end."""
 
@@ -36,7 +41,8 @@ def read_rows(path: Path, where: str | None = None) -> list[Row]:
     """Reads a file whole.
 
     Args:
-        path: A .jsonl, .json, .csv, .tsv or .parquet file. JSON may be an array of objects, or lines of them.
+        path: A .jsonl, .json, .csv, .tsv or .parquet file. JSON may be an array of objects, lines of them, or
+            one object whose `data` is an array of them.
         where: The field that names it, for messages about the file as a whole. Default: its path.
 
     Raises:
@@ -48,6 +54,7 @@ def read_rows(path: Path, where: str | None = None) -> list[Row]:
             "unknown kind of data file",
             wanted="a name that ends in " + ", ".join(READERS),
             got=path.name,
+            remedy=remedy_of(path),
             where=where or str(path),
         )
     if not path.is_file():
@@ -59,6 +66,7 @@ def read_rows(path: Path, where: str | None = None) -> list[Row]:
             remedy=f"there is: {', '.join(beside[:5])}" if beside else "",
             where=where or str(path),
         )
+    refuse_pointer(path)
     return list(read(path))
 
 
@@ -82,6 +90,9 @@ def _json(path: Path) -> Iterator[Row]:
     start = len(text) - len(text.lstrip())
     if text.startswith("[", start) and not _is_line_of_json(text[start:].split("\n", 1)[0]):
         yield from _array(path, text, start)
+        return
+    if (start := _array_of_data(text)) is not None:
+        yield from _array(path, text, start, whole=False)
         return
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
@@ -107,8 +118,24 @@ def _is_line_of_json(content: str) -> bool:
         return False
 
 
-def _array(path: Path, text: str, start: int) -> Iterator[Row]:
-    """The objects of an array, each with the line on which it begins."""
+def _array_of_data(text: str) -> int | None:
+    """Where the rows begin of a file that is one object with objects in `data`; None for any other file."""
+    found = _DATA.match(text)
+    if found is None:
+        return None
+    try:
+        rows = json.loads(text)["data"]
+    except (ValueError, RecursionError):  # lines of such objects, or no JSON
+        return None
+    chat = {"role", "content"}, {"from", "value"}
+    rowlike = rows and all(
+        isinstance(row, dict) and not any(keys <= row.keys() for keys in chat) for row in rows
+    )
+    return found.end() if rowlike else None
+
+
+def _array(path: Path, text: str, start: int, *, whole: bool = True) -> Iterator[Row]:
+    """The objects of an array, each with the line on which it begins; nothing follows if it is the whole."""
     at, line, seen = start + 1, text.count("\n", 0, start + 1) + 1, start + 1
     wanted = 'an array of objects, [{"source": "...", "target": "..."}, ...]'
     while True:
@@ -116,7 +143,7 @@ def _array(path: Path, text: str, start: int) -> Iterator[Row]:
         line, seen = line + text.count("\n", seen, at), at
         where = f"{path}, line {line}"
         if text.startswith("]", at):
-            if text[at + 1 :].strip():
+            if whole and text[at + 1 :].strip():
                 raise UsageError(
                     "text after the array", wanted=wanted, got=text[at + 1 :].strip()[:60], where=where
                 )
@@ -138,7 +165,32 @@ def _array(path: Path, text: str, start: int) -> Iterator[Row]:
 def _object(values: Any, content: str, where: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError("not a JSON object", wanted=ONE_OBJECT, got=content[:60], where=where)
+    if "\\ud" in content or "\\uD" in content:
+        for name, value in values.items():
+            refuse_half({name: value}, f"{where}, {name}")
     return values
+
+
+def refuse_half(value: Any, where: str) -> None:
+    """Refuses escapes that are half of a surrogate pair: JSON reads them, and no text can hold them.
+
+    Args:
+        value: What JSON gave.
+        where: File, line and field.
+
+    Raises:
+        UsageError: There is one.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            "half of a surrogate pair",
+            wanted="text: a character beyond U+FFFF is two escapes, such as \\ud83d\\ude00",
+            got=f"\\u{ord(error.object[error.start]):04x} alone",
+            remedy="remove it or the row; it comes from a text that was cut inside a character",
+            where=where,
+        ) from None
 
 
 def _distinct(where: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
@@ -202,9 +254,17 @@ def _csv(path: Path) -> Iterator[Row]:
 
 
 def _delimiter(text: str) -> str:
-    """The delimiter that divides the header into most names; the comma where none does."""
-    header = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
-    return max(DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+    """The delimiter that divides header and rows alike, and into most fields; the comma where none does."""
+    characters, rows = SNIFFED
+    start = text[:characters]
+
+    def fit(mark: str) -> tuple[bool, float, int]:
+        reader = csv.reader(io.StringIO(start, newline=""), delimiter=mark)
+        header, *others = [len(fields) for fields in islice(filter(None, reader), rows)] or [0]
+        alike = sum(fields == header for fields in others) / len(others) if others else 1.0
+        return header > 1, alike, header
+
+    return max(DELIMITERS, key=fit)
 
 
 def _parquet(path: Path) -> Iterator[Row]:
