@@ -21,10 +21,13 @@ def without_headers(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]
     if len(texts) < _FEWEST:
         return frame, {}
-    same = [pl.col(name).str.strip_chars() == name for name in texts]
-    again = pl.all_horizontal(one.fill_null(True) for one in same)
-    again &= pl.sum_horizontal(one.fill_null(False).cast(pl.Int64) for one in same) >= _FEWEST
-    lost = frame.select(again.alias("again"))["again"]
+    same = [frame[name].str.strip_chars() == name for name in texts]  # `*` is no name to an expression
+    lost = sum(
+        (one.fill_null(False).cast(pl.Int64) for one in same[1:]), same[0].fill_null(False).cast(pl.Int64)
+    )
+    lost = lost >= _FEWEST
+    for one in same:
+        lost &= one.fill_null(True)
     many = int(lost.sum())
     return (
         (frame.filter(~lost), {"the words of the header, which they repeat": many}) if many else (frame, {})

@@ -7,8 +7,9 @@ const numberReader = (rules) => {
   // which way of writing a text shows: us (1,000.5), eu (1.000,5), or either (point?, comma?)
   const styleOf = (text) => {
     const found = fits(rules.number, text);
-    if (!found || found.groups.exponent) return null;
+    if (!found) return null;
     const digits = found.groups.digits.trim();
+    if (found.groups.exponent) return fits("\\d,\\d+", digits) ? "eu" : digits.includes(".") ? "us" : null;
     if (fits(rules.point, digits)) return found.groups.suffix ? "us" : "point?";
     if (fits(rules.comma, digits)) return "comma?";
     return fits(rules.us, digits) ? "us" : fits(rules.eu, digits) ? "eu" : null;
