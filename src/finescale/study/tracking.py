@@ -128,6 +128,7 @@ class WandB:
             name=tracked.name,
             config=dict(tracked.settings),
             dir=str(self._folder),
+            mode=os.environ.get("WANDB_MODE"),  # wandb reads it once, maybe before it was set  # type: ignore[arg-type]
             resume="allow",
         )
         for step, loss in tracked.curve:
