@@ -174,8 +174,9 @@ def _again(frame: pl.DataFrame, roles: Mapping[str, Role], same: Sequence[str]) 
     labels = [
         name for name, role in roles.items() if role == "label" and not frame[name].dtype.is_nested()
     ]  # fmt: skip
-    sizes = frame.group_by([*same, *labels]).agg(pl.len().alias("rows"))["rows"]
-    return 2 * int((sizes > 1).sum()) >= sizes.len()
+    rows = frame.select(*same, *labels).hash_rows()
+    settings = rows.n_unique()
+    return settings < rows.len() and 2 * rows.filter(rows.is_duplicated()).n_unique() >= settings
 
 
 def _evaluations(name: str) -> str:

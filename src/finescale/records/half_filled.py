@@ -55,6 +55,8 @@ def _of_no_size(frame: pl.DataFrame, settings: list[str]) -> list[str]:
     """A question where some methods say the model's size and others never do, and no name tells the model."""
     if "model_params" not in settings or "method" not in settings or "model" in settings:
         return []
+    if not frame["model_params"].null_count():
+        return []
     tuned = frame.filter(pl.col(DATA_SIZE) > 0) if DATA_SIZE in frame.columns else frame
     counts = tuned.group_by("method", maintain_order=True).agg(pl.col("model_params").is_not_null().any())
     without = counts.filter(~pl.col("model_params"))["method"].drop_nulls().to_list()

@@ -21,13 +21,14 @@ def without_headers(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]
     if len(texts) < _FEWEST:
         return frame, {}
-    same = [frame[name].str.strip_chars() == name for name in texts]  # `*` is no name to an expression
-    lost = sum(
-        (one.fill_null(False).cast(pl.Int64) for one in same[1:]), same[0].fill_null(False).cast(pl.Int64)
-    )
-    lost = lost >= _FEWEST
-    for one in same:
-        lost &= one.fill_null(True)
+    lost = pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)
+    words = pl.repeat(0, frame.height, dtype=pl.Int64, eager=True)
+    for name in texts:  # no expressions: `*` would be all columns
+        same = frame[name].str.strip_chars() == name
+        lost, words = lost & same.fill_null(True), words + same.fill_null(False).cast(pl.Int64)
+        if not lost.any():
+            return frame, {}
+    lost &= words >= _FEWEST
     many = int(lost.sum())
     return (
         (frame.filter(~lost), {"the words of the header, which they repeat": many}) if many else (frame, {})

@@ -7,7 +7,7 @@ import polars as pl
 from finescale.records.columns import BY_NAME
 from finescale.records.names import bare
 from finescale.records.roles import PROGRESS
-from finescale.records.values import EMPTY
+from finescale.records.values import EMPTY, FALSE, TRUE
 
 _GOOD = frozenset({
     "finished", "is_finished", "completed", "is_completed", "complete", "is_complete", "success", "succeeded",
@@ -21,8 +21,6 @@ _BAD = frozenset({
 })  # fmt: skip
 """Where it is true the run does not count; a mark of any kind is true."""
 _MESSAGES = frozenset(["error", "error_message", "error_msg", "exception", "failure_reason", "traceback"])
-_TRUE = ("true", "1", "1.0", "yes", "y", "t")
-_FALSE = ("false", "0", "0.0", "no", "n", "f")
 
 
 def failed_runs(frame: pl.DataFrame) -> tuple[pl.Series, dict[str, int]]:
@@ -61,10 +59,10 @@ def _says_failed(values: pl.Series, word: str) -> tuple[pl.Series, str] | None:
     cells = values.cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase()
     nothing = cells.is_in([*EMPTY, "nan"])
     if word in _MESSAGES:
-        said = ~nothing & ~cells.is_in([*_FALSE, "ok", "no error"])
+        said = ~nothing & ~cells.is_in([*FALSE, "ok", "no error"])
         numbers = cells.str.contains(r"^[-+.\d]")
         return None if (said & numbers).any() else (said, "is there")
     if word in _BAD:
-        return ~nothing & ~cells.is_in(_FALSE), "true"
-    known = (nothing | cells.is_in([*_TRUE, *_FALSE])).all()
-    return (cells.is_in(_FALSE), "false") if known else None
+        return ~nothing & ~cells.is_in(FALSE), "true"
+    known = (nothing | cells.is_in([*TRUE, *FALSE])).all()
+    return (cells.is_in(FALSE), "false") if known else None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from finescale.records.names import bare, leaf
+from finescale.records.values import FALSE, TRUE
 
 _SWITCHES = frozenset({
     "use_lora", "is_lora", "with_lora", "enable_lora", "lora_enabled", "lora",
@@ -14,10 +15,8 @@ _SWITCHES = frozenset({
 })  # fmt: skip
 ADAPTERS = frozenset(["peft_type", "peft_method", "peft", "adapter", "adapter_type", "adapter_name"])
 """Names of columns of methods in which an empty cell is full tuning."""
-NO_ADAPTER = ("", "-", "none", "no", "false", "null", "nil", "nan", "n/a", "na", "0", "no adapter", "without")
+NO_ADAPTER = (*FALSE, "", "-", "none", "null", "nil", "nan", "n/a", "na", "no adapter", "without", "full")
 """Cells of such a column that say that there is none, in lower case."""
-_ON, _OFF = ("true", "yes", "1", "1.0", "on"), ("false", "no", "0", "0.0", "off")
-_NONE = ("", "-", "nan", "none", "null", "n/a", "na", "0", "0.0", "full")
 _RANKS = frozenset(["lora_r", "lora_rank", "r", "rank", "lora_dim", "lora_config_r", "peft_config_r"])
 _LENGTHS = frozenset(["prompt_length", "num_virtual_tokens"])
 
@@ -39,12 +38,12 @@ def with_method(frame: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataF
         if bare(name) not in _SWITCHES and leaf(name) not in _SWITCHES:
             continue
         cells = _words(frame[name])
-        if cells.is_in([*_ON, *_OFF]).all() and cells.n_unique() == 2:
+        if cells.is_in([*TRUE, *FALSE]).all() and cells.n_unique() == 2:
             on = "lora" if "lora" in bare(name) else "peft"
             note = f"`{name}` tells the method: {on} where it is on, else full."
-            return _told(frame, cells.is_in(_ON), on), note
+            return _told(frame, cells.is_in(TRUE), on), note
     if "pet_size" in frame.columns:
-        there = ~_words(frame["pet_size"]).is_in(_NONE)
+        there = ~_words(frame["pet_size"]).is_in(NO_ADAPTER)
         if there.any() and not there.all():
             size = names.get("pet_size", "pet_size")
             called = {bare(size), leaf(size)}

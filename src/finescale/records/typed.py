@@ -16,7 +16,16 @@ from finescale.records.matching import Matched
 from finescale.records.methods import canonical
 from finescale.records.roles import role_by_name
 from finescale.records.unit_names import multiplied, scaled
-from finescale.records.values import EMPTY, Decimal, Numbers, read_numbers, styles, without_errors
+from finescale.records.values import (
+    EMPTY,
+    FALSE,
+    TRUE,
+    Decimal,
+    Numbers,
+    read_numbers,
+    styles,
+    without_errors,
+)
 
 SOURCE_ROW = "_source_row"
 """The column with the rows' numbers in the source, while a table is read."""
@@ -24,7 +33,6 @@ _OF_ADAPTERS = frozenset({"pet_size", "lora_alpha"})
 """Sizes that full tuning has none of: tables write 0 there, which is an empty cell."""
 SHOWN = 20
 """So many places of bad cells are named."""
-_TRUE, _FALSE = ("true", "1", "yes", "1.0", "y", "t"), ("false", "0", "no", "0.0", "n", "f")
 
 
 @dataclass(frozen=True)
@@ -287,8 +295,8 @@ def _flags(series: pl.Series, name: str, origin: str) -> tuple[pl.Series, pl.Ser
     _refuse_nested(series, name, origin, "one number in each row")
     text = _as_text(series).str.strip_chars().str.to_lowercase()
     text = text.set(text.is_in(EMPTY), None)
-    known = text.is_in(_TRUE + _FALSE).fill_null(False)
-    return text.is_in(_TRUE).set(~known, None), text.is_not_null() & ~known
+    known = text.is_in(TRUE + FALSE).fill_null(False)
+    return text.is_in(TRUE).set(~known, None), text.is_not_null() & ~known
 
 
 def _texts(series: pl.Series, name: str, kind: Kind | None, origin: str) -> pl.Series:

@@ -16,6 +16,8 @@ BLANK = ("", "-", "--", "—", "–", "na", "n/a", "#n/a", "null", "none", "nil"
 """Cells that are as good as blank, in lower case: merged ones, where the column shows that."""
 EMPTY = (*BLANK, "n.a.", "n.a", "unknown", "tbd", "tba", "not available", "not applicable", "not reported")
 """Cells that say nothing, in lower case."""
+TRUE, FALSE = ("true", "1", "yes", "1.0", "y", "t", "on"), ("false", "0", "no", "0.0", "n", "f", "off")
+"""Cells that say yes or no, in lower case."""
 NOT_FINITE = (
     "nan",
     "inf",
