@@ -76,6 +76,11 @@ _JOINED = re.compile(r"(\w+?)(ppls?|pplx|perplexity|perplexities|loss|losses)")
 """Words that are written as one: `logppl`, `evalloss`."""
 _LOG_OF = re.compile(r"\b(?:log|ln)(?:_?(?:2|10|e))?\s*[(\[]", re.IGNORECASE)
 _EXP_OF = re.compile(r"\bexp\s*[(\[]|\b(?:e|2)\s*(?:\^|\*\*)", re.IGNORECASE)
+_TIMES = re.compile(
+    r"(?:(?:[×*·]|(?<![^\W_])x)\s*|(?<=[(\[])\s*(?=10\s*(?:\^|\*\*|[⁻⁰¹²³⁴-⁹])))"
+    r"(?P<factor>1(?:0+(?:\s*(?:\^|\*\*)\s*[-+−]?\d+|[⁻⁰¹²³⁴-⁹]+)?|[eE][-+]?\d+))(?![^\W_])"
+)
+"""A power of ten that the loss was multiplied by, or is to be: `loss (x100)`, `loss [10^-3]`."""
 _LOGGED = re.compile(r"^\s*(?:logs?|exp)[./:](?=\w)", re.IGNORECASE)
 """A group of logs or of experiments before a name."""
 
@@ -179,7 +184,16 @@ def unclear_unit(column: str) -> str:
     return _problem(column, _words(column))
 
 
+def without_factor(column: str) -> str:
+    """A loss's name without the power of ten that it says: somebody has stated what to multiply it by."""
+    return re.sub(r"[(\[]\s*[)\]]", "", _TIMES.sub("", column)).strip(" _")
+
+
 def _problem(column: str, words: list[str]) -> str:
+    if ("loss" in words or "perplexity" in words or "bits" in words) and (times := _TIMES.search(column)):
+        factor = times["factor"]
+        way = f"--column 'test_loss={column}*NUMBER'; --unit nats: as it is"
+        return f"numbers to be divided by {factor}, or multiplied by it ({way})"
     logs = [word for word in words if word in ("log", "log2", "log10")]
     if "perplexity" in words and "bits" in words and not logs:
         return "a perplexity (--unit perplexity), or its logarithm (--unit bits)"

@@ -11,7 +11,7 @@ import polars as pl
 
 from finescale.errors import UsageError
 from finescale.records.columns import BY_NAME, DATA_SIZE
-from finescale.records.loss_units import PERCENT, UNITS, check_unit, is_loss_name
+from finescale.records.loss_units import PERCENT, UNITS, check_unit, is_loss_name, without_factor
 from finescale.records.losses import check_perplexities, in_nats, in_words, loss_unit
 from finescale.records.matching import Matched
 from finescale.records.names import bare, untracked
@@ -85,7 +85,8 @@ def measure(
                 got=f"percent signs in {theirs}" if has_percent else f"`{theirs}`, in percent",
                 where=f"{origin}, column {theirs}",
             )
-        made = _loss(frame, every_row, column, theirs, unit, values, origin)
+        named = without_factor(theirs) if column in matched.times else theirs
+        made = _loss(frame, every_row, column, named, unit, values, origin)
         note = f"`{theirs}` is a loss, so it is read as --loss {theirs}."
         return made if options.score is None else replace(made, notes=(note, *made.notes))
     outcome = _score(column, theirs, score, options, percent=has_percent or unit in PERCENT, origin=origin)
