@@ -202,5 +202,5 @@ def test_labels_and_dates_that_cannot_be_are_told_or_shown_as_text():
 def test_a_share_of_cut_targets_above_five_percent_is_a_note_of_every_answer(share, noted):
     columns = {"finetune_examples": [10, 20], "test_loss": [2.0, 1.0], "train_sources_truncated": [0.0, 0.01]}
     notes = read_records(pl.DataFrame({**columns, "test_targets_truncated": [0.0, share]})).notes
-    words = "Targets were cut to the tokens allowed: 12.0% of test. The losses are those of what was left."
-    assert notes == ((words,) if noted else ())
+    words = "Targets were cut to the tokens allowed: up to 12.0% of test. "
+    assert notes == ((words + "The losses are those of what was left.",) if noted else ())

@@ -201,7 +201,7 @@ def test_what_was_cut_is_said_at_the_end() -> None:
     records = pl.DataFrame(
         {"train_targets_truncated": [0.25, 0.125, None], "test_targets_truncated": [0.5, 0.0, 0.0]}
     )
-    words = "Targets were cut to the tokens allowed: 25.0% of train, 50.0% of test."
+    words = "Targets were cut to the tokens allowed: up to 25.0% of train, up to 50.0% of test."
     assert truncation_warnings(records, 2) == (words,)
     first, second = truncation_warnings(records, 1)
     assert (first, second[:12]) == (words, "A cut target")

@@ -20,9 +20,15 @@ def truncation_words(frame: pl.DataFrame, above: float = 0.0) -> tuple[str, ...]
     found = []
     for side in ("source", "target"):
         names = {split: f"{split}_{side}s_truncated" for split in SPLITS}
-        largest = {split: frame[name].max() for split, name in names.items() if name in frame.columns}
-        shares = {split: float(share) for split, share in largest.items() if share is not None}  # type: ignore[arg-type]
-        if any(share > above for share in shares.values()):
-            told = ", ".join(f"{share:.1%} of {split}" for split, share in shares.items())
+        shares = {split: frame[name].drop_nulls() for split, name in names.items() if name in frame.columns}
+        shares = {split: runs for split, runs in shares.items() if runs.len()}
+        if any((runs > above).any() for runs in shares.values()):
+            told = ", ".join(f"{_largest(runs)} of {split}" for split, runs in shares.items())
             found.append(f"{side.capitalize()}s were cut to the tokens allowed: {told}.")
     return tuple(found)
+
+
+def _largest(shares: pl.Series) -> str:
+    """The largest share of all runs; ``up to`` it where other runs have less."""
+    least, most = f"{shares.min():.1%}", f"{shares.max():.1%}"
+    return most if least == most else f"up to {most}"
