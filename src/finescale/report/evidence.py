@@ -36,7 +36,8 @@ class TaskEvidence:
         task: The task's name.
         settings: A row a tuned setting: its columns, ``loss`` (mean over seeds), ``low``, ``high``,
             ``variance``, ``runs``, ``held_out``, and means of what else the records know of its runs.
-        bare: A row an untuned model, likewise.
+        runs: A row a run of these settings.
+        bare: A row an untuned model, as ``settings``.
         base: The base setting (``records.settings``); PET sizes as ``pet_size.METHOD``.
         methods: The methods, those of the paper first.
         noise: The noise between seeds, by method.
@@ -50,6 +51,7 @@ class TaskEvidence:
 
     task: str
     settings: pl.DataFrame
+    runs: pl.DataFrame
     bare: pl.DataFrame
     base: Mapping[str, float]
     methods: tuple[str, ...]
@@ -71,6 +73,10 @@ class TaskEvidence:
     def at_base(self, method: str, *, free: str = "") -> pl.DataFrame:
         """A method's settings with every factor but ``free`` at the base setting."""
         return at_base(self.settings, self.base, method, free=free).sort(DATA_SIZE)
+
+    def runs_at_base(self, method: str) -> pl.DataFrame:
+        """A method's runs with every factor at the base setting."""
+        return at_base(self.runs, self.base, method)
 
 
 def _found(laws: Mapping[str, Fits], name: str, method: str, factor: str) -> FittedLaw | None:
@@ -206,7 +212,7 @@ def _describe(task: str, records: Records, base: Mapping[str, Any]) -> TaskEvide
     )
     noise = {method: seed_noise(settings.filter(pl.col("method") == method)) for method in methods}
     values = base_setting(tuned, base).values
-    return TaskEvidence(task, settings, bare, values, methods, noise, outcome=records.outcome)
+    return TaskEvidence(task, settings, tuned, bare, values, methods, noise, outcome=records.outcome)
 
 
 def settings_of(rows: pl.DataFrame, value: str) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from finescale.records.settings import ANY, PAPER_FACTORS, UNNAMED, at_base, bas
 from finescale.records.tokenizers import across_tokenizers
 from finescale.report.evidence import TaskEvidence
 from finescale.report.noise import LEVEL, Difference, difference
+from finescale.report.paired import paired
 from finescale.wording import count, listed, method_name, method_title, pet_word
 
 Observed = tuple[float, int]
@@ -90,7 +91,8 @@ def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> TaskAnswer:
         for m in task.methods
         if task.noise[m].known
     )
-    support = [_lead(last, task.outcome)]
+    pooled, pooled_words = _over_open_sizes(task, found)
+    support = [_lead(last, task.outcome), *pooled_words]
     if noise:
         after = after_difference(task.outcome).strip()
         unit = f", {after}" if after else ""
@@ -102,7 +104,7 @@ def answer(task: TaskEvidence, untuned_rates: Sequence[str] = ()) -> TaskAnswer:
         support.append(
             f"The learning rate of {who} was not tuned: the comparison is not evidence about the method."
         )
-    return TaskAnswer(task.task, f"{_ranges(found, task.outcome)}.", tuple(support), found, setting)
+    return TaskAnswer(task.task, f"{_ranges(found, task.outcome)}.{pooled}", tuple(support), found, setting)
 
 
 def base_words(task: TaskEvidence) -> str:
@@ -206,6 +208,28 @@ def _lead(last: Verdict, outcome: Outcome) -> str:
     if last.is_clear:
         return f"{where} {best} is ahead of {second} by {by} ({interval})."
     return f"{where} {best} and {second} differ by {by} ({interval}): within the noise."
+
+
+def _over_open_sizes(task: TaskEvidence, found: Sequence[Verdict]) -> tuple[str, list[str]]:
+    """What sizes that alone do not tell say together: for the headline, and the sentence behind it."""
+    open_ = [verdict for verdict in found if not verdict.is_clear]
+    if not open_:
+        return "", []
+    pair = (open_[-1].best, open_[-1].second)
+    sizes = [verdict.examples for verdict in open_ if set(pair) <= set(verdict.tied)]
+    runs = [task.runs_at_base(method).filter(pl.col(DATA_SIZE).is_in(sizes)) for method in pair]
+    both = paired(runs[0], runs[1], task.outcome)
+    if both is None:
+        return "", []
+    who = f"{method_name(pair[not both.ahead])} is ahead of {method_name(pair[both.ahead])}"
+    ends = f"{amount(task.outcome, both.gap.low)} to {amount(task.outcome, both.gap.high)}"
+    words = (
+        f"Over {len(both.sizes)} of the sizes that alone do not tell, {count(both.sizes[0])} to "
+        f"{count(both.sizes[-1])} examples, {who} in {both.better} of {both.pairs} pairs of runs of one seed "
+        f"({both.seeds} seeds), by {tell_gap(task.outcome, both.gap.value)} on average ({LEVEL:.0%} interval "
+        f"{ends})."
+    )
+    return (f" Over these sizes together {who}." if both.gap.is_clear else ""), [words]
 
 
 def _law_words(task: TaskEvidence, last: Verdict) -> list[str]:

@@ -50,7 +50,12 @@ def difference(
     if variance == 0:
         return Difference(value, value, value)
     freedom = variance**2 / sum(part**2 / known for part, known in parts)
-    half = _quantile(freedom, comparisons) * math.sqrt(variance)
+    return mean_difference(value, math.sqrt(variance), freedom, comparisons)
+
+
+def mean_difference(value: float, error: float, freedom: float, comparisons: int = 1) -> Difference:
+    """A difference with Student's interval from its standard error and that one's degrees of freedom."""
+    half = _quantile(freedom, comparisons) * error
     return Difference(value, value - half, value + half)
 
 
