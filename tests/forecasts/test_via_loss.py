@@ -66,7 +66,8 @@ def test_a_jump_that_the_loss_foretells_is_forecast_through_the_loss(seed: int) 
     far = SIZES[5:]
     truth = accuracy_of(loss_of("full", far))
     auto, direct = told(runs, "auto", far)["full"], told(runs, "direct", far)["full"]
-    assert np.abs(auto.value - truth).mean() < 0.4 * np.abs(direct.value - truth).mean()
+    # that the others, run further, jumped there helps the direct way too: it errs by .1, alone by .4
+    assert np.abs(auto.value - truth).mean() < min(0.08, 0.75 * np.abs(direct.value - truth).mean())
     assert np.all((auto.low <= truth) & (truth <= auto.high))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from finescale.forecasts.alongside import PRIOR, alongside, others_share
 from finescale.forecasts.backtest import Origins, origins
 from finescale.forecasts.context import Beside, Context, Places
 from finescale.forecasts.discrepancy import Discrepancy, Prior, fitted
@@ -103,11 +104,13 @@ class Axis:
         each = np.zeros((len(members), 0, 0)) if cuts is None else self._tested(cuts)
         self.weights: Weights = pooled(each, bundle.units, cuts, alike)
         self.misses, self.miss = np.full(len(members), np.nan), float("nan")
+        self._theirs = PRIOR
         if cuts is None:
             self.discrepancy: Discrepancy = fitted(None, bundle.units, None, prior)
             return
         last = _last(cuts.known)[:, None]
         centre = np.tensordot(self.weights.share, each, axes=1)
+        self._theirs = others_share(centre, cuts, paths, bundle.units)
         places = np.round(cuts.at, 6)
         centre = together(centre, bundle.units[cuts.path], self.weights.own, places)
         told = replace(cuts, noise=bundle.told * cuts.noise)
@@ -124,10 +127,13 @@ class Axis:
         return np.stack([np.minimum(each, most) for each in moved])
 
     def at(self, u: Array) -> Reached:
-        """Every path at u [H], log2 of the sizes, the same for all of them."""
+        """Every path at nodes u [H], log2 of the sizes: all that were measured are among them."""
         first, last = self.bundle.paths.ends
         away = np.maximum(u - last[:, None], 0.0) + np.maximum(first[:, None] - u, 0.0)
-        return Reached(*self.carried(self.bundle, u), self.discrepancy.at(away))
+        centre, seen = self.carried(self.bundle, u)
+        centre = alongside(centre, u, self.bundle.paths, self.bundle.units, self._theirs)
+        centre = np.minimum(centre, self.bundle.ceiling[:, None])
+        return Reached(centre, seen, self.discrepancy.at(away))
 
     def carried(self, bundle: Bundle, u: Array) -> tuple[Array, Array]:
         """Centre and standard deviation from noise, [P, H], of paths of the same kind at u [H]."""
@@ -161,7 +167,8 @@ class Axis:
         context = self._of(bundle)
         each = [np.minimum(move(paths, u, context), most) for move in self._members.values()]
         centre = np.tensordot(self.weights.share, np.stack(each), axes=1)
-        return together(centre, bundle.units, self.weights.own, np.round(paths.ends[1], 6))
+        place, several = np.round(paths.ends[1], 6), paths.count > 1
+        return together(centre, bundle.units, self.weights.own, place, several)
 
 
 def with_loss(own: Bundle, score: Paths, axis: Axis, theirs: Bundle) -> Bundle:

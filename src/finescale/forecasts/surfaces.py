@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from finescale.forecasts.context import Places
-from finescale.forecasts.curves import Curve, Curves
+from finescale.forecasts.curves import Curves
 from finescale.forecasts.discrepancy import Discrepancy, Prior, interpolated
 from finescale.forecasts.extrapolate import Axis, Bundle, Reached, with_loss
 from finescale.forecasts.factor_slices import FactorSlice
@@ -84,19 +84,21 @@ def learned(
     axis = Axis(bundle, members, scale, prior)
     d = data_nodes(bundle.paths.u[bundle.paths.there])
     reached = axis.at(d)
+    first, several = bundle.paths.ends[0], bundle.paths.count > 1
     for row, curve in enumerate(curves.curves):
         if np.isfinite(curve.untuned):
-            _towards_untuned(reached, row, curve, d)
+            beside = several & (bundle.units == bundle.units[row])
+            start = min(first[row], first[beside].min(initial=np.inf))
+            _towards_untuned(reached, row, curve.untuned, d, start)
     return Learned(curves, axis, d, reached)
 
 
-def _towards_untuned(reached: Reached, row: int, curve: Curve, d: Array) -> None:
-    """Below the smallest size the curve goes to the untuned model's outcome, in place."""
-    first = curve.u[0]
-    below = d < first
+def _towards_untuned(reached: Reached, row: int, untuned: float, d: Array, first: float) -> None:
+    """Below the smallest size that was run on its model a curve goes to the untuned outcome, in place."""
+    below = d < first - _SAME
     share = np.minimum((first - d[below]) / BELOW, 1.0)
     start = reached.centre[row, np.searchsorted(d, first - _SAME)]
-    reached.centre[row, below] = start + share * (curve.untuned - start)
+    reached.centre[row, below] = start + share * (untuned - start)
     reached.beyond[row, below] *= 1 - share
 
 

@@ -68,18 +68,25 @@ def pooled(increments: Array, units: Array, cuts: Origins | None, alike: float =
     return Weights(share, np.sqrt(np.mean(flat**2, axis=1)), own)
 
 
-def together(centre: Array, units: Array, own: float, place: Array | None = None) -> Array:
-    """Increments [P, H] drawn towards their mean over the paths of one unit (at one place): ``own`` stays."""
+def together(
+    centre: Array, units: Array, own: float, place: Array | None = None, several: Array | None = None
+) -> Array:
+    """Increments [P, H] drawn towards their mean over the paths of one unit (at one place): ``own`` stays.
+
+    Only paths of several points, [P], have a movement of their own: the others take the mean.
+    """
     labels = units if place is None else np.unique(np.stack([units, place]), axis=1, return_inverse=True)[1]
     labels = np.asarray(labels).ravel()
-    there = ~np.isnan(centre)
+    moves = np.ones(len(centre), dtype=bool) if several is None else several
+    there = ~np.isnan(centre) & moves[:, None]
     held = np.where(there, centre, 0.0)
     number = int(labels.max(initial=-1)) + 1
     total, count = np.zeros((number, centre.shape[1])), np.zeros((number, centre.shape[1]))
     np.add.at(total, labels, held)
     np.add.at(count, labels, there)
-    mean = (total / np.maximum(count, 1))[labels]
-    return mean + np.where(count[labels] > 1, own, 1.0) * (centre - mean)
+    mean, count = (total / np.maximum(count, 1))[labels], count[labels]
+    kept = np.where(moves[:, None], np.where(count > 1, own, 1.0), 0.0)
+    return np.where(count > 0, mean + kept * (centre - mean), centre)
 
 
 def _last(cuts: Origins) -> Array:

@@ -1,0 +1,117 @@
+"""A method with few sizes moves on as others on its model did where they were measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+import finescale as fs
+from finescale.forecasts.alongside import ALONE, PRIOR, alongside, others_share
+from finescale.forecasts.backtest import origins
+from finescale.forecasts.trend import stacked
+
+SIZES = np.array([16, 32, 64, 128, 256, 512])
+
+
+def loss(level: float, sizes: np.ndarray | list[int], slope: float = 0.12) -> np.ndarray:
+    return level * (np.asarray(sizes) / 16.0) ** -slope
+
+
+def table(
+    methods: dict[str, tuple[float, list[int], float]], *, untuned: float | None = None, noise: float = 0.0
+) -> pl.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "method": method,
+            "finetune_examples": size,
+            "test_loss": value * np.exp(noise * rng.standard_normal()),
+        }
+        for method, (level, sizes, slope) in methods.items()
+        for size, value in zip(sizes, loss(level, sizes, slope), strict=True)
+    ]
+    if untuned is not None:
+        rows.append({"method": "none", "finetune_examples": 0, "test_loss": untuned})
+    return pl.DataFrame(rows)
+
+
+def at(rows: pl.DataFrame, method: str, size: float) -> fs.Predicted:
+    return fs.forecast(rows).only(method=method).predict(finetune_examples=size)
+
+
+def test_a_method_of_one_size_falls_as_the_others_did() -> None:
+    sizes = SIZES.tolist()
+    rows = table(
+        {"full": (2.7, [16], 0.12), "lora": (2.8, sizes, 0.12), "prompt": (3.2, sizes, 0.12)}, noise=0.005
+    )
+    told = at(rows, "full", 512)
+    truth = float(loss(2.7, [512])[0])
+    assert told.value == pytest.approx(truth, rel=0.06)
+    assert told.run_low < truth < told.run_high
+    draws = fs.forecast(rows).draws(finetune_examples=512.0)
+    assert 0.3 < (draws.argmin(axis=1) == 0).mean() < 0.8  # it led where all were run; that is long ago
+
+
+def test_a_method_of_the_largest_size_alone_was_above_it_before() -> None:
+    sizes = SIZES.tolist()
+    for untuned in (None, 3.5):
+        rows = table({"full": (2.7, [512], 0.12), "lora": (2.8, sizes, 0.12)}, untuned=untuned)
+        assert at(rows, "full", 64).value == pytest.approx(float(loss(2.7, [64])[0]), rel=0.04)
+
+
+def test_a_method_of_one_size_does_not_halve_the_movement_of_the_other() -> None:
+    sizes = SIZES.tolist()
+    alone = at(table({"lora": (2.8, sizes, 0.12)}), "lora", 2048).value
+    beside = table({"full": (2.7, [512], 0.12), "lora": (2.8, sizes, 0.12)})
+    assert at(beside, "lora", 2048).value == pytest.approx(alone, rel=0.005)
+    assert at(beside, "full", 2048).value < 0.93 * float(loss(2.7, [512])[0])
+
+
+def test_methods_that_differ_in_slope_at_all_sizes_keep_their_own() -> None:
+    """The weight is learned: where the others' movement misses, it counts for little."""
+    sizes = [16 * 2**k for k in range(10)]
+    steep, flat = loss(2.7, sizes, 0.2), loss(2.9, sizes, 0.02)
+    u = np.log2(np.array(sizes, float))
+    paths = stacked([(u, np.log(z), np.full(u.size, 1e-8)) for z in (steep, flat)])
+    cuts = origins(paths)
+    assert cuts is not None
+    last = cuts.known.z[np.arange(len(cuts.path)), cuts.known.count - 1]
+    own = (cuts.z - last[:, None]) * 1.02
+    assert others_share(own, cuts, paths, np.array([0, 0])) < 0.1
+    assert others_share(np.zeros_like(own), cuts, paths, np.array([0, 0])) > 0.1
+    assert others_share(own, cuts, paths, np.array([0, 1])) == PRIOR  # nobody beside
+    assert others_share(own, None, paths, np.array([0, 0])) == PRIOR
+
+
+def test_the_longest_curves_are_as_they_were_and_units_do_not_mix() -> None:
+    u = np.log2(SIZES.astype(float))
+    z = np.log(loss(2.8, SIZES))
+    paths = stacked([(u, z, u * 0), (u[:1], z[:1] - 0.1, u[:1] * 0), (u[:1], z[:1], u[:1] * 0)])
+    centre = np.stack([z, np.full(6, z[0] - 0.1), np.full(6, z[0])])
+    made = alongside(centre, u, paths, np.array([0, 0, 1]), 0.5)
+    assert (made[0] == z).all()
+    assert (made[2] == z[0]).all()
+    assert made[1] == pytest.approx(z[0] - 0.1 + ALONE * (z - z[0]))
+
+
+def test_cut_at_any_size_the_others_movement_errs_less_than_no_change() -> None:
+    rng = np.random.default_rng(11)
+    errors, still, held = [], [], 0
+    for _ in range(30):
+        slope = rng.uniform(0.03, 0.2)
+        own = {
+            name: (rng.uniform(2, 4), slope * rng.uniform(0.7, 1.3)) for name in ("full", "lora", "prompt")
+        }
+        known = int(rng.integers(1, 4))
+        methods = {
+            name: (level, SIZES.tolist()[: known if name == "full" else 6], rate)
+            for name, (level, rate) in own.items()
+        }
+        told = at(table(methods, noise=0.004), "full", 512)
+        truth = float(loss(own["full"][0], [512], own["full"][1])[0])
+        errors.append(abs(np.log(told.value / truth)))
+        still.append(abs(np.log(loss(own["full"][0], [SIZES[known - 1]], own["full"][1])[0] / truth)))
+        held += bool(told.low < truth < told.high)
+    assert np.mean(errors) < 0.4 * np.mean(still)
+    assert held >= 25
