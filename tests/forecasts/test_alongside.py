@@ -115,3 +115,13 @@ def test_cut_at_any_size_the_others_movement_errs_less_than_no_change() -> None:
         held += bool(told.low < truth < told.high)
     assert np.mean(errors) < 0.4 * np.mean(still)
     assert held >= 25
+
+
+def test_curves_of_hundreds_of_sizes_are_read_too() -> None:
+    """They are thinned for the test of the weight; sizes of one method are not those of the other."""
+    long, other = [16 + 7 * k for k in range(300)], [20 + 11 * k for k in range(100)]
+    rows = table(
+        {"full": (2.7, long, 0.12), "lora": (2.8, other, 0.12), "prompt": (3.0, [40], 0.12)}, noise=0.01
+    )
+    assert at(rows, "prompt", 1500).value == pytest.approx(float(loss(3.0, [1500])[0]), rel=0.06)
+    assert at(rows, "lora", 2000).value == pytest.approx(float(loss(2.8, [2000])[0]), rel=0.02)

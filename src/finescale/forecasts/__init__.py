@@ -26,9 +26,10 @@ PET size. Probabilities that one is best: compare ``draws`` (lower is better whe
 How it works, in the order of the imports: ``scale`` (logs of losses, log odds of scores), ``trend`` (the
 pooled local trend), ``context`` (what members know beside the paths), ``law_members`` and ``members``
 (increments beyond the data), ``backtest`` (rolling origin), ``weights``, ``discrepancy`` (how wrong it may
-be), ``priors``, ``noise`` (of one run), ``extrapolate`` (one axis), ``curves`` (from records), ``grid``,
-``surfaces`` (along the data, across a factor), ``through`` (a score through its loss), ``ways`` (which of the
-two backtests better), ``student`` and ``question`` (answers), ``group``, ``forecast``.
+be), ``priors``, ``noise`` (of one run), ``alongside`` (curves that others reach beyond), ``extrapolate`` (one
+axis), ``curves`` (from records), ``grid``, ``surfaces`` (along the data, across a factor), ``through`` (a
+score through its loss), ``ways`` (which of the two backtests better), ``student`` and ``question`` (answers),
+``group``, ``forecast``.
 
 Names in all of them: ``u`` is log2 of a size, ``z`` the outcome on its scale; a *path* is z over u, a *curve*
 a path with its place in the table; *along* is the data size, *across* a factor, *between* what lies between

@@ -31,7 +31,7 @@ def others_share(own: Array, cuts: Origins | None, paths: Paths, units: Array) -
     Args:
         own: Expected increments of the cut paths themselves, [B, T].
         cuts: Every cut of every path.
-        paths: The whole paths.
+        paths: The whole paths, of whose sizes the cuts are.
         units: Which model (and other factors) each path is of, [P].
 
     Returns:
@@ -106,19 +106,22 @@ def _of_units(units: Array) -> Iterator[Array]:
 def _measured_movement(cuts: Origins, paths: Paths, units: Array) -> Array:
     """How the others of a unit moved from each cut to its targets, where they were measured, [B, T]."""
     found = np.full(cuts.u.shape, np.nan)
-    first, last = paths.ends
     for rows in _of_units(units):
+        sizes = np.unique(paths.u[rows][paths.there[rows]])
+        levels = np.stack([_level(paths, row, sizes) for row in rows])
         for cut in np.flatnonzero(np.isin(cuts.path, rows)):
-            start, targets = cuts.at[cut], cuts.u[cut]
-            moved = []
-            for row in rows[rows != cuts.path[cut]]:
-                if first[row] > start + _SAME or paths.count[row] < 2:
-                    continue
-                u, z = paths.u[row, : paths.count[row]], paths.z[row, : paths.count[row]]
-                reached = np.where(targets <= last[row] + _SAME, np.interp(targets, u, z), np.nan)
-                moved.append(reached - np.interp(start, u, z))
-            if moved:
-                table = np.array(moved)
-                count = np.isfinite(table).sum(axis=0)
-                found[cut] = np.where(count > 0, np.nansum(table, axis=0) / np.maximum(count, 1), np.nan)
+            asked = np.flatnonzero(np.isfinite(cuts.u[cut]))
+            at, start = np.searchsorted(sizes, cuts.u[cut, asked]), np.searchsorted(sizes, cuts.at[cut])
+            moved = levels[rows != cuts.path[cut]]
+            moved = moved[:, at] - moved[:, [start]]
+            count = np.isfinite(moved).sum(axis=0)
+            found[cut, asked] = np.where(count > 0, np.nansum(moved, axis=0) / np.maximum(count, 1), np.nan)
     return found
+
+
+def _level(paths: Paths, row: int, sizes: Array) -> Array:
+    """A path at sizes; NaN where it was not measured, and everywhere for one point."""
+    u, z = paths.u[row, : paths.count[row]], paths.z[row, : paths.count[row]]
+    if u.size < 2:
+        return np.full(sizes.size, np.nan)
+    return np.interp(sizes, u, z, left=np.nan, right=np.nan)

@@ -110,7 +110,7 @@ class Axis:
             return
         last = _last(cuts.known)[:, None]
         centre = np.tensordot(self.weights.share, each, axes=1)
-        self._theirs = others_share(centre, cuts, paths, bundle.units)
+        self._theirs = others_share(centre, cuts, thin, bundle.units)
         places = np.round(cuts.at, 6)
         centre = together(centre, bundle.units[cuts.path], self.weights.own, places)
         told = replace(cuts, noise=bundle.told * cuts.noise)
