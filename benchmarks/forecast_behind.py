@@ -87,8 +87,8 @@ def cut(
     mine, scale = pl.col("method") == method, OutcomeScale(outcome)
     column = outcome.column
     seen = part.filter(~mine | (pl.col(SIZE) <= last))
-    score = {} if outcome is TEST_LOSS else {"score": column}
-    found = fs.forecast(fs.read_records(seen, **score), ("task", "method"), hold_out=False)
+    records = fs.read_records(seen, score=None if outcome is TEST_LOSS else column)
+    found = fs.forecast(records, ("task", "method"), hold_out=False)
     group = found.only(method=method)
     z_last = float(scale.to_z(part.filter(mine & (pl.col(SIZE) == last))[column].mean()))  # type: ignore[arg-type]
     for size, runs in part.filter(pl.col(SIZE) > last).group_by(SIZE, maintain_order=True):

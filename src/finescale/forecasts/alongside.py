@@ -72,24 +72,19 @@ def alongside(centre: Array, d: Array, paths: Paths, units: Array, share: float)
     first, last = paths.ends
     weight = np.where(several, share, ALONE)
     for rows in _of_units(units):
-        for row in rows[np.argsort(-last[rows], kind="stable")]:  # those that reach furthest go first
+        for row in rows[np.argsort(-last[rows], kind="stable")].tolist():  # who reaches furthest goes first
             others = rows[several[rows] & (last[rows] > last[row] + _SAME)]
-            _follow(made, row, others, at=_node(d, last[row]), away=d > last[row] + _SAME, weight=weight[row])
-        for row in rows[np.argsort(first[rows], kind="stable")]:
+            _follow(made, row, others, beyond=d - float(last[row]), weight=float(weight[row]))
+        for row in rows[np.argsort(first[rows], kind="stable")].tolist():
             others = rows[several[rows] & (first[rows] < first[row] - _SAME)]
-            _follow(
-                made, row, others, at=_node(d, first[row]), away=d < first[row] - _SAME, weight=weight[row]
-            )
+            _follow(made, row, others, beyond=float(first[row]) - d, weight=float(weight[row]))
     return made
 
 
-def _node(d: Array, size: float) -> int:
-    return int(np.argmin(np.abs(d - size)))
-
-
-def _follow(made: Array, row: int, others: Array, *, at: int, away: Array, weight: float) -> None:
-    """One curve on one side of its own sizes, which end at a node, in place."""
+def _follow(made: Array, row: int, others: Array, *, beyond: Array, weight: float) -> None:
+    """One curve on one side of its own sizes, in place; nodes by how far they lie beyond the last of these."""
     if others.size:
+        at, away = int(np.argmin(np.abs(beyond))), beyond > _SAME
         theirs = (made[others] - made[others, at][:, None]).mean(axis=0)
         own = made[row] - made[row, at]
         made[row, away] = (made[row, at] + (1 - weight) * own + weight * theirs)[away]
