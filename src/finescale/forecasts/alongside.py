@@ -82,7 +82,7 @@ def alongside(centre: Array, d: Array, paths: Paths, units: Array, share: float)
 
 
 def _follow(made: Array, row: int, others: Array, *, beyond: Array, weight: float) -> None:
-    """One curve on one side of its own sizes, in place; nodes by how far they lie beyond the last of these."""
+    """One curve on one side of its own sizes, in place; nodes by how far beyond these they lie."""
     if others.size:
         at, away = int(np.argmin(np.abs(beyond))), beyond > _SAME
         theirs = (made[others] - made[others, at][:, None]).mean(axis=0)
