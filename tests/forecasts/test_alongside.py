@@ -78,10 +78,10 @@ def test_methods_that_differ_in_slope_at_all_sizes_keep_their_own() -> None:
     assert cuts is not None
     last = cuts.known.z[np.arange(len(cuts.path)), cuts.known.count - 1]
     own = (cuts.z - last[:, None]) * 1.02
-    assert others_share(own, cuts, paths, np.array([0, 0])) < 0.1
-    assert others_share(np.zeros_like(own), cuts, paths, np.array([0, 0])) > 0.1
-    assert others_share(own, cuts, paths, np.array([0, 1])) == PRIOR  # nobody beside
-    assert others_share(own, None, paths, np.array([0, 0])) == PRIOR
+    assert others_share(own, cuts, paths, (np.array([0, 0]),)) < 0.1
+    assert others_share(np.zeros_like(own), cuts, paths, (np.array([0, 0]),)) > 0.1
+    assert others_share(own, cuts, paths, (np.array([0, 1]),)) == PRIOR  # nobody beside
+    assert others_share(own, None, paths, (np.array([0, 0]),)) == PRIOR
 
 
 def test_the_longest_curves_are_as_they_were_and_units_do_not_mix() -> None:
@@ -89,7 +89,7 @@ def test_the_longest_curves_are_as_they_were_and_units_do_not_mix() -> None:
     z = np.log(loss(2.8, SIZES))
     paths = stacked([(u, z, u * 0), (u[:1], z[:1] - 0.1, u[:1] * 0), (u[:1], z[:1], u[:1] * 0)])
     centre = np.stack([z, np.full(6, z[0] - 0.1), np.full(6, z[0])])
-    made = alongside(centre, u, paths, np.array([0, 0, 1]), 0.5)
+    made = alongside(centre, u, paths, (np.array([0, 0, 1]),), 0.5)
     assert (made[0] == z).all()
     assert (made[2] == z[0]).all()
     assert made[1] == pytest.approx(z[0] - 0.1 + ALONE * (z - z[0]))
@@ -125,3 +125,32 @@ def test_curves_of_hundreds_of_sizes_are_read_too() -> None:
     )
     assert at(rows, "prompt", 1500).value == pytest.approx(float(loss(3.0, [1500])[0]), rel=0.06)
     assert at(rows, "lora", 2000).value == pytest.approx(float(loss(2.8, [2000])[0]), rel=0.02)
+
+
+def test_a_model_of_one_size_falls_as_other_models_did() -> None:
+    """Full tuning alone, on three models of which one was run at one size."""
+    models = (("a", 1e8, 3.0, SIZES.tolist()), ("b", 4e8, 2.7, [16]), ("c", 1.6e9, 2.4, SIZES.tolist()))
+    runs = [
+        table({"full": (level, sizes, 0.12)}, noise=0.003).with_columns(
+            pl.lit(name).alias("model"), pl.lit(params).alias("model_params")
+        )
+        for name, params, level, sizes in models
+    ]
+    rows = pl.concat(runs)
+    told = fs.forecast(rows).only(method="full").predict(finetune_examples=512, model_params=4e8)
+    truth = float(loss(2.7, [512])[0])
+    assert told.value == pytest.approx(truth, rel=0.06)
+    assert told.run_low < truth < told.run_high
+    by_model = fs.forecast(rows, ("task", "method", "model")).only(model="b").predict(finetune_examples=512)
+    assert by_model.value == pytest.approx(truth, rel=0.06)
+
+
+def test_the_mean_of_methods_and_of_models_is_followed() -> None:
+    u = np.log2(SIZES.astype(float))
+    steep, flat = np.log(loss(2.8, SIZES, 0.2)), np.log(loss(2.8, SIZES, 0.1))
+    paths = stacked([(u, steep, u * 0), (u, flat, u * 0), (u[:1], flat[:1], u[:1] * 0)])
+    centre = np.stack([steep, flat, np.full(6, flat[0])])
+    kinds = (np.array([0, 1, 0]), np.array([0, 1, 1]))  # one model with the first, one method with the second
+    made = alongside(centre, u, paths, kinds, 0.5)
+    mean = 0.5 * (steep - steep[0] + flat - flat[0])
+    assert made[2] == pytest.approx(flat[0] + ALONE * mean)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from finescale.records.records import DATA_SIZE, FACTORS, untuned
 Array = np.ndarray[Any, Any]
 Key = tuple[Any, ...]
 _Z = "_z"
+_METHOD = ("method", "pet_size")
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,18 @@ class Curves:
     @property
     def units(self) -> Array:
         """Which model and factors (but PET size) each curve is of: methods on one unit err together."""
+        return self._labels(lambda name: name not in _METHOD)
+
+    @property
+    def kin(self) -> Array:
+        """Which method and PET size each curve is of, whatever its model."""
+        return self._labels(lambda name: name in _METHOD)
+
+    def _labels(self, kept: Callable[[str], bool]) -> Array:
+        """One number for all curves that agree in some columns."""
         names: dict[Key, int] = {}
         keys = [
-            tuple(
-                sorted((k, str(v)) for k, v in {**c.by, **c.place}.items() if k not in ("method", "pet_size"))
-            )
+            tuple(sorted((name, str(value)) for name, value in {**c.by, **c.place}.items() if kept(name)))
             for c in self.curves
         ]
         return np.array([names.setdefault(key, len(names)) for key in keys])

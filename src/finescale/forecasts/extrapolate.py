@@ -41,6 +41,7 @@ class Bundle:
             forecast's own error.
         places: Where the paths lie, for those that go across a factor.
         beside: The loss beside the paths of a score that is forecast through it.
+        kin: Which method each path is of, whatever its model, [P]; None: short paths follow no others.
     """
 
     paths: Paths
@@ -49,6 +50,7 @@ class Bundle:
     told: float = 1.0
     places: Places | None = None
     beside: Beside | None = None
+    kin: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class Axis:
             return
         last = _last(cuts.known)[:, None]
         centre = np.tensordot(self.weights.share, each, axes=1)
-        self._theirs = others_share(centre, cuts, thin, bundle.units)
+        if bundle.kin is not None:
+            self._theirs = others_share(centre, cuts, thin, (bundle.units, bundle.kin))
         places = np.round(cuts.at, 6)
         centre = together(centre, bundle.units[cuts.path], self.weights.own, places)
         told = replace(cuts, noise=bundle.told * cuts.noise)
@@ -131,8 +134,10 @@ class Axis:
         first, last = self.bundle.paths.ends
         away = np.maximum(u - last[:, None], 0.0) + np.maximum(first[:, None] - u, 0.0)
         centre, seen = self.carried(self.bundle, u)
-        centre = alongside(centre, u, self.bundle.paths, self.bundle.units, self._theirs)
-        centre = np.minimum(centre, self.bundle.ceiling[:, None])
+        if self.bundle.kin is not None:
+            kinds = (self.bundle.units, self.bundle.kin)
+            centre = alongside(centre, u, self.bundle.paths, kinds, self._theirs)
+            centre = np.minimum(centre, self.bundle.ceiling[:, None])
         return Reached(centre, seen, self.discrepancy.at(away))
 
     def carried(self, bundle: Bundle, u: Array) -> tuple[Array, Array]:

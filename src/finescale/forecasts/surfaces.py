@@ -78,7 +78,7 @@ def learned(
         prior: Of the discrepancy.
         loss: The losses of the same runs, for members that go through them.
     """
-    bundle = Bundle(curves.paths, curves.units, curves.ceiling(scale), curves.noise.told)
+    bundle = Bundle(curves.paths, curves.units, curves.ceiling(scale), curves.noise.told, kin=curves.kin)
     if loss is not None:
         bundle = with_loss(bundle, bundle.paths, loss.axis, loss.axis.bundle)
     axis = Axis(bundle, members, scale, prior)
@@ -87,7 +87,7 @@ def learned(
     first, several = bundle.paths.ends[0], bundle.paths.count > 1
     for row, curve in enumerate(curves.curves):
         if np.isfinite(curve.untuned):
-            beside = several & (bundle.units == bundle.units[row])
+            beside = several & ((bundle.units == bundle.units[row]) | (curves.kin == curves.kin[row]))
             start = min(first[row], first[beside].min(initial=np.inf))
             _towards_untuned(reached, row, curve.untuned, d, start)
     return Learned(curves, axis, d, reached)

@@ -221,7 +221,8 @@ def _over_open_sizes(task: TaskEvidence, found: Sequence[Verdict]) -> tuple[str,
     both = paired(runs[0], runs[1], task.outcome)
     if both is None:
         return "", []
-    who = f"{method_name(pair[not both.ahead])} is ahead of {method_name(pair[both.ahead])}"
+    leader, other = pair if both.ahead else pair[::-1]
+    who = f"{method_name(leader)} is ahead of {method_name(other)}"
     ends = f"{amount(task.outcome, both.gap.low)} to {amount(task.outcome, both.gap.high)}"
     words = (
         f"Over {len(both.sizes)} of the sizes that alone do not tell, {count(both.sizes[0])} to "
