@@ -40,7 +40,7 @@ test: setup  ## run all tests, on two cores
 lint: setup  ## ruff and pyright
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/pyright
+	@$(BIN)/pyright --threads
 
 bench: setup  ## run every benchmark (long) and keep the results under benchmarks/results/
 	@for script in $$(grep -l -e 'publish(' -e 'measure("' benchmarks/*.py | grep -v report.py); do $(BIN)/python $$script || exit 1; done
