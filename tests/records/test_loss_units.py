@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -48,6 +49,7 @@ def test_a_logarithm_of_a_perplexity_is_a_loss_in_nats(name: str) -> None:
         ("logs/eval_loss", 1, "nats"),
         ("Test Loss (mean ± std)", 1, "nats"), ("loss mean (std)", 1, "nats"), ("loss_on_words", 1, "nats"),
         ("mixtral_8x7b_loss", 1, "nats"), ("loss (1e-3)", 1, "nats"), ("loss_x2", 1, "nats"),
+        ("bert_x10_loss", 1, "nats"), ("loss_x10_seed1", 1, "nats"), ("loss (10^9 tokens)", 1, "nats"),
     ],
 )  # fmt: skip
 def test_a_loss_s_unit_in_its_name_is_converted(name: str, factor: float, unit: str) -> None:
@@ -86,18 +88,27 @@ def test_a_name_that_can_be_meant_in_two_ways_is_asked_about(name: str, answer: 
 
 
 @pytest.mark.parametrize(
-    ("name", "factor"),
-    [("loss (x100)", "100"), ("eval_loss*1000", "1000"), ("loss [10^-3]", "10^-3"), ("bpb ×10⁻²", "10⁻²")],
-)
-def test_a_loss_times_a_power_of_ten_is_asked_about(name: str, factor: str) -> None:
+    ("name", "factor", "unit"),
+    [
+        ("loss (x100)", "100", "nats"), ("eval_loss*1000", "1000", "nats"), ("loss [10^-3]", "10^-3", "nats"),
+        ("bpb ×10⁻²", "10⁻²", "bpb"), ("perplexity_x100", "100", "perplexity"),
+    ],
+)  # fmt: skip
+def test_a_loss_times_a_power_of_ten_is_asked_about(name: str, factor: str, unit: str) -> None:
     with pytest.raises(UsageError, match="can be meant in two ways") as told:
         read(name)
     wanted = f"numbers to be divided by {factor}, or multiplied by it (--column 'test_loss={name}*NUMBER'; "
-    assert told.value.wanted.startswith(wanted)
-    assert read(name, unit="nats").frame[name].to_list() == LOSSES
-    nats = LN2 if name.startswith("bpb") else 1  # the rest of the name holds
-    losses = fs.read_records(table(name), columns={"test_loss": f"{name}*0.01"}).frame["test_loss"]
-    assert losses.to_list() == pytest.approx([value * 0.01 * nats for value in LOSSES])
+    assert told.value.wanted == f"{wanted}--unit '{unit}': as it is)"
+    raw = read(name, unit=unit)
+    made = fs.read_records(table(name), columns={"test_loss": f"{name}*2"})
+    plain = {"nats": LOSSES, "bpb": [value * LN2 for value in LOSSES], "perplexity": np.log(LOSSES).tolist()}
+    assert raw.frame[raw.loss].to_list() == pytest.approx(plain[unit])
+    twice = {
+        "nats": 2 * np.array(LOSSES),
+        "bpb": 2 * LN2 * np.array(LOSSES),
+        "perplexity": np.log(2 * np.array(LOSSES)),
+    }
+    assert made.frame["test_loss"].to_list() == pytest.approx(twice[unit].tolist())
 
 
 @pytest.mark.parametrize(

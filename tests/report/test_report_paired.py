@@ -97,7 +97,9 @@ def test_equal_methods_are_told_apart_in_a_tenth_of_tables(seeds: int) -> None:
 def test_the_answer_says_what_sizes_tell_together_that_alone_do_not() -> None:
     found = told(table())
     assert found.headline.startswith("These records cannot tell full tuning and LoRA apart from 16 to 128")
-    assert found.headline.endswith(". Over these sizes together full tuning is ahead of LoRA.")
+    assert found.headline.endswith(
+        ". Together the sizes from 16 to 128 examples tell that full tuning is ahead of LoRA."
+    )
     words = (
         "Over 4 of the sizes that alone do not tell, 16 to 128 examples, full tuning is ahead of LoRA in 12 "
     )
@@ -109,7 +111,27 @@ def test_the_answer_says_what_sizes_tell_together_that_alone_do_not() -> None:
 
 def test_what_does_not_tell_together_either_stays_untold() -> None:
     found = told(table(0.001, own=0.02))
-    assert "together" not in found.headline
+    assert "Together" not in found.headline
     assert any("pairs of runs of one seed (3 seeds)" in sentence for sentence in found.support)
     clear = told(table(1.0))
     assert not any("pairs of runs" in sentence for sentence in clear.support)
+
+
+def test_a_third_method_that_is_tied_keeps_it_out_of_the_headline() -> None:
+    two = table()
+    third = two.filter(pl.col("method") == "full").with_columns(
+        pl.lit("prompt").alias("method"), pl.col("test_loss") - 0.01
+    )
+    found = told(pl.concat([two, third]))
+    assert "Together" not in found.headline
+    assert any("pairs of runs of one seed" in sentence for sentence in found.support)
+
+
+def test_seeds_that_two_sizes_share_are_enough() -> None:
+    rows = table(seeds=4).filter(
+        ((pl.col("finetune_examples") == 16) & (pl.col("seed") < 3))
+        | ((pl.col("finetune_examples") == 32) & (pl.col("seed") > 0))
+    )
+    found = paired(of(rows, "full"), of(rows, "lora"), TEST_LOSS)
+    assert found is not None
+    assert (found.sizes, found.seeds) == ((16, 32), 2)

@@ -2,9 +2,9 @@
 
 A curve of one size says nothing of its slope, and one that ends at 100 examples little of what comes up to
 10,000, while the measured movement of others over just that range says much: the other methods on the same
-model, and the same method on other models. With curves of public tables cut at every size, the others whole,
-the mean of the two kinds misses by a sixth to a half of what the last steps of the curve itself miss by, and
-its best weight is .8 to 1. The weight is learned from the table, towards a prior.
+model, and the same method on other models, half each (docs/log.md, 2026-11-30, has by how much on public
+tables). A curve of several sizes does so only as far as the table shows that it pays. Beyond the others' own
+ends it is their forecast that is followed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ import numpy as np
 
 from finescale.forecasts.backtest import Origins
 from finescale.forecasts.trend import Paths
+from finescale.forecasts.weights import ALIKE_CELLS, shrunk
 
 Array = np.ndarray[Any, Any]
-ALONE = 0.9
-"""The weight of the others' movement for a curve of one size: .84 to 1.05 on eight tables."""
-PRIOR, SPREAD, ALIKE_CELLS = 0.85, 0.3, 4.0
-"""For longer curves: a normal prior; so many cells of the test, which overlap, tell what one tells."""
-_SAME = 1e-6
+ALONE, DOUBT = 1.0, 0.7
+"""A curve of one size: the weight of the others' movement, and the share of it by which that may be wrong.
 
+The best weight was .84 to 1.05 on eight tables; less than 1 would set it behind the others wherever losses
+fall. The error was .2 to .45 of the movement there, but methods with slopes of their own differ by all of it.
+"""
+PRIOR, SPREAD = 0.0, 0.5
+"""Curves of several sizes have a slope of their own, and keep it unless the table shows otherwise."""
+_SAME = 1e-6
 
 Kinds = tuple[Array, ...]
 """Labels of the paths, [P] each: those that agree in one move alike (one model, or one method)."""
@@ -44,9 +48,8 @@ def others_share(own: Array, cuts: Origins | None, paths: Paths, kinds: Kinds) -
     if cuts is None:
         return PRIOR
     theirs = _measured_movement(cuts, paths, kinds)
-    last = cuts.known.z[np.arange(len(cuts.path)), cuts.known.count - 1]
     distance = np.maximum(cuts.distance, 0.25)
-    x, y = (theirs - own) / distance, (cuts.z - last[:, None] - own) / distance
+    x, y = (theirs - own) / distance, (cuts.z - cuts.last[:, None] - own) / distance
     there = np.isfinite(x) & np.isfinite(y)
     x, y = x[there], y[there]
     square = float(x @ x)
@@ -54,12 +57,16 @@ def others_share(own: Array, cuts: Origins | None, paths: Paths, kinds: Kinds) -
         return PRIOR
     seen = float(x @ y) / square
     doubt = ALIKE_CELLS * float(np.mean((y - seen * x) ** 2)) / square
-    weight = SPREAD**2 / (SPREAD**2 + doubt)
-    return float(np.clip(weight * seen + (1 - weight) * PRIOR, 0.0, 1.0))
+    return shrunk(seen, doubt, PRIOR, SPREAD)
 
 
-def alongside(centre: Array, d: Array, paths: Paths, kinds: Kinds, share: float) -> Array:
-    """Curves beyond their own sizes, where others were measured there.
+def alongside(
+    centre: Array, d: Array, paths: Paths, kinds: Kinds, *, share: float, step: float
+) -> tuple[Array, Array]:
+    """Curves beyond their own sizes, as others go on from there.
+
+    A curve of several sizes follows those that reach further and were measured at its end. One of one size
+    has nothing else to go by: it follows all that were measured around it, or else all.
 
     Args:
         centre: The curves by their own points, [P, D].
@@ -67,32 +74,45 @@ def alongside(centre: Array, d: Array, paths: Paths, kinds: Kinds, share: float)
         paths: The points.
         kinds: Which paths move alike.
         share: The weight of the others' movement for a curve of several sizes.
+        step: A curve of one size may move by so much a doubling though the others stand still.
 
     Returns:
-        The curves, [P, D].
+        The curves, and the scale of the doubt about what those of one size took over, [P, D] each.
     """
-    made = centre.copy()
+    made, doubt = centre.copy(), np.zeros_like(centre)
     several = paths.count > 1
+    first, last = paths.ends
     weight = np.where(several, share, ALONE)
-    for ends, sign in ((paths.ends[1], 1.0), (paths.ends[0], -1.0)):
+    for ends, sign in ((last, 1.0), (first, -1.0)):
         reach = sign * ends
-        for row in np.argsort(-reach, kind="stable").tolist():  # who reaches furthest goes first
-            further = several & (reach > reach[row] + _SAME)
-            if not further.any():
+        for row in np.lexsort((-reach, ~several)).tolist():  # who is followed goes before who follows
+            end = ends[row]
+            there = (first <= end + _SAME) & (last >= end - _SAME)
+            able = several & (reach > reach[row] + _SAME) & there if several[row] else several
+            found = [np.flatnonzero(able & (labels == labels[row])) for labels in kinds]
+            near = [rows[there[rows]] if there[rows].any() else rows for rows in found]
+            others = [rows for rows in near if rows.size]
+            if not others:
                 continue
-            found = [np.flatnonzero(further & (labels == labels[row])) for labels in kinds]
-            others = [rows for rows in found if rows.size]
-            _follow(made, row, others, beyond=sign * (d - float(ends[row])), weight=float(weight[row]))
-    return made
+            beyond = sign * (d - float(end))
+            taken = _follow(made, row, others, beyond=beyond, weight=float(weight[row]))
+            if not several[row]:
+                doubt[row] += DOUBT * np.maximum(np.abs(taken), step * np.maximum(beyond, 0.0))
+    return made, doubt
 
 
-def _follow(made: Array, row: int, others: Sequence[Array], *, beyond: Array, weight: float) -> None:
-    """One curve on one side of its own sizes, in place; nodes by how far beyond these they lie."""
-    if others:
-        at, away = int(np.argmin(np.abs(beyond))), beyond > _SAME
-        theirs = np.mean([(made[rows] - made[rows, at][:, None]).mean(axis=0) for rows in others], axis=0)
-        own = made[row] - made[row, at]
-        made[row, away] = (made[row, at] + (1 - weight) * own + weight * theirs)[away]
+def _follow(made: Array, row: int, others: Sequence[Array], *, beyond: Array, weight: float) -> Array:
+    """One curve on one side of its own sizes, in place; nodes by how far beyond these they lie.
+
+    Returns:
+        The others' movement there, [D]; 0 elsewhere.
+    """
+    away, at = beyond > _SAME, int(np.argmin(np.abs(beyond)))
+    # the median: one diverged run is no movement of all
+    theirs = np.mean([np.median(made[rows] - made[rows, at][:, None], axis=0) for rows in others], axis=0)
+    own = made[row] - made[row, at]
+    made[row, away] = (made[row, at] + (1 - weight) * own + weight * theirs)[away]
+    return np.where(away, theirs, 0.0)
 
 
 def _measured_movement(cuts: Origins, paths: Paths, kinds: Kinds) -> Array:
@@ -103,7 +123,7 @@ def _measured_movement(cuts: Origins, paths: Paths, kinds: Kinds) -> Array:
 
 
 def _movement_of(cuts: Origins, paths: Paths, labels: Array) -> Array:
-    """The mean movement of the others with a cut's label, [B, T]."""
+    """The median movement of the others with a cut's label, [B, T]."""
     found = np.full(cuts.u.shape, np.nan)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
@@ -116,8 +136,8 @@ def _movement_of(cuts: Origins, paths: Paths, labels: Array) -> Array:
             at, start = np.searchsorted(sizes, cuts.u[cut, asked]), np.searchsorted(sizes, cuts.at[cut])
             moved = levels[rows != cuts.path[cut]]
             moved = moved[:, at] - moved[:, [start]]
-            count = np.isfinite(moved).sum(axis=0)
-            found[cut, asked] = np.where(count > 0, np.nansum(moved, axis=0) / np.maximum(count, 1), np.nan)
+            some = np.isfinite(moved).any(axis=0)
+            found[cut, asked[some]] = np.nanmedian(moved[:, some], axis=0)
     return found
 
 

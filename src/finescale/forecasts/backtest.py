@@ -41,6 +41,11 @@ class Origins:
     age: Array
 
     @property
+    def last(self) -> Array:
+        """The outcome at the last known size, [B]."""
+        return self.known.z[np.arange(len(self.path)), self.known.count - 1]
+
+    @property
     def distance(self) -> Array:
         """Doublings from the origin to each target, [B, T]."""
         return self.u - self.at[:, None]

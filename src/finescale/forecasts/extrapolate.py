@@ -95,7 +95,7 @@ class Axis:
             prior: The prior of the discrepancy.
             alike: So many paths tell what one tells.
         """
-        self.bundle, self._members, paths = bundle, members, bundle.paths
+        self.bundle, self._members, self._prior, paths = bundle, members, prior, bundle.paths
         thin = thinned(paths)
         self.pooled = wander(thin)
         typical = float(np.mean(paths.noise[paths.there]))
@@ -106,14 +106,14 @@ class Axis:
         each = np.zeros((len(members), 0, 0)) if cuts is None else self._tested(cuts)
         self.weights: Weights = pooled(each, bundle.units, cuts, alike)
         self.misses, self.miss = np.full(len(members), np.nan), float("nan")
-        self._theirs = PRIOR
+        self._others_share = PRIOR
         if cuts is None:
             self.discrepancy: Discrepancy = fitted(None, bundle.units, None, prior)
             return
-        last = _last(cuts.known)[:, None]
+        last = cuts.last[:, None]
         centre = np.tensordot(self.weights.share, each, axes=1)
-        if bundle.kin is not None:
-            self._theirs = others_share(centre, cuts, thin, (bundle.units, bundle.kin))
+        if bundle.kin is not None:  # by its own movement: a curve that others reach beyond ends alone
+            self._others_share = others_share(centre, cuts, thin, (bundle.units, bundle.kin))
         places = np.round(cuts.at, 6)
         centre = together(centre, bundle.units[cuts.path], self.weights.own, places)
         told = replace(cuts, noise=bundle.told * cuts.noise)
@@ -134,11 +134,14 @@ class Axis:
         first, last = self.bundle.paths.ends
         away = np.maximum(u - last[:, None], 0.0) + np.maximum(first[:, None] - u, 0.0)
         centre, seen = self.carried(self.bundle, u)
+        beyond = self.discrepancy.at(away)
         if self.bundle.kin is not None:
             kinds = (self.bundle.units, self.bundle.kin)
-            centre = alongside(centre, u, self.bundle.paths, kinds, self._theirs)
+            share, step = self._others_share, self._prior.scale
+            centre, doubt = alongside(centre, u, self.bundle.paths, kinds, share=share, step=step)
             centre = np.minimum(centre, self.bundle.ceiling[:, None])
-        return Reached(centre, seen, self.discrepancy.at(away))
+            beyond = np.hypot(beyond, doubt)
+        return Reached(centre, seen, beyond)
 
     def carried(self, bundle: Bundle, u: Array) -> tuple[Array, Array]:
         """Centre and standard deviation from noise, [P, H], of paths of the same kind at u [H]."""

@@ -94,7 +94,7 @@ def learned(
 
 
 def _towards_untuned(reached: Reached, row: int, untuned: float, d: Array, first: float) -> None:
-    """Below the smallest size that was run on its model a curve goes to the untuned outcome, in place."""
+    """Below a size, its own smallest or that of the curves it follows, one goes to the untuned outcome."""
     below = d < first - _SAME
     share = np.minimum((first - d[below]) / BELOW, 1.0)
     start = reached.centre[row, np.searchsorted(d, first - _SAME)]

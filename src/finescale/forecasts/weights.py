@@ -57,7 +57,7 @@ def pooled(increments: Array, units: Array, cuts: Origins | None, alike: float =
     equal = np.full(K, 1 / K)
     if cuts is None:
         return Weights(equal, np.full(K, np.nan), 0.0)
-    moved = cuts.z - _last(cuts)[:, None]
+    moved = cuts.z - cuts.last[:, None]
     distance = np.maximum(cuts.distance, 0.25)
     error = (increments - moved) / distance
     seen = ~np.isnan(moved)
@@ -87,10 +87,6 @@ def together(
     mean, count = (total / np.maximum(count, 1))[labels], count[labels]
     kept = np.where(moves[:, None], np.where(count > 1, own, 1.0), 0.0)
     return np.where(count > 0, mean + kept * (centre - mean), centre)
-
-
-def _last(cuts: Origins) -> Array:
-    return cuts.known.z[np.arange(len(cuts.path)), cuts.known.count - 1]
 
 
 def _on_the_simplex(error: Array, paths: float) -> Array:
@@ -132,4 +128,9 @@ def _own_share(centre: Array, moved: Array, units: Array, cuts: Origins) -> floa
         return 0.0
     seen = product / square
     doubt = ALIKE_CELLS * max(whole - seen * product, 0.0) / (freedom - 1) / square
-    return float(np.clip(seen * OWN_SPREAD**2 / (OWN_SPREAD**2 + doubt), 0.0, 1.0))
+    return shrunk(seen, doubt, 0.0, OWN_SPREAD)
+
+
+def shrunk(seen: float, doubt: float, prior: float, spread: float) -> float:
+    """A share, 0 to 1, from the slope that is seen and its variance, and a normal prior."""
+    return float(np.clip((spread**2 * seen + doubt * prior) / (spread**2 + doubt), 0.0, 1.0))

@@ -76,9 +76,10 @@ _JOINED = re.compile(r"(\w+?)(ppls?|pplx|perplexity|perplexities|loss|losses)")
 """Words that are written as one: `logppl`, `evalloss`."""
 _LOG_OF = re.compile(r"\b(?:log|ln)(?:_?(?:2|10|e))?\s*[(\[]", re.IGNORECASE)
 _EXP_OF = re.compile(r"\bexp\s*[(\[]|\b(?:e|2)\s*(?:\^|\*\*)", re.IGNORECASE)
+_POWER = r"1(?:0+(?:\s*(?:\^|\*\*)\s*[-+−]?\d+|[⁻⁰¹²³⁴-⁹]+)?|[eE][-+]?\d+)"
 _TIMES = re.compile(
-    r"(?:(?:[×*·]|(?<![^\W_])x)\s*|(?<=[(\[])\s*(?=10\s*(?:\^|\*\*|[⁻⁰¹²³⁴-⁹])))"
-    r"(?P<factor>1(?:0+(?:\s*(?:\^|\*\*)\s*[-+−]?\d+|[⁻⁰¹²³⁴-⁹]+)?|[eE][-+]?\d+))(?![^\W_])"
+    rf"[(\[]\s*(?:[x×*·]\s*(?P<in>{_POWER})|(?P<bare>10(?:\s*(?:\^|\*\*)\s*[-+−]?\d+|[⁻⁰¹²³⁴-⁹]+)))\s*[)\]]"
+    rf"|(?:[×*·]|(?<![^\W_])x(?=\s*[\deE^*+-]+\s*$))\s*(?P<out>{_POWER})(?![^\W_])"
 )
 """A power of ten that the loss was multiplied by, or is to be: `loss (x100)`, `loss [10^-3]`."""
 _LOGGED = re.compile(r"^\s*(?:logs?|exp)[./:](?=\w)", re.IGNORECASE)
@@ -191,8 +192,9 @@ def without_factor(column: str) -> str:
 
 def _problem(column: str, words: list[str]) -> str:
     if ("loss" in words or "perplexity" in words or "bits" in words) and (times := _TIMES.search(column)):
-        factor = times["factor"]
-        way = f"--column 'test_loss={column}*NUMBER'; --unit nats: as it is"
+        factor = times["in"] or times["bare"] or times["out"]
+        unit = unit_by_name(without_factor(column)) or "nats"
+        way = f"--column 'test_loss={column}*NUMBER'; --unit '{unit}': as it is"
         return f"numbers to be divided by {factor}, or multiplied by it ({way})"
     logs = [word for word in words if word in ("log", "log2", "log10")]
     if "perplexity" in words and "bits" in words and not logs:

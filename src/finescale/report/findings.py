@@ -230,7 +230,10 @@ def _over_open_sizes(task: TaskEvidence, found: Sequence[Verdict]) -> tuple[str,
         f"({both.seeds} seeds), by {tell_gap(task.outcome, both.gap.value)} on average ({LEVEL:.0%} interval "
         f"{ends})."
     )
-    return (f" Over these sizes together {who}." if both.gap.is_clear else ""), [words]
+    alone = all(set(verdict.tied) == set(pair) for verdict in open_ if verdict.examples in both.sizes)
+    told = both.gap.is_clear and alone  # a third method that is tied with both might be ahead of them
+    where = f"from {count(both.sizes[0])} to {count(both.sizes[-1])} examples"
+    return (f" Together the sizes {where} tell that {who}." if told else ""), [words]
 
 
 def _law_words(task: TaskEvidence, last: Verdict) -> list[str]:

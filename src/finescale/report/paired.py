@@ -72,10 +72,11 @@ def paired(first: pl.DataFrame, second: pl.DataFrame, outcome: Outcome) -> Paire
 
 
 def _most(gaps: pl.DataFrame) -> pl.DataFrame | None:
-    """The seeds, two or more, and the sizes, two or more, at which all of these were run: most pairs."""
+    """Two seeds or more that two sizes have in common, and all sizes at which these were run: most pairs."""
     by_size = {size: frozenset(part["seed"]) for (size,), part in gaps.group_by(DATA_SIZE)}
     best: tuple[int, frozenset[str], list[float]] | None = None
-    for seeds in sorted(set(by_size.values()), key=sorted):
+    candidates = {own & other for own in by_size.values() for other in by_size.values()}
+    for seeds in sorted(candidates, key=sorted):
         sizes = [size for size, own in by_size.items() if seeds <= own]
         if len(seeds) > 1 and len(sizes) > 1 and (best is None or len(seeds) * len(sizes) > best[0]):
             best = (len(seeds) * len(sizes), seeds, sizes)
