@@ -186,3 +186,19 @@ def test_curves_that_do_not_overlap_go_their_own_way() -> None:
     rows = table({"full": (2.7, [16, 32, 64], 0.12), "lora": (2.8, [256, 512, 1024], 0.12)})
     for size in (256, 1024, 4096):
         assert at(rows, "full", size).value == pytest.approx(float(loss(2.7, [size])[0]), rel=0.01)
+
+
+def test_below_the_smallest_size_intervals_allow_for_no_slope_and_for_all_of_it() -> None:
+    """On clean power laws nine in ten hold the truth at half, a quarter and an eighth of it."""
+    rng, held = np.random.default_rng(3), []
+    for _ in range(15):
+        own = {name: (rng.uniform(2, 6), rng.uniform(0.05, 0.4)) for name in ("full", "lora")}
+        rows = table(
+            {name: (level, SIZES.tolist(), slope) for name, (level, slope) in own.items()}, noise=0.003
+        )
+        for group in fs.forecast(rows):
+            level, slope = own[group.by["method"]]
+            for size in (8, 4, 2):
+                told = group.predict(finetune_examples=size)
+                held.append(bool(told.low < loss(level, [size], slope)[0] < told.high))
+    assert np.mean(held) > 0.85

@@ -25,8 +25,10 @@ from finescale.forecasts.trend import Paths, Smoother, thinned, wander
 from finescale.forecasts.weights import Weights, pooled, together
 
 Array = np.ndarray[Any, Any]
-_BACK, _ASIDE = 0.5, 1e-6
-"""Before the first size: this share of the straight line through the first sizes."""
+_BACK, _BACK_DOUBT, _ASIDE = 0.5, 0.8, 1e-6
+"""Before the first size: this share of the straight line through the first sizes, and the doubt about that as
+a share of itself. Curves that keep to a law go on at the whole slope or a steeper one, scores and losses of
+classes at none."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ class Axis:
         first, last = self.bundle.paths.ends
         away = np.maximum(u - last[:, None], 0.0) + np.maximum(first[:, None] - u, 0.0)
         centre, seen = self.carried(self.bundle, u)
-        beyond = self.discrepancy.at(away)
+        back = _backward(self.bundle.paths, np.broadcast_to(u, away.shape))
+        beyond = np.hypot(self.discrepancy.at(away), _BACK_DOUBT * back)
         if self.bundle.kin is not None:
             kinds = (self.bundle.units, self.bundle.kin)
             share, step = self._others_share, self._prior.scale
