@@ -75,7 +75,8 @@ def _most(gaps: pl.DataFrame) -> pl.DataFrame | None:
     """Two seeds or more that two sizes have in common, and all sizes at which these were run: most pairs."""
     by_size = {size: frozenset(part["seed"]) for (size,), part in gaps.group_by(DATA_SIZE)}
     best: tuple[int, frozenset[str], list[float]] | None = None
-    candidates = {own & other for own in by_size.values() for other in by_size.values()}
+    known = set(by_size.values())  # few, however many sizes there are
+    candidates = {own & other for own in known for other in known}
     for seeds in sorted(candidates, key=sorted):
         sizes = [size for size, own in by_size.items() if seeds <= own]
         if len(seeds) > 1 and len(sizes) > 1 and (best is None or len(seeds) * len(sizes) > best[0]):
